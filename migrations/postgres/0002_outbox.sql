@@ -1,0 +1,35 @@
+-- What is to be published, and what in-process delivery has still to hand over.
+
+-- The random name space of this database's event ids: an event's id is a UUIDv5 of it and of what the event says, so
+-- the same event always has the same id, and two databases never share one.
+create table installation (
+    one boolean primary key default true check (one),
+    event_namespace uuid not null default gen_random_uuid()
+);
+insert into installation default values;
+
+-- A row leaves when the broker has confirmed it. `available_at` is when it may be claimed, in microseconds since 1970
+-- UTC: now for an event, later for a retry, and the end of the lease while a relay has it in hand.
+create table outbox (
+    id bigint primary key generated always as identity,
+    event_id text not null,
+    routing_key text not null,
+    queue text,
+    body text not null,
+    available_at bigint not null,
+    created_at bigint not null
+);
+create index outbox_available_at on outbox (available_at);
+
+comment on column outbox.queue is 'Set: straight to this queue; null: to the event exchange';
+
+-- The queues of in-process delivery.
+create table deliveries (
+    id bigint primary key generated always as identity,
+    queue text not null,
+    event_id text not null,
+    body text not null,
+    attempts integer not null default 0,
+    available_at bigint not null
+);
+create index deliveries_queue_available_at on deliveries (queue, available_at);
