@@ -1,0 +1,4 @@
+//! Proves that the harness does what its documentation says.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod servers;
