@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::eventually::eventually;
 use crate::ports::free_port;
-use crate::process::{Process, Signal, Start, account, children, has_ended, new_directory, run};
+use crate::process::{Process, Signal, Start, children, has_ended, new_directory, run};
 
 /// Start, recovery after a kill, or stop, on a machine that compiles at the same time.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -154,11 +154,6 @@ impl Postgres {
         if let Err(failure) = self.launch().await {
             panic!("PostgreSQL does not start again\n{failure}");
         }
-    }
-
-    /// The command line and the end of the server's log.
-    pub fn account(&self) -> String {
-        account("postgres", &self.log())
     }
 
     fn data(&self) -> PathBuf {

@@ -106,7 +106,8 @@ pub struct Start {
     pub last_signal: Signal,
 }
 
-/// A running child process, the leader of its own process group.
+/// A child process, the leader of its own process group. Dropping it kills the group; when the test is failing, that
+/// shows the command line and the end of the log.
 pub struct Process {
     child: Child,
     command_line: String,
@@ -226,6 +227,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            #[expect(
+                clippy::print_stderr,
+                reason = "Rust's test runner shows it with the failed test"
+            )]
+            {
+                eprintln!("{}", self.account());
+            }
+        }
         self.kill();
         fs::remove_file(&self.registration).ok();
     }
