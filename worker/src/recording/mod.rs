@@ -1,0 +1,1 @@
+//! One recording's life: fetched from its address, proved to be audio.
