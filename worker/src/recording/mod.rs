@@ -1,1 +1,3 @@
 //! One recording's life: fetched from its address, proved to be audio.
+
+pub mod failure;
