@@ -1,3 +1,4 @@
 //! One recording's life: fetched from its address, proved to be audio.
 
+pub mod address;
 pub mod failure;
