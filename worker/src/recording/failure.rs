@@ -1,0 +1,269 @@
+//! Why a recording could not be had, and whether trying again can help: the one place that decides it.
+//!
+//! Pure: `now` comes in as a parameter. Nothing here ever holds credentials, or the body or headers of an answer.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+/// Longest wait that a host's `Retry-After` is granted: a call whose recording comes hours later is looked after by
+/// an operator anyway, and a hostile host must not park deliveries for a century.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// The published reasons of `recording.failed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The host has no such recording (404, 410).
+    NotFound,
+    /// The host wants other credentials or none will do (401, 403).
+    Forbidden,
+    /// Any other answer without a recording.
+    HttpStatus,
+    /// The host's name has no address.
+    Dns,
+    /// No connection.
+    Connect,
+    /// A connection, but no trust in it.
+    Tls,
+    /// Too slow: to connect, to answer, to go on or to end.
+    Timeout,
+    /// Fewer bytes than promised, by the host or by the file's own header.
+    Truncated,
+    /// More bytes than `CALLVINE_MAX_RECORDING`.
+    TooLarge,
+    /// No bytes, or no sound.
+    Empty,
+    /// Bytes that are no audio.
+    NotAudio,
+    /// An address that may not be fetched from.
+    BlockedAddress,
+    /// Our own disk or object store failed.
+    Storage,
+}
+
+impl Reason {
+    /// Every reason, in the published order.
+    pub const ALL: [Self; 13] = [
+        Self::NotFound,
+        Self::Forbidden,
+        Self::HttpStatus,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Truncated,
+        Self::TooLarge,
+        Self::Empty,
+        Self::NotAudio,
+        Self::BlockedAddress,
+        Self::Storage,
+    ];
+
+    /// The published name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Forbidden => "forbidden",
+            Self::HttpStatus => "http_status",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Truncated => "truncated",
+            Self::TooLarge => "too_large",
+            Self::Empty => "empty",
+            Self::NotAudio => "not_audio",
+            Self::BlockedAddress => "blocked_address",
+            Self::Storage => "storage",
+        }
+    }
+
+    /// Whether a later try may find it otherwise. Answers are judged by their status instead
+    /// ([`Failure::of_answer`]).
+    const fn passes(self) -> bool {
+        match self {
+            Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Truncated | Self::Storage => true,
+            // Telephone systems post the call before the recording is written.
+            Self::NotFound | Self::Forbidden | Self::Empty => true,
+            Self::HttpStatus | Self::TooLarge | Self::NotAudio | Self::BlockedAddress => false,
+        }
+    }
+}
+
+/// Whether and when to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Never: no later try can end otherwise.
+    Final,
+    /// After the usual backoff.
+    Later,
+    /// After this time, which wins over the backoff. Above zero, at most [`RETRY_AFTER_MAX`].
+    After(Duration),
+}
+
+/// One try that did not bring a recording.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", reason.as_str())]
+pub struct Failure {
+    /// The published reason.
+    pub reason: Reason,
+    /// What happened, for people. Never holds credentials, addresses, or the body or headers of an answer: it is
+    /// shown to API clients, who must not learn from it what else listens inside this network.
+    pub detail: String,
+    /// Whether and when to try again.
+    pub retry: Retry,
+}
+
+impl Failure {
+    /// A failure that is not an HTTP answer; its reason decides whether it is tried again.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        let retry = if reason.passes() {
+            Retry::Later
+        } else {
+            Retry::Final
+        };
+        Self {
+            reason,
+            detail: detail.into(),
+            retry,
+        }
+    }
+
+    /// The failure of an answer that brings no recording, whatever its body says.
+    #[must_use]
+    pub fn of_answer(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
+        let (reason, passes) = match status.as_u16() {
+            404 => (Reason::NotFound, true),
+            410 => (Reason::NotFound, false),
+            403 => (Reason::Forbidden, true),
+            401 => (Reason::Forbidden, false),
+            204 | 205 => (Reason::Empty, true),
+            // Accepted but not ready; request timeout, conflict, too early, too many requests; any server's trouble.
+            202 | 408 | 409 | 425 | 429 | 500..=599 => (Reason::HttpStatus, true),
+            _ => (Reason::HttpStatus, false),
+        };
+        let retry = match retry_after(headers, now) {
+            _ if !passes => Retry::Final,
+            Some(wait) => Retry::After(wait),
+            None => Retry::Later,
+        };
+        Self {
+            reason,
+            detail: format!("the host answered {}", status.as_u16()),
+            retry,
+        }
+    }
+}
+
+/// The wait that `Retry-After` asks for (RFC 9110, 10.2.3): seconds or an HTTP date. `None` where it is absent, not
+/// understood, or asks for no wait at all, which would burn every try within a second.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than an u64 holds is just a long time.
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    } else {
+        httpdate::parse_http_date(value).ok()?.duration_since(now).ok()?
+    };
+    (!wait.is_zero()).then(|| wait.min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    fn answer(status: u16, retry_after: Option<&str>) -> Failure {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
+        }
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        Failure::of_answer(StatusCode::from_u16(status).unwrap(), &headers, now)
+    }
+
+    #[test]
+    fn every_status_has_its_reason_and_class() {
+        for (status, reason, retry) in [
+            (404, Reason::NotFound, Retry::Later),
+            (410, Reason::NotFound, Retry::Final),
+            (403, Reason::Forbidden, Retry::Later),
+            (401, Reason::Forbidden, Retry::Final),
+            (204, Reason::Empty, Retry::Later),
+            (202, Reason::HttpStatus, Retry::Later),
+            (206, Reason::HttpStatus, Retry::Final),
+            (304, Reason::HttpStatus, Retry::Final),
+            (400, Reason::HttpStatus, Retry::Final),
+            (402, Reason::HttpStatus, Retry::Final),
+            (405, Reason::HttpStatus, Retry::Final),
+            (408, Reason::HttpStatus, Retry::Later),
+            (409, Reason::HttpStatus, Retry::Later),
+            (425, Reason::HttpStatus, Retry::Later),
+            (429, Reason::HttpStatus, Retry::Later),
+            (500, Reason::HttpStatus, Retry::Later),
+            (503, Reason::HttpStatus, Retry::Later),
+            (599, Reason::HttpStatus, Retry::Later),
+        ] {
+            let failure = answer(status, None);
+            assert_eq!((failure.reason, failure.retry), (reason, retry), "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_within_bounds() {
+        let after = |seconds| Retry::After(Duration::from_secs(seconds));
+        for (value, retry) in [
+            ("7", after(7)),
+            (" 7 ", after(7)),
+            ("3600", after(3600)),
+            ("86400", after(3600)),
+            ("99999999999999999999999", after(3600)),
+            ("0", Retry::Later),
+            ("-1", Retry::Later),
+            ("1.5", Retry::Later),
+            ("", Retry::Later),
+            ("soon", Retry::Later),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", after(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", after(60)),
+            ("Sun Nov  6 08:50:37 1994", after(60)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Retry::Later),
+            ("Sun, 06 Nov 1994 08:49:36 GMT", Retry::Later),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", after(3600)),
+        ] {
+            assert_eq!(answer(503, Some(value)).retry, retry, "{value:?}");
+        }
+        assert_eq!(answer(400, Some("7")).retry, Retry::Final);
+    }
+
+    #[test]
+    fn reasons_decide_where_there_is_no_answer() {
+        for reason in [Reason::BlockedAddress, Reason::NotAudio, Reason::TooLarge] {
+            assert_eq!(Failure::new(reason, "").retry, Retry::Final, "{reason:?}");
+        }
+        for reason in [
+            Reason::Dns,
+            Reason::Connect,
+            Reason::Tls,
+            Reason::Timeout,
+            Reason::Truncated,
+            Reason::Storage,
+            Reason::Empty,
+        ] {
+            assert_eq!(Failure::new(reason, "").retry, Retry::Later, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_the_published_ones_in_order() {
+        let names = Reason::ALL.map(Reason::as_str).join(", ");
+        assert_eq!(
+            names,
+            "not_found, forbidden, http_status, dns, connect, tls, timeout, truncated, too_large, empty, \
+             not_audio, blocked_address, storage"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! One recording's life: fetched from its address, proved to be audio.
+
+pub mod address;
+pub mod failure;
+pub mod fetch;
