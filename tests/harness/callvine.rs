@@ -30,13 +30,9 @@ pub struct Callvine {
 impl Callvine {
     /// `callvine COMMAND`.
     pub fn new(command: &str) -> Self {
-        Self {
-            arguments: vec![command.into()],
-            environment: Vec::new(),
-            directory: None,
-        }
-        .env("CALLVINE_LISTEN", "127.0.0.1:0")
-        .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
+        Self { arguments: vec![command.into()], environment: Vec::new(), directory: None }
+            .env("CALLVINE_LISTEN", "127.0.0.1:0")
+            .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
     }
 
     /// Adds an argument.
@@ -49,8 +45,7 @@ impl Callvine {
     /// Adds arguments.
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.arguments
-            .extend(arguments.into_iter().map(|argument| argument.as_ref().into()));
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().into()));
         self
     }
 
@@ -78,10 +73,7 @@ impl Callvine {
         let directory = self.directory.unwrap_or_else(|| output.join("work"));
         fs::create_dir_all(&directory).unwrap();
         let mut command = Command::new(program());
-        command
-            .args(&self.arguments)
-            .current_dir(&directory)
-            .env("HOME", &directory);
+        command.args(&self.arguments).current_dir(&directory).env("HOME", &directory);
         for name in PASSED_ON {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -89,18 +81,9 @@ impl Callvine {
         }
         command.envs(self.environment);
         let (stdout, stderr) = (output.join("stdout"), output.join("stderr"));
-        let start = Start {
-            command,
-            stdout: stdout.clone(),
-            stderr: stderr.clone(),
-            last_signal: Signal::KILL,
-        };
-        Running {
-            process: Process::start(&start),
-            stdout,
-            stderr,
-            directory,
-        }
+        let start =
+            Start { command, stdout: stdout.clone(), stderr: stderr.clone(), last_signal: Signal::KILL };
+        Running { process: Process::start(&start), stdout, stderr, directory }
     }
 
     /// Starts a process with a public listener (`up`, `gateway`, `demo`) and waits until it listens, on the admin
@@ -137,11 +120,7 @@ impl Callvine {
     }
 
     fn has_admin(&self) -> bool {
-        let value = self
-            .environment
-            .iter()
-            .rev()
-            .find(|(name, _)| name == "CALLVINE_ADMIN_LISTEN");
+        let value = self.environment.iter().rev().find(|(name, _)| name == "CALLVINE_ADMIN_LISTEN");
         value.is_none_or(|(_, value)| value != "off")
     }
 }
@@ -177,11 +156,7 @@ impl Running {
     /// When the process ends, or does not say so in time.
     pub async fn public_socket(&mut self) -> SocketAddr {
         let address = self.public().await;
-        address
-            .strip_prefix("http://")
-            .unwrap_or(&address)
-            .parse()
-            .unwrap()
+        address.strip_prefix("http://").unwrap_or(&address).parse().unwrap()
     }
 
     /// The process id.
@@ -257,13 +232,8 @@ impl Running {
         obtained(START_DEADLINE, &what, async || {
             // A line without its end may still be growing.
             let text = self.stdout();
-            let complete = text
-                .split_inclusive('\n')
-                .filter_map(|line| line.strip_suffix('\n'));
-            let address = complete
-                .filter_map(|line| line.strip_prefix(&start))
-                .next()
-                .map(str::to_owned);
+            let complete = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            let address = complete.filter_map(|line| line.strip_prefix(&start)).next().map(str::to_owned);
             if address.is_none() {
                 self.assert_running();
             }
@@ -273,11 +243,7 @@ impl Running {
     }
 
     fn finished(&self, status: ExitStatus) -> Finished {
-        Finished {
-            status,
-            stdout: self.stdout(),
-            stderr: self.stderr(),
-        }
+        Finished { status, stdout: self.stdout(), stderr: self.stderr() }
     }
 }
 
@@ -304,16 +270,8 @@ impl Finished {
     /// When it is another.
     #[track_caller]
     pub fn assert_code(&self, code: i32) {
-        let Self {
-            status,
-            stdout,
-            stderr,
-        } = self;
-        assert_eq!(
-            self.code(),
-            Some(code),
-            "ended with {status}\nstdout:\n{stdout}\nstderr:\n{stderr}"
-        );
+        let Self { status, stdout, stderr } = self;
+        assert_eq!(self.code(), Some(code), "ended with {status}\nstdout:\n{stdout}\nstderr:\n{stderr}");
     }
 }
 
@@ -325,16 +283,8 @@ fn program() -> PathBuf {
             .unwrap_or_else(|error| panic!("CALLVINE_BIN={}: {error}", path.display()));
     }
     let test = std::env::current_exe().unwrap();
-    let built = test
-        .parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("callvine-under-test");
-    assert!(
-        built.exists(),
-        "{} is missing: run the tests with `cargo test`",
-        built.display()
-    );
+    let built = test.parent().and_then(Path::parent).unwrap().join("callvine-under-test");
+    assert!(built.exists(), "{} is missing: run the tests with `cargo test`", built.display());
     built
 }
 

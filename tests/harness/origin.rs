@@ -28,6 +28,13 @@ pub enum Answer {
         /// All of the body.
         bytes: Bytes,
     },
+    /// Any status with JSON.
+    Json {
+        /// The status.
+        status: u16,
+        /// The body.
+        text: String,
+    },
     /// A status with a short text: 403, 404, 500.
     Status(u16),
     /// A status with `Retry-After`.
@@ -77,10 +84,7 @@ impl Answer {
 
     /// 200 with any body.
     pub fn body(media_type: &str, bytes: impl Into<Bytes>) -> Self {
-        Self::Body {
-            media_type: media_type.to_owned(),
-            bytes: bytes.into(),
-        }
+        Self::Body { media_type: media_type.to_owned(), bytes: bytes.into() }
     }
 
     /// A web page that claims to be audio, as log-in and error pages of media servers do.
@@ -111,10 +115,7 @@ pub struct Seen {
 impl Seen {
     /// The first header of this name (in lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(seen, _)| seen == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(seen, _)| seen == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -147,15 +148,8 @@ impl Origin {
         let address = listener.local_addr().unwrap();
         let routes = Routes::default();
         let stop = CancellationToken::new();
-        tokio::spawn(
-            stop.clone()
-                .run_until_cancelled_owned(serve(listener, Arc::clone(&routes))),
-        );
-        Self {
-            address,
-            routes,
-            _stop: stop.drop_guard(),
-        }
+        tokio::spawn(stop.clone().run_until_cancelled_owned(serve(listener, Arc::clone(&routes))));
+        Self { address, routes, _stop: stop.drop_guard() }
     }
 
     /// Where it listens.
@@ -202,11 +196,7 @@ impl Origin {
     /// # Panics
     /// Never: nobody panics with the lock.
     pub fn count(&self, path: &str) -> usize {
-        self.routes
-            .lock()
-            .unwrap()
-            .get(path)
-            .map_or(0, |route| route.seen.len())
+        self.routes.lock().unwrap().get(path).map_or(0, |route| route.seen.len())
     }
 
     /// The requests for this path so far, in the order of their arrival.
@@ -214,11 +204,7 @@ impl Origin {
     /// # Panics
     /// Never: nobody panics with the lock.
     pub fn seen(&self, path: &str) -> Vec<Seen> {
-        self.routes
-            .lock()
-            .unwrap()
-            .get(path)
-            .map_or_else(Vec::new, |route| route.seen.clone())
+        self.routes.lock().unwrap().get(path).map_or_else(Vec::new, |route| route.seen.clone())
     }
 }
 
@@ -242,11 +228,7 @@ async fn converse(mut stream: TcpStream, routes: Routes) {
         let mut routes = routes.lock().unwrap();
         let route = routes.entry(path).or_default();
         route.seen.push(seen);
-        route
-            .first
-            .pop()
-            .or_else(|| route.last.clone())
-            .unwrap_or(Answer::Status(404))
+        route.first.pop().or_else(|| route.last.clone()).unwrap_or(Answer::Status(404))
     };
     // The client may hang up at any time: that is what it should do with most of the faults.
     write_answer(&mut stream, &answer, is_head).await.ok();
@@ -289,6 +271,7 @@ async fn write_answer(stream: &mut TcpStream, answer: &Answer, is_head: bool) ->
     }
     match answer {
         Answer::Body { bytes, .. } => stream.write_all(bytes).await?,
+        Answer::Json { text, .. } => stream.write_all(text.as_bytes()).await?,
         Answer::Truncated { bytes, sent } => stream.write_all(&bytes.slice(..*sent)).await?,
         Answer::Stalled { bytes, sent } => {
             stream.write_all(&bytes.slice(..*sent)).await?;
@@ -308,10 +291,10 @@ fn head_of(answer: &Answer) -> String {
     let audio = |length: u64| format!("200 OK\r\nContent-Type: audio/wav\r\nContent-Length: {length}");
     let fields = match answer {
         Answer::Body { media_type, bytes } => {
-            format!(
-                "200 OK\r\nContent-Type: {media_type}\r\nContent-Length: {}",
-                bytes.len()
-            )
+            format!("200 OK\r\nContent-Type: {media_type}\r\nContent-Length: {}", bytes.len())
+        }
+        Answer::Json { status, text } => {
+            format!("{status} Chosen\r\nContent-Type: application/json\r\nContent-Length: {}", text.len())
         }
         Answer::Truncated { bytes, .. } | Answer::Stalled { bytes, .. } => audio(bytes.len() as u64),
         Answer::Large { claimed } => audio(*claimed),

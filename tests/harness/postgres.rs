@@ -83,10 +83,7 @@ impl Postgres {
         let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
         // template0: nobody is ever connected to it, so databases can be created side by side.
         let statement = format!("create database {name} template template0");
-        sqlx::query(AssertSqlSafe(statement))
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         self.url(&name)
     }
@@ -106,12 +103,7 @@ impl Postgres {
     /// # Panics
     /// When it isn't running, or a process stays.
     pub async fn kill(&self) {
-        let mut process = self
-            .process
-            .lock()
-            .unwrap()
-            .take()
-            .expect("PostgreSQL is running");
+        let mut process = self.process.lock().unwrap().take().expect("PostgreSQL is running");
         // Backends are leaders of sessions of their own. A stopped server starts no further ones.
         process.signal(Signal::STOP);
         let backends = children(process.pid());
@@ -132,12 +124,7 @@ impl Postgres {
     /// # Panics
     /// When it isn't running or does not end.
     pub async fn stop(&self) {
-        let mut process = self
-            .process
-            .lock()
-            .unwrap()
-            .take()
-            .expect("PostgreSQL is running");
+        let mut process = self.process.lock().unwrap().take().expect("PostgreSQL is running");
         process.signal(Signal::INT);
         process.ended(DEADLINE).await;
     }
@@ -238,13 +225,7 @@ async fn initialize(directory: &Path) {
     }
     let mut initdb = as_server_user(&binaries().join("initdb"));
     initdb.arg("-D").arg(directory.join("data"));
-    initdb.args([
-        "--username=postgres",
-        "--auth=trust",
-        "--encoding=UTF8",
-        "--locale=C",
-        "--no-sync",
-    ]);
+    initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
     run(initdb).await;
 }
 
@@ -253,17 +234,12 @@ async fn initialize(directory: &Path) {
 fn as_server_user(program: &Path) -> Command {
     let mut command = if rustix::process::geteuid().is_root() {
         let mut setpriv = Command::new("setpriv");
-        setpriv
-            .args(["--reuid=postgres", "--regid=postgres", "--init-groups"])
-            .arg(program);
+        setpriv.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
         setpriv
     } else {
         Command::new(program)
     };
-    command
-        .env("PATH", "/usr/bin:/bin")
-        .env("LC_ALL", "C")
-        .current_dir("/");
+    command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
     command
 }
 
@@ -271,9 +247,7 @@ fn as_server_user(program: &Path) -> Command {
 fn binaries() -> PathBuf {
     let installed = |root: &str| {
         let versions = fs::read_dir(root).into_iter().flatten().flatten();
-        versions
-            .map(|version| version.path().join("bin"))
-            .filter(|bin| bin.join("initdb").exists())
+        versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists())
     };
     let version_of = |bin: &PathBuf| -> Option<u32> { bin.parent()?.file_name()?.to_str()?.parse().ok() };
     installed("/usr/lib/postgresql")

@@ -75,10 +75,7 @@ fn home() -> &'static Home {
             .stderr(Stdio::null())
             .spawn()
             .expect("sh starts");
-        Home {
-            directory,
-            _watchdog: watchdog,
-        }
+        Home { directory, _watchdog: watchdog }
     })
 }
 
@@ -86,9 +83,7 @@ fn home() -> &'static Home {
 /// process at the latest.
 pub fn new_directory(name: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let directory = home()
-        .directory
-        .join(format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    let directory = home().directory.join(format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
     fs::create_dir(&directory).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     directory
@@ -124,9 +119,7 @@ impl Process {
     pub fn start(start: &Start) -> Self {
         let command_line = command_line(&start.command);
         let mut gate = Command::new("sh");
-        gate.args(["-c", GATE, "gate"])
-            .arg(start.command.get_program())
-            .args(start.command.get_args());
+        gate.args(["-c", GATE, "gate"]).arg(start.command.get_program()).args(start.command.get_args());
         gate.env_clear();
         for (name, value) in start.command.get_envs() {
             if let Some(value) = value {
@@ -146,13 +139,7 @@ impl Process {
         let registration = registration_of(&child);
         fs::write(&registration, signal_name(start.last_signal)).unwrap();
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-        Self {
-            child,
-            command_line,
-            stderr: start.stderr.clone(),
-            registration,
-            status: None,
-        }
+        Self { child, command_line, stderr: start.stderr.clone(), registration, status: None }
     }
 
     /// The process id, which is also its group's.
@@ -228,10 +215,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            #[expect(
-                clippy::print_stderr,
-                reason = "Rust's test runner shows it with the failed test"
-            )]
+            #[expect(clippy::print_stderr, reason = "Rust's test runner shows it with the failed test")]
             {
                 eprintln!("{}", self.account());
             }
@@ -245,10 +229,7 @@ impl Drop for Process {
 fn registration_of(child: &Child) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    home()
-        .directory
-        .join("processes")
-        .join(format!("{number:09}-{}", child.id()))
+    home().directory.join("processes").join(format!("{number:09}-{}", child.id()))
 }
 
 /// Runs a short command to its end and returns its standard output.
@@ -265,11 +246,7 @@ pub async fn run(command: Command) -> String {
         .unwrap_or_else(|error| panic!("cannot start {command_line}: {error}"));
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command_line}\nended with {}:\n{stdout}{stderr}",
-        output.status
-    );
+    assert!(output.status.success(), "{command_line}\nended with {}:\n{stdout}{stderr}", output.status);
     stdout.into_owned()
 }
 
@@ -290,9 +267,7 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
 }
 
 fn only_zombies(group: Pid) -> bool {
-    stats()
-        .filter(|stat| stat.group == group.as_raw_pid())
-        .all(|stat| stat.is_zombie)
+    stats().filter(|stat| stat.group == group.as_raw_pid()).all(|stat| stat.is_zombie)
 }
 
 /// What the tests need of a line of `/proc/PID/stat` (proc(5)).
@@ -313,12 +288,7 @@ impl Stat {
         let state = fields.next()?;
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
-        Some(Self {
-            pid,
-            is_zombie: matches!(state, "Z" | "X"),
-            parent,
-            group,
-        })
+        Some(Self { pid, is_zombie: matches!(state, "Z" | "X"), parent, group })
     }
 }
 
@@ -351,10 +321,7 @@ pub(crate) fn account(command_line: &str, log: &Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let tail = lines.len().saturating_sub(LOG_TAIL_LINES);
-    let shown = lines
-        .iter()
-        .skip(tail)
-        .fold(String::new(), |shown, line| shown + "\n  | " + line);
+    let shown = lines.iter().skip(tail).fold(String::new(), |shown, line| shown + "\n  | " + line);
     format!("command: {command_line}\nthe end of {}:{shown}", log.display())
 }
 

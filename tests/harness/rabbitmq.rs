@@ -80,8 +80,7 @@ impl RabbitMq {
         );
         let text = serde_json::json!({"vhosts": [{"name": name}], "permissions": [permission]}).to_string();
         fs::write(&definitions, text).unwrap();
-        self.ctl(&["import_definitions", definitions.to_str().unwrap()])
-            .await;
+        self.ctl(&["import_definitions", definitions.to_str().unwrap()]).await;
         self.url(&name)
     }
 
@@ -101,9 +100,7 @@ impl RabbitMq {
     /// When it fails, with its output.
     pub async fn ctl(&self, arguments: &[&str]) -> String {
         let mut command = self.script("rabbitmqctl");
-        command
-            .args(["--quiet", "--node", &self.node_name()])
-            .args(arguments);
+        command.args(["--quiet", "--node", &self.node_name()]).args(arguments);
         run(command).await
     }
 
@@ -116,8 +113,7 @@ impl RabbitMq {
     /// # Panics
     /// When it isn't running.
     pub async fn kill(&self) {
-        self.ctl(&["eval", "[dets:sync(Table) || Table <- dets:all()]."])
-            .await;
+        self.ctl(&["eval", "[dets:sync(Table) || Table <- dets:all()]."]).await;
         let mut node = self.node.lock().unwrap().take().expect("RabbitMQ is running");
         node.kill();
         node.group_gone().await;
@@ -215,9 +211,7 @@ impl RabbitMq {
             return;
         }
         let mut command = Command::new("epmd");
-        command
-            .args(["-port", &self.epmd_port.to_string(), "-address", "127.0.0.1"])
-            .env("PATH", PATH);
+        command.args(["-port", &self.epmd_port.to_string(), "-address", "127.0.0.1"]).env("PATH", PATH);
         let log = self.directory.join("epmd.log");
         *epmd = Some(Process::start(&Start {
             command,
@@ -245,10 +239,7 @@ impl RabbitMq {
             ("RABBITMQ_LOG_BASE", self.directory.clone()),
             ("RABBITMQ_LOGS", PathBuf::from("-")),
             ("RABBITMQ_PID_FILE", inside("pid")),
-            (
-                "RABBITMQ_DIST_PORT",
-                PathBuf::from(self.distribution_port.to_string()),
-            ),
+            ("RABBITMQ_DIST_PORT", PathBuf::from(self.distribution_port.to_string())),
             ("ERL_EPMD_PORT", PathBuf::from(self.epmd_port.to_string())),
             ("ERL_EPMD_ADDRESS", PathBuf::from("127.0.0.1")),
             ("ERL_CRASH_DUMP", PathBuf::from("/dev/null")),

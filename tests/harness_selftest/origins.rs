@@ -8,11 +8,8 @@ use tokio::net::TcpStream;
 async fn answers_come_in_turn_and_are_counted() {
     let origin = Origin::start().await;
     origin.serve_after_failures("/call.wav", 500, 2, Answer::wav("RIFF"));
-    let answers = [
-        get(&origin, "/call.wav").await,
-        get(&origin, "/call.wav").await,
-        get(&origin, "/call.wav").await,
-    ];
+    let answers =
+        [get(&origin, "/call.wav").await, get(&origin, "/call.wav").await, get(&origin, "/call.wav").await];
     let statuses = answers.map(|answer| answer.split(' ').nth(1).unwrap().to_owned());
     assert_eq!(statuses, ["500", "500", "200"]);
     assert!(get(&origin, "/call.wav").await.ends_with("\r\n\r\nRIFF"));
@@ -25,30 +22,15 @@ async fn answers_come_in_turn_and_are_counted() {
 #[tokio::test]
 async fn a_truncated_body_claims_more_than_it_sends() {
     let origin = Origin::start().await;
-    origin.serve(
-        "/cut.wav",
-        Answer::Truncated {
-            bytes: "0123456789".into(),
-            sent: 4,
-        },
-    );
+    origin.serve("/cut.wav", Answer::Truncated { bytes: "0123456789".into(), sent: 4 });
     let answer = get(&origin, "/cut.wav").await;
-    assert!(
-        answer.contains("Content-Length: 10\r\n") && answer.ends_with("\r\n\r\n0123"),
-        "{answer}"
-    );
+    assert!(answer.contains("Content-Length: 10\r\n") && answer.ends_with("\r\n\r\n0123"), "{answer}");
 }
 
 #[tokio::test]
 async fn a_stalled_body_neither_goes_on_nor_ends() {
     let origin = Origin::start().await;
-    origin.serve(
-        "/stall.wav",
-        Answer::Stalled {
-            bytes: "0123456789".into(),
-            sent: 4,
-        },
-    );
+    origin.serve("/stall.wav", Answer::Stalled { bytes: "0123456789".into(), sent: 4 });
     let mut stream = ask(&origin, "/stall.wav").await;
     let mut answer = Vec::new();
     while !answer.ends_with(b"0123") {
@@ -61,27 +43,11 @@ async fn a_stalled_body_neither_goes_on_nor_ends() {
 #[tokio::test]
 async fn redirects_resets_and_sizes_are_as_told() {
     let origin = Origin::start().await;
-    origin.serve(
-        "/moved",
-        Answer::Redirect {
-            status: 302,
-            to: origin.url("/call.wav"),
-        },
-    );
-    origin.serve(
-        "/busy",
-        Answer::RetryAfter {
-            status: 429,
-            value: "7".to_owned(),
-        },
-    );
+    origin.serve("/moved", Answer::Redirect { status: 302, to: origin.url("/call.wav") });
+    origin.serve("/busy", Answer::RetryAfter { status: 429, value: "7".to_owned() });
     origin.serve("/reset", Answer::Reset);
     origin.serve("/large", Answer::Large { claimed: 200_000 });
-    assert!(
-        get(&origin, "/moved")
-            .await
-            .contains(&format!("\r\nLocation: {}\r\n", origin.url("/call.wav")))
-    );
+    assert!(get(&origin, "/moved").await.contains(&format!("\r\nLocation: {}\r\n", origin.url("/call.wav"))));
     assert!(get(&origin, "/busy").await.contains("\r\nRetry-After: 7\r\n"));
     let large = get(&origin, "/large").await;
     assert_eq!(large.split_once("\r\n\r\n").unwrap().1.len(), 200_000);

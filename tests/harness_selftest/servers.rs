@@ -17,10 +17,7 @@ async fn databases_of_one_server_are_apart() {
     assert_ne!(first, second);
     for url in [first, second] {
         let mut connection = PgConnection::connect(&url).await.unwrap();
-        sqlx::query("create table only_here (id int)")
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::query("create table only_here (id int)").execute(&mut connection).await.unwrap();
     }
 }
 
@@ -29,28 +26,16 @@ async fn a_killed_postgres_keeps_what_was_committed() {
     let server = Postgres::start(Fsync::On).await;
     let url = server.database().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    sqlx::query("create table kept (id int)")
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    sqlx::query("insert into kept values (7)")
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    sqlx::query("create table kept (id int)").execute(&mut connection).await.unwrap();
+    sqlx::query("insert into kept values (7)").execute(&mut connection).await.unwrap();
 
     server.kill().await;
-    sqlx::query("select 1")
-        .execute(&mut connection)
-        .await
-        .unwrap_err();
+    sqlx::query("select 1").execute(&mut connection).await.unwrap_err();
     PgConnection::connect(&url).await.unwrap_err();
 
     server.restart().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    let id: i32 = sqlx::query_scalar("select id from kept")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let id: i32 = sqlx::query_scalar("select id from kept").fetch_one(&mut connection).await.unwrap();
     assert_eq!(id, 7);
     // A client that stays connected does not keep the server from stopping.
     server.stop().await;
@@ -76,9 +61,7 @@ async fn a_killed_broker_keeps_what_was_confirmed() {
     publish(&publisher).await;
 
     server.kill().await;
-    tokio::net::TcpStream::connect(("127.0.0.1", server.port()))
-        .await
-        .unwrap_err();
+    tokio::net::TcpStream::connect(("127.0.0.1", server.port())).await.unwrap_err();
     server.restart().await;
     assert_eq!(take(&url).await, "kept");
 
@@ -87,43 +70,23 @@ async fn a_killed_broker_keeps_what_was_confirmed() {
 }
 
 async fn channel(url: &str) -> Channel {
-    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default())
-        .await
-        .unwrap();
+    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await
-        .unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     channel
 }
 
 async fn declare_quorum_queue(channel: &Channel) {
     let mut arguments = FieldTable::default();
-    arguments.insert(
-        "x-queue-type".into(),
-        lapin::types::AMQPValue::LongString("quorum".into()),
-    );
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    channel
-        .queue_declare("kept".into(), options, arguments)
-        .await
-        .unwrap();
+    arguments.insert("x-queue-type".into(), lapin::types::AMQPValue::LongString("quorum".into()));
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("kept".into(), options, arguments).await.unwrap();
 }
 
 async fn publish(channel: &Channel) {
     let persistent = BasicProperties::default().with_delivery_mode(2);
-    let options = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
-    let sent = channel
-        .basic_publish("".into(), "kept".into(), options, b"kept", persistent)
-        .await
-        .unwrap();
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let sent = channel.basic_publish("".into(), "kept".into(), options, b"kept", persistent).await.unwrap();
     assert_eq!(sent.await.unwrap(), Confirmation::Ack(None));
 }
 
@@ -131,10 +94,7 @@ async fn publish(channel: &Channel) {
 /// a look may end the channel, so each has its own.
 async fn take(url: &str) -> String {
     obtained(DEADLINE, "a message is in the queue", async || {
-        let got = channel(url)
-            .await
-            .basic_get("kept".into(), BasicGetOptions { no_ack: true })
-            .await;
+        let got = channel(url).await.basic_get("kept".into(), BasicGetOptions { no_ack: true }).await;
         Some(String::from_utf8(got.ok()??.delivery.data).unwrap())
     })
     .await
