@@ -1,6 +1,13 @@
 //! What is promised, on every engine that promises it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 
+mod admin;
 mod bus;
+mod calls;
+mod commands;
+mod http;
+mod keys;
 mod migrations;
+mod server;
 mod store;
+mod webhook;
