@@ -38,7 +38,7 @@ pub struct RecordingState {
     pub attempts: i32,
     /// Not tried again before then.
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// Why it was given up, or why it has to be tried again.
+    /// Why it was given up.
     pub reason: Option<String>,
     /// What went wrong the last time, for people.
     pub last_error: Option<String>,
@@ -103,7 +103,8 @@ impl Store {
                 "select c.id, c.from_phone, c.to_phone, c.handled_by, c.department, c.start_time, c.end_time,
                         c.recording_url, c.created_at,
                         coalesce(r.status, 'pending') as status, coalesce(r.attempts, 0) as attempts,
-                        r.next_attempt_at, r.reason, r.last_error, r.location, r.size_bytes, r.sha256, r.media_type,
+                        r.next_attempt_at,
+                        case when r.status = 'failed' then r.reason end as reason, r.last_error, r.location, r.size_bytes, r.sha256, r.media_type,
                         r.codec, r.duration_seconds, r.channels, r.sample_rate, r.stored_at,
                         coalesce(a.status, 'none') as analysis_status, a.analyzer, a.results
                  from call_logs c
