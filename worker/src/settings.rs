@@ -27,6 +27,7 @@ const ATTEMPTS_MAX: u64 = 100;
 /// How recordings are fetched: flags, each with an environment variable and a default.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Recordings")]
+#[group(id = "recordings")]
 pub struct Settings {
     /// Recordings fetched at once by one worker
     #[arg(
