@@ -10,8 +10,15 @@ const FETCHED_BYTES: &str = "callvine_recording_fetched_bytes_total";
 
 /// Tells the recorder what these metrics mean.
 pub fn describe() {
-    describe_counter!(SETTLED, "Tries of recordings by result: stored, retried (to be tried again) or failed");
-    describe_histogram!(FETCH_SECONDS, Unit::Seconds, "Time to fetch a recording, from the request to the last byte");
+    describe_counter!(
+        SETTLED,
+        "Tries of recordings by result: stored, retried (to be tried again) or failed"
+    );
+    describe_histogram!(
+        FETCH_SECONDS,
+        Unit::Seconds,
+        "Time to fetch a recording, from the request to the last byte"
+    );
     describe_counter!(FETCHED_BYTES, Unit::Bytes, "Bytes of recordings fetched");
 }
 

@@ -72,22 +72,9 @@ pub fn prove(path: &Path) -> Result<Facts, Failure> {
     let mut input = Input::open(path)?;
     let start = input.start()?;
     match start.get(..12) {
-        Some(
-            [
-                b'R',
-                b'I' | b'F',
-                b'F' | b'6',
-                b'F' | b'4',
-                _,
-                _,
-                _,
-                _,
-                b'W',
-                b'A',
-                b'V',
-                b'E',
-            ],
-        ) => wav::prove(&mut input),
+        Some([b'R', b'I' | b'F', b'F' | b'6', b'F' | b'4', _, _, _, _, b'W', b'A', b'V', b'E']) => {
+            wav::prove(&mut input)
+        }
         Some([b'B', b'W', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E']) => wav::prove(&mut input),
         None if start.starts_with(b"RIFF") => Err(truncated()),
         _ => Err(not_audio(format!("the recording is {}", looks_like(&start)))),
@@ -96,15 +83,8 @@ pub fn prove(path: &Path) -> Result<Facts, Failure> {
 
 /// What bytes that are no audio seem to be, for people.
 fn looks_like(start: &[u8]) -> &'static str {
-    let text = start
-        .trim_ascii_start()
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(start)
-        .trim_ascii_start();
-    let begins = |name: &[u8]| {
-        text.get(..name.len())
-            .is_some_and(|text| text.eq_ignore_ascii_case(name))
-    };
+    let text = start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let begins = |name: &[u8]| text.get(..name.len()).is_some_and(|text| text.eq_ignore_ascii_case(name));
     if begins(b"<!doctype html") || begins(b"<html") {
         "a web page, perhaps one to sign in"
     } else if begins(b"<") {
@@ -125,14 +105,10 @@ fn looks_like(start: &[u8]) -> &'static str {
 /// Checks what every header says.
 fn check_shape(channels: u16, sample_rate: u32) -> Result<(), Failure> {
     if !(1..=CHANNELS_MAX).contains(&channels) {
-        return Err(not_audio(format!(
-            "the recording's header says {channels} channels"
-        )));
+        return Err(not_audio(format!("the recording's header says {channels} channels")));
     }
     if !(1..=SAMPLE_RATE_MAX).contains(&sample_rate) {
-        return Err(not_audio(format!(
-            "the recording's header says {sample_rate} samples a second"
-        )));
+        return Err(not_audio(format!("the recording's header says {sample_rate} samples a second")));
     }
     Ok(())
 }
@@ -148,10 +124,7 @@ fn not_audio(detail: impl Into<String>) -> Failure {
 }
 
 fn truncated() -> Failure {
-    Failure::new(
-        Reason::Truncated,
-        "the recording's header promises more than there is",
-    )
+    Failure::new(Reason::Truncated, "the recording's header promises more than there is")
 }
 
 fn empty() -> Failure {

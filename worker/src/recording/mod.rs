@@ -46,7 +46,12 @@ pub struct Recordings {
 impl Recordings {
     /// Recordings are tried up to `attempts` times, with `backoff` doubled between them.
     #[must_use]
-    pub fn new(store: Store, objects: Objects, fetcher: Fetcher, (attempts, backoff): (u32, Duration)) -> Self {
+    pub fn new(
+        store: Store,
+        objects: Objects,
+        fetcher: Fetcher,
+        (attempts, backoff): (u32, Duration),
+    ) -> Self {
         Self { store, objects, fetcher, attempts, backoff }
     }
 
@@ -56,7 +61,11 @@ impl Recordings {
     /// # Errors
     /// [`StoreError`] when the step could not be committed. While the database is unavailable it waits, until the
     /// shutdown.
-    pub(crate) async fn process(&self, call_id: CallId, shutdown: &CancellationToken) -> Result<(), StoreError> {
+    pub(crate) async fn process(
+        &self,
+        call_id: CallId,
+        shutdown: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let now = Utc::now();
         let begun = while_unavailable(shutdown, || {
             let now = Utc::now();
@@ -73,7 +82,10 @@ impl Recordings {
             Begun::NotDue(at) => self.look_again(call_id, at.max(now), shutdown).await,
             Begun::Settled => Ok(()),
             Begun::Unknown => {
-                tracing::warn!(call.id = call_id.0, "there is no call {call_id}; its recording is not fetched");
+                tracing::warn!(
+                    call.id = call_id.0,
+                    "there is no call {call_id}; its recording is not fetched"
+                );
                 Ok(())
             }
         }
@@ -136,7 +148,8 @@ impl Recordings {
         let attempt = recording.attempts + 1;
         let failure = match outcome {
             Ok(stored) => {
-                while_unavailable(shutdown, || self.store.recording_stored(call_id, &stored, Utc::now())).await?;
+                while_unavailable(shutdown, || self.store.recording_stored(call_id, &stored, Utc::now()))
+                    .await?;
                 metrics::settled("stored");
                 tracing::info!(call.id = call_id.0, attempt, "stored the recording of call {call_id}");
                 return Ok(());
@@ -155,11 +168,21 @@ impl Recordings {
             let at = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::zero());
             while_unavailable(shutdown, || self.store.retry_recording(call_id, why, at, now)).await?;
             metrics::settled("retried");
-            tracing::info!(call.id = call_id.0, attempt, reason = why.0, "trying call {call_id} again in {wait:?}");
+            tracing::info!(
+                call.id = call_id.0,
+                attempt,
+                reason = why.0,
+                "trying call {call_id} again in {wait:?}"
+            );
         } else {
             while_unavailable(shutdown, || self.store.recording_failed(call_id, why, Utc::now())).await?;
             metrics::settled("failed");
-            tracing::warn!(call.id = call_id.0, attempt, reason = why.0, "gave up the recording of call {call_id}");
+            tracing::warn!(
+                call.id = call_id.0,
+                attempt,
+                reason = why.0,
+                "gave up the recording of call {call_id}"
+            );
         }
         Ok(())
     }

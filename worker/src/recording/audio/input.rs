@@ -20,11 +20,7 @@ impl Input {
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let file = File::open(path).map_err(|error| unreadable(&error))?;
         let length_bytes = file.metadata().map_err(|error| unreadable(&error))?.len();
-        Ok(Self {
-            reader: BufReader::new(file),
-            length_bytes,
-            position: 0,
-        })
+        Ok(Self { reader: BufReader::new(file), length_bytes, position: 0 })
     }
 
     pub(super) const fn length_bytes(&self) -> u64 {
@@ -85,8 +81,5 @@ impl Input {
 }
 
 fn unreadable(error: &io::Error) -> Failure {
-    Failure::new(
-        Reason::Storage,
-        format!("cannot read the temporary file: {}", error.kind()),
-    )
+    Failure::new(Reason::Storage, format!("cannot read the temporary file: {}", error.kind()))
 }

@@ -45,16 +45,9 @@ impl Workshop {
 fn run(words: &[String]) -> String {
     let output = Command::new(&words[0]).args(&words[1..]).output();
     let output = output.unwrap_or_else(|error| {
-        panic!(
-            "cannot run {}: {error} (install sox, ffmpeg and asterisk-core-sounds-en-wav)",
-            words[0]
-        )
+        panic!("cannot run {}: {error} (install sox, ffmpeg and asterisk-core-sounds-en-wav)", words[0])
     });
-    assert!(
-        output.status.success(),
-        "{words:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -66,13 +59,8 @@ fn probed(path: &Path) -> (String, u32, u16, f64) {
     words.push(path.to_str().unwrap().to_owned());
     let output = run(&words);
     let value = |name: &str| {
-        let mut found = output
-            .lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        found
-            .rfind(|value| *value != "N/A")
-            .unwrap_or_default()
-            .to_owned()
+        let mut found = output.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        found.rfind(|value| *value != "N/A").unwrap_or_default().to_owned()
     };
     (
         value("codec_name"),
@@ -89,45 +77,15 @@ fn assert_proved(path: &Path, media_type: &str, codec: &str, verification: Verif
     let (probed_codec, sample_rate, channels, duration) = probed(path);
     assert_eq!(facts.codec, codec, "{}", path.display());
     assert_eq!(facts.codec, probed_codec, "{}", path.display());
-    assert_eq!(
-        (facts.media_type, facts.verification),
-        (media_type, verification),
-        "{}",
-        path.display()
-    );
-    assert_eq!(
-        (facts.sample_rate, facts.channels),
-        (sample_rate, channels),
-        "{}",
-        path.display()
-    );
+    assert_eq!((facts.media_type, facts.verification), (media_type, verification), "{}", path.display());
+    assert_eq!((facts.sample_rate, facts.channels), (sample_rate, channels), "{}", path.display());
     let off = (facts.duration_seconds - duration).abs();
-    assert!(
-        off <= 0.020,
-        "{}: {} against {duration}",
-        path.display(),
-        facts.duration_seconds
-    );
-    assert_eq!(
-        facts.waveform.is_some(),
-        verification == Verification::Decoded,
-        "{}",
-        path.display()
-    );
+    assert!(off <= 0.020, "{}: {} against {duration}", path.display(), facts.duration_seconds);
+    assert_eq!(facts.waveform.is_some(), verification == Verification::Decoded, "{}", path.display());
     if let Some(waveform) = &facts.waveform {
         assert_eq!(waveform.channels.len(), usize::from(channels));
-        let loudest = waveform
-            .channels
-            .iter()
-            .flatten()
-            .map(|piece| piece.1)
-            .max()
-            .unwrap();
-        assert!(
-            (2_000..=i16::MAX).contains(&loudest),
-            "{}: {loudest}",
-            path.display()
-        );
+        let loudest = waveform.channels.iter().flatten().map(|piece| piece.1).max().unwrap();
+        assert!((2_000..=i16::MAX).contains(&loudest), "{}: {loudest}", path.display());
     }
     facts
 }
@@ -174,10 +132,9 @@ fn every_kind_of_wav_is_decoded() {
 #[test]
 fn wav_of_codecs_that_are_not_decoded_here_is_walked() {
     let workshop = Workshop::new();
-    for (codec, command) in [
-        ("gsm_ms", "sox IN -e gsm-full-rate OUT"),
-        ("adpcm_g726", "ffmpeg -v error -i IN -c:a g726 OUT"),
-    ] {
+    for (codec, command) in
+        [("gsm_ms", "sox IN -e gsm-full-rate OUT"), ("adpcm_g726", "ffmpeg -v error -i IN -c:a g726 OUT")]
+    {
         let path = workshop.make(&format!("{codec}.wav"), command);
         assert_proved(&path, "audio/wav", codec, Verification::HeaderOnly);
     }
@@ -227,10 +184,7 @@ fn sizes_that_were_never_filled_in_go_to_the_end() {
         assert!((facts.duration_seconds - 1.0).abs() < 1e-9, "{riff:x} {data:x}");
     }
     let streamed = workshop.path("streamed.wav");
-    let script = format!(
-        "sox {PROMPTS}/demo-congrats.wav -t wav - | cat > {}",
-        streamed.display()
-    );
+    let script = format!("sox {PROMPTS}/demo-congrats.wav -t wav - | cat > {}", streamed.display());
     run(&["sh".to_owned(), "-c".to_owned(), script]);
     assert!((prove(&streamed).unwrap().duration_seconds - 30.277).abs() < 0.02);
 }
@@ -245,10 +199,7 @@ fn a_header_that_promises_more_than_there_is_means_truncated() {
     let mut trailing = whole.clone();
     trailing.extend_from_slice(b"LIST\x04\0\0\0INFO and more");
     let facts = prove(&workshop.write("a.wav", &trailing)).unwrap();
-    assert!(
-        (facts.duration_seconds - 1.0).abs() < 1e-9,
-        "what follows the samples is not sound"
-    );
+    assert!((facts.duration_seconds - 1.0).abs() < 1e-9, "what follows the samples is not sound");
 }
 
 #[test]
