@@ -17,23 +17,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgPool, SqlitePool};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use calls::{AnalysisState, CallRecord, ReceivedCall, RecordingState};
 pub use deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
 pub use error::StoreError;
-pub use outbox::{LEASE as OUTBOX_LEASE, OutboxRow};
+pub use outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
 pub use recordings::{Begun, PendingRecording};
 
 use crate::event::Events;
+use crate::handoff::Handoff;
 
 /// How long a statement waits for a free connection; a caller is answered "Database error" within 5 s.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Connections to PostgreSQL that one process opens at most. Ingest needs one at a time; the rest is for reading.
-const MAX_CONNECTIONS: u32 = 10;
 
 /// Runs `$body` with the concrete pool of either database. A function can't: the two pools have no common type, and
 /// sqlx's `Any` lacks timestamps. The statement must be text that both understand: `$1` binds, `returning`,
@@ -76,9 +74,12 @@ pub(crate) use {with_pool, with_transaction};
 pub struct Store {
     read: Pool,
     write: Pool,
+    /// For what may be lost in a crash because it is then done again; on PostgreSQL a commit here doesn't wait for the
+    /// disk.
+    repeatable: Pool,
     ids: Arc<postgres::IdBlocks>,
     events: Arc<OnceCell<Events>>,
-    outbox_written: Arc<Notify>,
+    handoff: Arc<Handoff>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,16 +96,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] when the URL can't be used; [`StoreError::Unavailable`] when the SQLite file can't be opened.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let (read, write) = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let pool = Pool::Postgres(postgres::pool(url, MAX_CONNECTIONS)?);
-            (pool.clone(), pool)
+        let (read, write, repeatable) = if url.starts_with("postgres://") || url.starts_with("postgresql://")
+        {
+            let pool = Pool::Postgres(postgres::pool(url)?);
+            (pool.clone(), pool, Pool::Postgres(postgres::repeatable_pool(url)?))
         } else if url.starts_with("sqlite:") {
             let (read, write) = sqlite::pools(url).await?;
-            (Pool::Sqlite(read), Pool::Sqlite(write))
+            (Pool::Sqlite(read), Pool::Sqlite(write.clone()), Pool::Sqlite(write))
         } else {
             return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
         };
-        Ok(Self { read, write, ids: Arc::default(), events: Arc::default(), outbox_written: Arc::default() })
+        Ok(Self {
+            read,
+            write,
+            repeatable,
+            ids: Arc::default(),
+            events: Arc::default(),
+            handoff: Arc::default(),
+        })
     }
 
     /// Brings the database to the current schema. Safe when several processes do it at once on PostgreSQL (sqlx takes
@@ -158,15 +167,16 @@ impl Store {
         Ok(())
     }
 
-    /// Waits until this process has written to the outbox; a write between two calls is not missed.
-    pub async fn outbox_written(&self) {
-        self.outbox_written.notified().await;
+    /// The way for what this process commits to the relay of this process.
+    pub(crate) fn handoff(&self) -> &Handoff {
+        &self.handoff
     }
 
     /// Closes all connections, after the statements that are under way.
     pub async fn close(&self) {
         with_pool!(self.read, pool => pool.close().await);
         with_pool!(self.write, pool => pool.close().await);
+        with_pool!(self.repeatable, pool => pool.close().await);
     }
 
     /// The maker of this database's events.

@@ -202,7 +202,7 @@ impl Store {
             insert_event!(tx, events.recording_stored(call_id, recording, now), None, now, now);
             insert_event!(tx, events.analysis_requested(&call.into_call(), recording, now), None, now, now);
         });
-        self.outbox_written.notify_one();
+        self.handoff.note_leftovers();
         Ok(true)
     }
 
@@ -237,7 +237,7 @@ impl Store {
             let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
             insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
         });
-        self.outbox_written.notify_one();
+        self.handoff.note_leftovers();
         Ok(())
     }
 
@@ -257,7 +257,7 @@ impl Store {
             let Some(call) = call else { return Ok(()) };
             insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
         });
-        self.outbox_written.notify_one();
+        self.handoff.note_leftovers();
         Ok(())
     }
 
@@ -292,7 +292,7 @@ impl Store {
             insert_event!(tx, event, None, now, now);
             insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
         });
-        self.outbox_written.notify_one();
+        self.handoff.note_leftovers();
         Ok(true)
     }
 }
