@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgPool, SqlitePool};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
@@ -80,6 +80,8 @@ pub struct Store {
     /// For what may be lost in a crash because it is then done again; on PostgreSQL a commit here doesn't wait for the
     /// disk.
     repeatable: Pool,
+    /// On SQLite, everything that writes but the intake waits here for its turn.
+    turns: Option<Arc<Semaphore>>,
     ids: Arc<postgres::IdBlocks>,
     events: Arc<OnceCell<Events>>,
     handoff: Arc<Handoff>,
@@ -109,10 +111,12 @@ impl Store {
         } else {
             return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
         };
+        let turns = matches!(write, Pool::Sqlite(_)).then(|| Arc::new(Semaphore::new(1)));
         Ok(Self {
             read,
             write,
             repeatable,
+            turns,
             ids: Arc::default(),
             events: Arc::default(),
             handoff: Arc::default(),
@@ -157,6 +161,7 @@ impl Store {
     /// [`StoreError`] when the database can't be written.
     pub async fn release_leases(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let now_us = now.timestamp_micros();
+        let _turn = self.turn().await;
         with_transaction!(self, tx => {
             sqlx::query("update recordings set claimed_until = 0 where claimed_until > $1").bind(now_us).execute(&mut *tx).await?;
             // A leased row is due within a lease; what is due later is a retry that waits for its time.
@@ -168,6 +173,15 @@ impl Store {
             }
         });
         Ok(())
+    }
+
+    /// A turn at the one writing connection of SQLite, for everybody but the intake. So the intake never waits for more
+    /// than one of the others, however many there are: providers wait for it, and nobody waits for them.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        match &self.turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        }
     }
 
     /// The way for what this process commits to the relay of this process.

@@ -75,6 +75,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn claim_due(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<OutboxRow>, StoreError> {
+        let _turn = self.turn().await;
         let rows = match &self.write {
             Pool::Postgres(pool) => postgres::claim_due(pool, now, limit).await?,
             Pool::Sqlite(pool) => sqlite::claim_due(pool, now, limit).await?,
@@ -110,6 +111,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written; the rows are then published again when their lease ends.
     pub async fn remove_published(&self, ids: &[i64]) -> Result<(), StoreError> {
+        let _turn = self.turn().await;
         match &self.repeatable {
             Pool::Postgres(pool) => {
                 sqlx::query("delete from outbox where id = any($1)").bind(ids).execute(pool).await?;
@@ -130,6 +132,7 @@ impl Store {
     /// [`StoreError`] when the database can't be written; the rows then become due when their lease ends.
     pub async fn release_unpublished(&self, ids: &[i64], at: DateTime<Utc>) -> Result<(), StoreError> {
         let at_us = at.timestamp_micros();
+        let _turn = self.turn().await;
         match &self.write {
             Pool::Postgres(pool) => {
                 sqlx::query("update outbox set available_at = $2 where id = any($1)")
