@@ -1,1 +1,29 @@
-//! Harness.
+//! What the tests of Callvine drive the real program with: private servers, faulty origins and networks, processes.
+//!
+//! Everything here fails the test, by panicking, when a step fails, and says what was run and what it answered.
+//! Nothing here outlives the test process, and nothing waits but [`eventually()`].
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step fails the test")]
+
+mod callvine;
+mod eventually;
+mod http;
+mod origin;
+mod ports;
+mod postgres;
+mod process;
+mod provider;
+mod proxy;
+mod rabbitmq;
+mod sounds;
+
+pub use callvine::{Callvine, Finished, Running};
+pub use eventually::{eventually, obtained};
+pub use http::http_client;
+pub use origin::{Answer, Origin, Seen};
+pub use ports::free_port;
+pub use postgres::{Fsync, Postgres};
+pub use process::{Process, Signal, Start, new_directory, run};
+pub use provider::{Acknowledged, Outcome, Provider};
+pub use proxy::{Network, Proxy};
+pub use rabbitmq::RabbitMq;
+pub use sounds::{Sound, sounds};

@@ -62,11 +62,7 @@ pub enum Verification {
 impl Verification {
     /// What is decoded leaves a waveform.
     const fn of(waveform: Option<&Waveform>) -> Self {
-        if waveform.is_some() {
-            Self::Decoded
-        } else {
-            Self::HeaderOnly
-        }
+        if waveform.is_some() { Self::Decoded } else { Self::HeaderOnly }
     }
 
     /// The name to store: `decoded` or `header_only`.
@@ -109,15 +105,8 @@ fn prove_input(input: &mut Input) -> Result<Facts, Failure> {
 
 /// What bytes that are no audio seem to be, for people.
 fn looks_like(start: &[u8]) -> &'static str {
-    let text = start
-        .trim_ascii_start()
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(start)
-        .trim_ascii_start();
-    let begins = |name: &[u8]| {
-        text.get(..name.len())
-            .is_some_and(|text| text.eq_ignore_ascii_case(name))
-    };
+    let text = start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let begins = |name: &[u8]| text.get(..name.len()).is_some_and(|text| text.eq_ignore_ascii_case(name));
     if begins(b"<!doctype html") || begins(b"<html") {
         "a web page, perhaps one to sign in"
     } else if begins(b"<") {
@@ -138,14 +127,10 @@ fn looks_like(start: &[u8]) -> &'static str {
 /// Checks what every header says.
 fn check_shape(channels: u16, sample_rate: u32) -> Result<(), Failure> {
     if !(1..=CHANNELS_MAX).contains(&channels) {
-        return Err(not_audio(format!(
-            "the recording's header says {channels} channels"
-        )));
+        return Err(not_audio(format!("the recording's header says {channels} channels")));
     }
     if !(1..=SAMPLE_RATE_MAX).contains(&sample_rate) {
-        return Err(not_audio(format!(
-            "the recording's header says {sample_rate} samples a second"
-        )));
+        return Err(not_audio(format!("the recording's header says {sample_rate} samples a second")));
     }
     Ok(())
 }
@@ -161,10 +146,7 @@ fn not_audio(detail: impl Into<String>) -> Failure {
 }
 
 fn truncated() -> Failure {
-    Failure::new(
-        Reason::Truncated,
-        "the recording's header promises more than there is",
-    )
+    Failure::new(Reason::Truncated, "the recording's header promises more than there is")
 }
 
 fn empty() -> Failure {

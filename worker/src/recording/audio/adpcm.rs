@@ -40,12 +40,7 @@ pub(super) fn decode(
         if !input.fill(&mut block)? {
             return Err(truncated());
         }
-        match decoder.decode(&Packet::new(
-            0,
-            Timestamp::new(0),
-            Duration::new(frames),
-            block.as_slice(),
-        )) {
+        match decoder.decode(&Packet::new(0, Timestamp::new(0), Duration::new(frames), block.as_slice())) {
             Ok(decoded) => {
                 decoded.copy_to_vec_interleaved::<i16>(&mut samples);
                 builder.push(&samples);

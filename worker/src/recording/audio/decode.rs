@@ -78,10 +78,7 @@ pub(super) struct Sound {
 pub(super) fn prove(input: &mut Input, container: Container) -> Result<Facts, Failure> {
     let section = input.section(0, input.length_bytes())?;
     let sound = run(section, container)?;
-    if sound
-        .frames_declared
-        .is_some_and(|declared| declared > sound.frames)
-    {
+    if sound.frames_declared.is_some_and(|declared| declared > sound.frames) {
         return Err(truncated());
     }
     Ok(sound.facts)
@@ -94,23 +91,16 @@ pub(super) fn run(section: Section, container: Container) -> Result<Sound, Failu
         Container::Adts | Container::Mp3 => not_audio("the recording is no MPEG audio"),
         _ => broken(&error),
     })?;
-    let track = reader
-        .default_track(TrackType::Audio)
-        .ok_or_else(|| not_audio("the recording has no sound"))?;
+    let track =
+        reader.default_track(TrackType::Audio).ok_or_else(|| not_audio("the recording has no sound"))?;
     let (track_id, frames_declared, time_base) = (track.id, track.num_frames, track.time_base);
-    let parameters = track
-        .codec_params
-        .as_ref()
-        .and_then(|parameters| parameters.audio())
-        .cloned();
+    let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio()).cloned();
     let parameters = parameters.ok_or_else(|| not_audio("the recording has no sound"))?;
     let codec =
         codec_name(parameters.codec).ok_or_else(|| not_audio("the recording is of an unknown codec"))?;
     let media = reader.media_info();
-    let seconds_declared = media
-        .duration
-        .zip(media.time_base)
-        .map(|(length, base)| ticks_to_seconds(length.get(), base));
+    let seconds_declared =
+        media.duration.zip(media.time_base).map(|(length, base)| ticks_to_seconds(length.get(), base));
     let mut decoding = Decoding::new(&parameters);
     loop {
         match reader.next_packet() {
@@ -121,16 +111,8 @@ pub(super) fn run(section: Section, container: Container) -> Result<Sound, Failu
             Err(error) => return Err(broken(&error)),
         }
     }
-    let Decoding {
-        packets,
-        bad,
-        ticks,
-        ticks_padded,
-        ..
-    } = decoding;
-    let (shape, waveform) = decoding
-        .finish()
-        .ok_or_else(|| not_audio("the recording has no sound"))?;
+    let Decoding { packets, bad, ticks, ticks_padded, .. } = decoding;
+    let (shape, waveform) = decoding.finish().ok_or_else(|| not_audio("the recording has no sound"))?;
     let in_frames = |ticks: u64| frames_of(ticks, time_base, shape.sample_rate);
     let (frames, frames_padded) = (in_frames(ticks), in_frames(ticks_padded));
     if frames == 0 {
@@ -148,14 +130,7 @@ pub(super) fn run(section: Section, container: Container) -> Result<Sound, Failu
         verification: Verification::of(waveform.as_ref()),
         waveform,
     };
-    Ok(Sound {
-        facts,
-        packets,
-        frames_declared,
-        seconds_declared,
-        frames,
-        frames_padded,
-    })
+    Ok(Sound { facts, packets, frames_declared, seconds_declared, frames, frames_padded })
 }
 
 /// A decoder at work.
@@ -182,10 +157,7 @@ impl Shape {
     fn new(channels: usize, sample_rate: u32) -> Result<Self, Failure> {
         let channels = u16::try_from(channels).unwrap_or(u16::MAX);
         check_shape(channels, sample_rate)?;
-        Ok(Self {
-            channels,
-            sample_rate,
-        })
+        Ok(Self { channels, sample_rate })
     }
 }
 
@@ -198,16 +170,7 @@ impl Decoding {
         let shape = declared.and_then(|(channels, rate)| Shape::new(channels.count(), rate).ok());
         let shape = shape.map(|shape| (shape, Builder::new(shape.channels)));
         let started = Instant::now();
-        Self {
-            decoder,
-            started,
-            shape,
-            samples: Vec::new(),
-            packets: 0,
-            bad: 0,
-            ticks: 0,
-            ticks_padded: 0,
-        }
+        Self { decoder, started, shape, samples: Vec::new(), packets: 0, bad: 0, ticks: 0, ticks_padded: 0 }
     }
 
     fn take(&mut self, packet: &Packet) -> Result<(), Failure> {
@@ -221,13 +184,10 @@ impl Decoding {
             Ok(decoded) if decoded.frames() > 0 => {
                 let shape = Shape::new(decoded.spec().channels().count(), decoded.spec().rate())?;
                 decoded.copy_to_vec_interleaved::<i16>(&mut self.samples);
-                let fresh = self
-                    .shape
-                    .take()
-                    .filter(|(known, builder)| *known == shape || builder.frames() > 0);
-                let (known, builder) = self
-                    .shape
-                    .insert(fresh.unwrap_or((shape, Builder::new(shape.channels))));
+                let fresh =
+                    self.shape.take().filter(|(known, builder)| *known == shape || builder.frames() > 0);
+                let (known, builder) =
+                    self.shape.insert(fresh.unwrap_or((shape, Builder::new(shape.channels))));
                 // Sound that changes its shape midway is decoded, but has no place in the waveform.
                 if *known == shape {
                     builder.push(&self.samples);

@@ -22,11 +22,7 @@ impl Input {
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let file = File::open(path).map_err(|error| unreadable(&error))?;
         let length_bytes = file.metadata().map_err(|error| unreadable(&error))?.len();
-        Ok(Self {
-            reader: BufReader::new(file),
-            length_bytes,
-            position: 0,
-        })
+        Ok(Self { reader: BufReader::new(file), length_bytes, position: 0 })
     }
 
     pub(super) const fn length_bytes(&self) -> u64 {
@@ -56,21 +52,10 @@ impl Input {
     /// seek before reading here again.
     pub(super) fn section(&mut self, start: u64, length_bytes: u64) -> Result<Section, Failure> {
         self.seek(0)?;
-        let file = self
-            .reader
-            .get_ref()
-            .try_clone()
-            .map_err(|error| unreadable(&error))?;
+        let file = self.reader.get_ref().try_clone().map_err(|error| unreadable(&error))?;
         let length_bytes = length_bytes.min(self.length_bytes.saturating_sub(start));
-        let mut section = Section {
-            file,
-            start,
-            length_bytes,
-            position: 0,
-        };
-        section
-            .seek(SeekFrom::Start(0))
-            .map_err(|error| unreadable(&error))?;
+        let mut section = Section { file, start, length_bytes, position: 0 };
+        section.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&error))?;
         Ok(section)
     }
 
@@ -137,10 +122,7 @@ impl Seek for Section {
             SeekFrom::End(distance) => self.length_bytes.checked_add_signed(distance),
         };
         let position = position.ok_or(io::ErrorKind::InvalidInput)?;
-        let absolute = self
-            .start
-            .checked_add(position)
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let absolute = self.start.checked_add(position).ok_or(io::ErrorKind::InvalidInput)?;
         self.file.seek(SeekFrom::Start(absolute))?;
         self.position = position;
         Ok(position)
@@ -159,8 +141,5 @@ impl MediaSource for Section {
 
 /// Our own disk failed.
 pub(super) fn unreadable(error: &io::Error) -> Failure {
-    Failure::new(
-        Reason::Storage,
-        format!("cannot read the temporary file: {}", error.kind()),
-    )
+    Failure::new(Reason::Storage, format!("cannot read the temporary file: {}", error.kind()))
 }

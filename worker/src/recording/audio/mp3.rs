@@ -42,9 +42,7 @@ fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Failure> {
     let &[b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] = start else {
         return Ok(0);
     };
-    let size = [a, b, c, d]
-        .iter()
-        .fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
+    let size = [a, b, c, d].iter().fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
     let footer = if flags & 0x10 == 0 { 0 } else { 10 };
     let end = 10 + size + footer;
     if end >= input.length_bytes() {
@@ -63,9 +61,7 @@ fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Failure> {
 
 /// The count of frames in the Xing or Info header that the first frame may hold instead of sound.
 fn frames_declared(frame: &[u8; 64]) -> Option<u64> {
-    let at = frame
-        .windows(4)
-        .position(|word| word == b"Xing" || word == b"Info")?;
+    let at = frame.windows(4).position(|word| word == b"Xing" || word == b"Info")?;
     match frame.get(at + 4..at + 12)? {
         [_, _, _, flags, count @ ..] if flags & 1 == 1 => {
             Some(u64::from(u32::from_be_bytes(count.try_into().ok()?)))

@@ -15,11 +15,8 @@ pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
     // The header knows what of the samples is to be heard; it is believed as far as there are samples. A file that
     // is written in fragments says nothing.
     let padded = seconds(sound.frames_padded, facts.sample_rate);
-    facts.duration_seconds = sound
-        .seconds_declared
-        .filter(|&declared| declared > 0.0)
-        .unwrap_or(padded)
-        .min(padded);
+    facts.duration_seconds =
+        sound.seconds_declared.filter(|&declared| declared > 0.0).unwrap_or(padded).min(padded);
     Ok(facts)
 }
 

@@ -24,54 +24,25 @@ struct Stream {
 pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
     let stream = walk(input)?;
     if stream.granule / FRAMES_PER_BYTE_MAX > input.length_bytes() {
-        return Err(not_audio(
-            "the recording is an Ogg file that claims to last for ever",
-        ));
+        return Err(not_audio("the recording is an Ogg file that claims to last for ever"));
     }
     match stream.head {
-        [
-            b'O',
-            b'p',
-            b'u',
-            b's',
-            b'H',
-            b'e',
-            b'a',
-            b'd',
-            _,
-            channels,
-            s0,
-            s1,
-            ..,
-        ] => {
+        [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', _, channels, s0, s1, ..] => {
             let skipped = u64::from(u16::from_le_bytes([s0, s1]));
-            walked(
-                "opus",
-                stream.granule.saturating_sub(skipped),
-                u16::from(channels),
-                OPUS_RATE,
-            )
+            walked("opus", stream.granule.saturating_sub(skipped), u16::from(channels), OPUS_RATE)
         }
         [b'S', b'p', b'e', b'e', b'x', b' ', b' ', b' ', ..] => {
             let word = |at: usize| {
-                stream
-                    .head
-                    .get(at..at + 4)
-                    .and_then(|word| word.try_into().ok())
-                    .map(u32::from_le_bytes)
+                stream.head.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes)
             };
-            let channels = word(48)
-                .and_then(|channels| u16::try_from(channels).ok())
-                .unwrap_or(0);
+            let channels = word(48).and_then(|channels| u16::try_from(channels).ok()).unwrap_or(0);
             walked("speex", stream.granule, channels, word(36).unwrap_or(0))
         }
         [1, b'v', b'o', b'r', b'b', b'i', b's', ..] | [0x7f, b'F', b'L', b'A', b'C', ..] => {
             let sound = decode::run(input.section(0, u64::MAX)?, Container::Ogg)?;
             Ok(sound.facts)
         }
-        _ => Err(not_audio(
-            "the recording is an Ogg file without sound that is known here",
-        )),
+        _ => Err(not_audio("the recording is an Ogg file without sound that is known here")),
     }
 }
 
@@ -98,25 +69,7 @@ fn walk(input: &mut Input) -> Result<Stream, Failure> {
     input.seek(0)?;
     while input.left_bytes() > 0 {
         let page = input.read::<27>()?.ok_or_else(truncated)?;
-        let [
-            b'O',
-            b'g',
-            b'g',
-            b'S',
-            0,
-            _,
-            g @ ..,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            segments,
-        ] = page
-        else {
+        let [b'O', b'g', b'g', b'S', 0, _, g @ .., _, _, _, _, _, _, _, _, segments] = page else {
             return Err(broken());
         };
         let [g0, g1, g2, g3, g4, g5, g6, g7, serial @ ..] = g;

@@ -53,38 +53,21 @@ impl Pcm {
             }
             Self::Signed24 => {
                 samples.extend(
-                    bytes
-                        .as_chunks()
-                        .0
-                        .iter()
-                        .map(|&[_, low, high]| i16::from_le_bytes([low, high])),
+                    bytes.as_chunks().0.iter().map(|&[_, low, high]| i16::from_le_bytes([low, high])),
                 );
             }
             Self::Signed32 => {
                 samples.extend(
-                    bytes
-                        .as_chunks()
-                        .0
-                        .iter()
-                        .map(|&[_, _, low, high]| i16::from_le_bytes([low, high])),
+                    bytes.as_chunks().0.iter().map(|&[_, _, low, high]| i16::from_le_bytes([low, high])),
                 );
             }
             Self::Float32 => {
-                let floats = bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|&four| f64::from(f32::from_le_bytes(four)));
+                let floats = bytes.as_chunks().0.iter().map(|&four| f64::from(f32::from_le_bytes(four)));
                 samples.extend(floats.map(from_float));
             }
             Self::Float64 => {
-                samples.extend(
-                    bytes
-                        .as_chunks()
-                        .0
-                        .iter()
-                        .map(|&eight| from_float(f64::from_le_bytes(eight))),
-                );
+                samples
+                    .extend(bytes.as_chunks().0.iter().map(|&eight| from_float(f64::from_le_bytes(eight))));
             }
             Self::ALaw => samples.extend(bytes.iter().map(|&code| look_up(&A_LAW, code))),
             Self::MuLaw => samples.extend(bytes.iter().map(|&code| look_up(&MU_LAW, code))),
@@ -93,10 +76,7 @@ impl Pcm {
 }
 
 /// From the range -1 to 1; what is beyond is clipped, and what is no number is silence.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "clamped to the range of the target; NaN becomes 0"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "clamped to the range of the target; NaN becomes 0")]
 fn from_float(value: f64) -> i16 {
     (value * 32768.0).clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16
 }
@@ -111,11 +91,7 @@ const fn curve(a_law: bool) -> [i16; 256] {
     loop {
         #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
         let sample = &mut samples[code as usize];
-        *sample = if a_law {
-            a_law_sample(code)
-        } else {
-            mu_law_sample(code)
-        };
+        *sample = if a_law { a_law_sample(code) } else { mu_law_sample(code) };
         if code == u8::MAX {
             return samples;
         }
@@ -156,34 +132,17 @@ mod tests {
     fn every_width_reaches_both_ends() {
         assert_eq!(decoded(Pcm::Unsigned8, &[0, 128, 255]), [-32768, 0, 32512]);
         assert_eq!(decoded(Pcm::Signed16, &[0, 0x80, 0xff, 0x7f, 9]), [-32768, 32767]);
-        assert_eq!(
-            decoded(Pcm::Signed24, &[9, 0, 0x80, 9, 0xff, 0x7f, 9]),
-            [-32768, 32767]
-        );
-        assert_eq!(
-            decoded(Pcm::Signed32, &[9, 9, 0, 0x80, 9, 9, 0xff, 0x7f]),
-            [-32768, 32767]
-        );
-        let floats: Vec<u8> = [-1.0_f32, 0.0, 0.5, 1.0, 7.0, f32::NAN]
-            .iter()
-            .flat_map(|f| f.to_le_bytes())
-            .collect();
-        assert_eq!(
-            decoded(Pcm::Float32, &floats),
-            [-32768, 0, 16384, 32767, 32767, 0]
-        );
+        assert_eq!(decoded(Pcm::Signed24, &[9, 0, 0x80, 9, 0xff, 0x7f, 9]), [-32768, 32767]);
+        assert_eq!(decoded(Pcm::Signed32, &[9, 9, 0, 0x80, 9, 9, 0xff, 0x7f]), [-32768, 32767]);
+        let floats: Vec<u8> =
+            [-1.0_f32, 0.0, 0.5, 1.0, 7.0, f32::NAN].iter().flat_map(|f| f.to_le_bytes()).collect();
+        assert_eq!(decoded(Pcm::Float32, &floats), [-32768, 0, 16384, 32767, 32767, 0]);
         assert_eq!(decoded(Pcm::Float64, &(-0.5_f64).to_le_bytes()), [-16384]);
     }
 
     #[test]
     fn both_laws_have_their_known_points() {
-        assert_eq!(
-            decoded(Pcm::ALaw, &[0xd5, 0x55, 0xaa, 0x2a, 0x80]),
-            [8, -8, 32256, -32256, 5504]
-        );
-        assert_eq!(
-            decoded(Pcm::MuLaw, &[0xff, 0x7f, 0x80, 0x00, 0x8f]),
-            [0, 0, 32124, -32124, 16764]
-        );
+        assert_eq!(decoded(Pcm::ALaw, &[0xd5, 0x55, 0xaa, 0x2a, 0x80]), [8, -8, 32256, -32256, 5504]);
+        assert_eq!(decoded(Pcm::MuLaw, &[0xff, 0x7f, 0x80, 0x00, 0x8f]), [0, 0, 32124, -32124, 16764]);
     }
 }

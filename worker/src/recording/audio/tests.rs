@@ -49,16 +49,9 @@ impl Workshop {
 fn run(words: &[String]) -> String {
     let output = Command::new(&words[0]).args(&words[1..]).output();
     let output = output.unwrap_or_else(|error| {
-        panic!(
-            "cannot run {}: {error} (install sox, ffmpeg and asterisk-core-sounds-en-wav)",
-            words[0]
-        )
+        panic!("cannot run {}: {error} (install sox, ffmpeg and asterisk-core-sounds-en-wav)", words[0])
     });
-    assert!(
-        output.status.success(),
-        "{words:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -70,13 +63,8 @@ fn probed(path: &Path) -> (String, u32, u16, f64) {
     words.push(path.to_str().unwrap().to_owned());
     let output = run(&words);
     let value = |name: &str| {
-        let mut found = output
-            .lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        found
-            .rfind(|value| *value != "N/A")
-            .unwrap_or_default()
-            .to_owned()
+        let mut found = output.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        found.rfind(|value| *value != "N/A").unwrap_or_default().to_owned()
     };
     (
         value("codec_name"),
@@ -93,45 +81,15 @@ fn assert_proved(path: &Path, media_type: &str, codec: &str, verification: Verif
     let (probed_codec, sample_rate, channels, duration) = probed(path);
     assert_eq!(facts.codec, codec, "{}", path.display());
     assert_eq!(facts.codec, probed_codec, "{}", path.display());
-    assert_eq!(
-        (facts.media_type, facts.verification),
-        (media_type, verification),
-        "{}",
-        path.display()
-    );
-    assert_eq!(
-        (facts.sample_rate, facts.channels),
-        (sample_rate, channels),
-        "{}",
-        path.display()
-    );
+    assert_eq!((facts.media_type, facts.verification), (media_type, verification), "{}", path.display());
+    assert_eq!((facts.sample_rate, facts.channels), (sample_rate, channels), "{}", path.display());
     let off = (facts.duration_seconds - duration).abs();
-    assert!(
-        off <= 0.020,
-        "{}: {} against {duration}",
-        path.display(),
-        facts.duration_seconds
-    );
-    assert_eq!(
-        facts.waveform.is_some(),
-        verification == Verification::Decoded,
-        "{}",
-        path.display()
-    );
+    assert!(off <= 0.020, "{}: {} against {duration}", path.display(), facts.duration_seconds);
+    assert_eq!(facts.waveform.is_some(), verification == Verification::Decoded, "{}", path.display());
     if let Some(waveform) = &facts.waveform {
         assert_eq!(waveform.channels.len(), usize::from(channels));
-        let loudest = waveform
-            .channels
-            .iter()
-            .flatten()
-            .map(|piece| piece.1)
-            .max()
-            .unwrap();
-        assert!(
-            (2_000..=i16::MAX).contains(&loudest),
-            "{}: {loudest}",
-            path.display()
-        );
+        let loudest = waveform.channels.iter().flatten().map(|piece| piece.1).max().unwrap();
+        assert!((2_000..=i16::MAX).contains(&loudest), "{}: {loudest}", path.display());
     }
     facts
 }

@@ -63,9 +63,7 @@ fn prove_mpeg(input: &mut Input, data: &Data) -> Result<Facts, Failure> {
     let sound = decode::run(input.section(data.start, data.bytes)?, Container::Mp3)?;
     let mut facts = sound.facts;
     let padded = mp3::frames_padded(sound.packets, &facts);
-    let declared = data
-        .frames_declared
-        .filter(|frames| (1..=padded).contains(frames));
+    let declared = data.frames_declared.filter(|frames| (1..=padded).contains(frames));
     facts.media_type = "audio/wav";
     facts.duration_seconds = seconds(declared.unwrap_or(padded), facts.sample_rate);
     Ok(facts)
@@ -92,11 +90,7 @@ fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
         let start = input.position();
         match &id {
             b"fmt " => format = Some(read_format(input, bytes)?),
-            b"fact" => {
-                frames_declared = input
-                    .read::<4>()?
-                    .map(|count| u64::from(u32::from_le_bytes(count)))
-            }
+            b"fact" => frames_declared = input.read::<4>()?.map(|count| u64::from(u32::from_le_bytes(count))),
             b"ds64" => {
                 data_bytes_64 = input
                     .read::<16>()?
@@ -105,27 +99,16 @@ fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
             b"data" => {
                 let format =
                     format.ok_or_else(|| not_audio("the recording is a WAV file without a format"))?;
-                let bytes = data_bytes_64
-                    .filter(|_| bytes == u64::from(u32::MAX))
-                    .unwrap_or(bytes);
+                let bytes = data_bytes_64.filter(|_| bytes == u64::from(u32::MAX)).unwrap_or(bytes);
                 let bytes = data_bytes(bytes, riff_bytes, input)?;
-                return Ok((
-                    format,
-                    Data {
-                        start,
-                        bytes,
-                        frames_declared,
-                    },
-                ));
+                return Ok((format, Data { start, bytes, frames_declared }));
             }
             _ => {}
         }
         // Chunks begin at even offsets.
         input.seek(start + bytes + bytes % 2)?;
     }
-    Err(not_audio(
-        "the recording is a WAV file of nothing but other chunks",
-    ))
+    Err(not_audio("the recording is a WAV file of nothing but other chunks"))
 }
 
 /// How many bytes of samples there are at this position, of so many that the header promises.
@@ -137,11 +120,7 @@ fn data_bytes(promised: u64, riff_bytes: u64, input: &Input) -> Result<u64, Fail
     if never_filled_in || (promised >= OPEN_SIZE_MIN && promised > left) {
         return Ok(left);
     }
-    if promised > left {
-        Err(truncated())
-    } else {
-        Ok(promised)
-    }
+    if promised > left { Err(truncated()) } else { Ok(promised) }
 }
 
 fn read_format(input: &mut Input, bytes: u64) -> Result<Format, Failure> {
@@ -222,10 +201,7 @@ fn prove_blocks(input: &mut Input, format: &Format, data: &Data) -> Result<Facts
         Blocks::of(format).ok_or_else(|| not_audio("the recording is a WAV file of an unknown codec"))?;
     let most = blocks.frames(data.bytes, format);
     // Some writers leave `fact` at zero, others count the samples of all channels.
-    let frames = data
-        .frames_declared
-        .filter(|frames| (1..=most).contains(frames))
-        .unwrap_or(most);
+    let frames = data.frames_declared.filter(|frames| (1..=most).contains(frames)).unwrap_or(most);
     if frames == 0 {
         return Err(empty());
     }
@@ -271,23 +247,13 @@ impl Blocks {
         let frames_per_block = match format.tag {
             0x31 => 320,
             0x02 | 0x11 => {
-                let block = Self {
-                    codec: codec.clone(),
-                    adpcm,
-                    frames_per_block: 0,
-                    preamble,
-                };
+                let block = Self { codec: codec.clone(), adpcm, frames_per_block: 0, preamble };
                 u16::try_from(block.frames_in_part(u64::from(format.block_bytes), format)).ok()?
             }
             _ => 0,
         };
         let timed = frames_per_block > 0 && format.block_bytes > 0 || format.bytes_per_second > 0;
-        timed.then_some(Self {
-            codec,
-            adpcm,
-            frames_per_block,
-            preamble,
-        })
+        timed.then_some(Self { codec, adpcm, frames_per_block, preamble })
     }
 
     /// Frames in so many bytes.
@@ -298,11 +264,7 @@ impl Blocks {
             return u64::try_from(frames).unwrap_or(u64::MAX);
         }
         let block_bytes = u64::from(format.block_bytes.max(1));
-        let part = if self.adpcm.is_some() {
-            self.frames_in_part(bytes % block_bytes, format)
-        } else {
-            0
-        };
+        let part = if self.adpcm.is_some() { self.frames_in_part(bytes % block_bytes, format) } else { 0 };
         bytes / block_bytes * u64::from(self.frames_per_block) + part
     }
 

@@ -33,19 +33,9 @@ struct Channel {
 
 impl Builder {
     pub(super) fn new(channels: u16) -> Self {
-        let channel = || Channel {
-            open: NOTHING,
-            pieces: Vec::with_capacity(2 * WAVEFORM_BUCKETS),
-        };
-        let channels = std::iter::repeat_with(channel)
-            .take(usize::from(channels))
-            .collect();
-        Self {
-            channels,
-            width: 1,
-            filled: 0,
-            frames: 0,
-        }
+        let channel = || Channel { open: NOTHING, pieces: Vec::with_capacity(2 * WAVEFORM_BUCKETS) };
+        let channels = std::iter::repeat_with(channel).take(usize::from(channels)).collect();
+        Self { channels, width: 1, filled: 0, frames: 0 }
     }
 
     /// Frames taken so far.
@@ -77,11 +67,7 @@ impl Builder {
         for channel in &mut self.channels {
             channel.pieces.push(std::mem::replace(&mut channel.open, NOTHING));
         }
-        if self
-            .channels
-            .first()
-            .is_some_and(|channel| channel.pieces.len() >= 2 * WAVEFORM_BUCKETS)
-        {
+        if self.channels.first().is_some_and(|channel| channel.pieces.len() >= 2 * WAVEFORM_BUCKETS) {
             self.width *= 2;
             for channel in &mut self.channels {
                 channel.pieces = reduced(&channel.pieces, WAVEFORM_BUCKETS);
@@ -101,9 +87,7 @@ impl Builder {
             0..=WAVEFORM_BUCKETS => channel.pieces,
             _ => reduced(&channel.pieces, WAVEFORM_BUCKETS),
         };
-        Some(Waveform {
-            channels: self.channels.into_iter().map(shorten).collect(),
-        })
+        Some(Waveform { channels: self.channels.into_iter().map(shorten).collect() })
     }
 }
 
@@ -112,21 +96,13 @@ impl Builder {
 fn fold(start: (i16, i16), samples: &[i16], channel: usize, channel_count: usize) -> (i16, i16) {
     let widen = |(low, high): (i16, i16), sample: i16| (low.min(sample), high.max(sample));
     match channel_count {
-        1 => samples
-            .iter()
-            .fold(start, |extremes, &sample| widen(extremes, sample)),
-        2 => samples
-            .as_chunks()
-            .0
-            .iter()
-            .fold(start, |extremes, &[left, right]| {
+        1 => samples.iter().fold(start, |extremes, &sample| widen(extremes, sample)),
+        2 => {
+            samples.as_chunks().0.iter().fold(start, |extremes, &[left, right]| {
                 widen(extremes, if channel == 0 { left } else { right })
-            }),
-        _ => samples
-            .iter()
-            .skip(channel)
-            .step_by(channel_count)
-            .fold(start, |e, &sample| widen(e, sample)),
+            })
+        }
+        _ => samples.iter().skip(channel).step_by(channel_count).fold(start, |e, &sample| widen(e, sample)),
     }
 }
 
@@ -135,9 +111,7 @@ fn reduced(pieces: &[(i16, i16)], count: usize) -> Vec<(i16, i16)> {
     let join = |index: usize| {
         let (from, to) = (index * pieces.len() / count, (index + 1) * pieces.len() / count);
         let joined = pieces.get(from..to).unwrap_or_default().iter();
-        joined.fold(NOTHING, |(low, high), piece| {
-            (low.min(piece.0), high.max(piece.1))
-        })
+        joined.fold(NOTHING, |(low, high), piece| (low.min(piece.0), high.max(piece.1)))
     };
     (0..count).map(join).collect()
 }
@@ -158,10 +132,7 @@ mod tests {
     #[test]
     fn a_short_recording_is_its_own_waveform() {
         let shape = waveform(2, &[1, -1, 2, -2, 3, -3], 1).unwrap();
-        assert_eq!(
-            shape.channels,
-            [vec![(1, 1), (2, 2), (3, 3)], vec![(-1, -1), (-2, -2), (-3, -3)]]
-        );
+        assert_eq!(shape.channels, [vec![(1, 1), (2, 2), (3, 3)], vec![(-1, -1), (-2, -2), (-3, -3)]]);
         assert_eq!(waveform(1, &[], 1), None);
     }
 

@@ -5,79 +5,29 @@ use super::*;
 const COMPRESSED: &[(&str, &str, &str, &str)] = &[
     ("a.mp3", "audio/mpeg", "mp3", "sox IN OUT"),
     ("b.mp3", "audio/mpeg", "mp3", "ffmpeg -v error -i IN OUT"),
-    (
-        "c.mp3",
-        "audio/mpeg",
-        "mp3",
-        "ffmpeg -v error -i IN -write_xing 0 -id3v2_version 0 OUT",
-    ),
-    (
-        "d.mp3",
-        "audio/mpeg",
-        "mp3",
-        "ffmpeg -v error -i IN -ar 22050 -q:a 7 OUT",
-    ),
+    ("c.mp3", "audio/mpeg", "mp3", "ffmpeg -v error -i IN -write_xing 0 -id3v2_version 0 OUT"),
+    ("d.mp3", "audio/mpeg", "mp3", "ffmpeg -v error -i IN -ar 22050 -q:a 7 OUT"),
     ("e.mp3", "audio/mpeg", "mp3", "sox -M IN SHORT -r 44100 OUT"),
-    (
-        "f.mp2",
-        "audio/mpeg",
-        "mp2",
-        "ffmpeg -v error -i IN -ar 16000 OUT",
-    ),
-    (
-        "g.wav",
-        "audio/wav",
-        "mp3",
-        "ffmpeg -v error -i IN -c:a libmp3lame OUT",
-    ),
+    ("f.mp2", "audio/mpeg", "mp2", "ffmpeg -v error -i IN -ar 16000 OUT"),
+    ("g.wav", "audio/wav", "mp3", "ffmpeg -v error -i IN -c:a libmp3lame OUT"),
     ("a.ogg", "audio/ogg", "vorbis", "sox IN OUT"),
     ("b.ogg", "audio/ogg", "vorbis", "sox -M IN SHORT OUT"),
-    (
-        "c.oga",
-        "audio/ogg",
-        "flac",
-        "ffmpeg -v error -i IN -c:a flac OUT",
-    ),
+    ("c.oga", "audio/ogg", "flac", "ffmpeg -v error -i IN -c:a flac OUT"),
     ("a.flac", "audio/flac", "flac", "sox IN OUT"),
     ("b.flac", "audio/flac", "flac", "sox -M IN SHORT -b 24 OUT"),
     ("a.aiff", "audio/aiff", "pcm_s16be", "sox IN OUT"),
-    (
-        "b.aifc",
-        "audio/aiff",
-        "pcm_alaw",
-        "ffmpeg -v error -i IN -c:a pcm_alaw -f aiff OUT",
-    ),
+    ("b.aifc", "audio/aiff", "pcm_alaw", "ffmpeg -v error -i IN -c:a pcm_alaw -f aiff OUT"),
     ("a.m4a", "audio/mp4", "aac", "ffmpeg -v error -i IN OUT"),
-    (
-        "b.m4a",
-        "audio/mp4",
-        "aac",
-        "ffmpeg -v error -i IN -ar 44100 -ac 2 OUT",
-    ),
-    (
-        "c.m4a",
-        "audio/mp4",
-        "aac",
-        "ffmpeg -v error -i IN -movflags frag_keyframe+empty_moov OUT",
-    ),
-    (
-        "d.m4a",
-        "audio/mp4",
-        "aac",
-        "ffmpeg -v error -i IN -movflags faststart OUT",
-    ),
+    ("b.m4a", "audio/mp4", "aac", "ffmpeg -v error -i IN -ar 44100 -ac 2 OUT"),
+    ("c.m4a", "audio/mp4", "aac", "ffmpeg -v error -i IN -movflags frag_keyframe+empty_moov OUT"),
+    ("d.m4a", "audio/mp4", "aac", "ffmpeg -v error -i IN -movflags faststart OUT"),
 ];
 
 #[test]
 fn compressed_files_are_decoded() {
     let workshop = Workshop::new();
     for (name, media_type, codec, command) in COMPRESSED {
-        assert_proved(
-            &workshop.make(name, command),
-            media_type,
-            codec,
-            Verification::Decoded,
-        );
+        assert_proved(&workshop.make(name, command), media_type, codec, Verification::Decoded);
     }
 }
 
@@ -88,11 +38,7 @@ fn bare_aac_is_counted_by_its_frames() {
     let facts = prove(&workshop.make("a.aac", "ffmpeg -v error -i IN OUT")).unwrap();
     assert_eq!((facts.media_type, facts.codec.as_ref()), ("audio/aac", "aac"));
     assert_eq!(facts.verification, Verification::Decoded);
-    assert!(
-        (30.276..30.276 + 2.0 * 0.128).contains(&facts.duration_seconds),
-        "{}",
-        facts.duration_seconds
-    );
+    assert!((30.276..30.276 + 2.0 * 0.128).contains(&facts.duration_seconds), "{}", facts.duration_seconds);
 }
 
 #[test]
@@ -100,37 +46,12 @@ fn compressed_files_of_codecs_that_are_not_decoded_here_are_walked() {
     let workshop = Workshop::new();
     for (name, media_type, codec, command) in [
         ("a.opus", "audio/ogg", "opus", "ffmpeg -v error -i IN OUT"),
-        (
-            "b.opus",
-            "audio/ogg",
-            "opus",
-            "ffmpeg -v error -i IN -ac 2 -frame_duration 60 OUT",
-        ),
-        (
-            "a.spx",
-            "audio/ogg",
-            "speex",
-            "ffmpeg -v error -i IN -c:a libspeex OUT",
-        ),
-        (
-            "a.m4a",
-            "audio/mp4",
-            "alac",
-            "ffmpeg -v error -i IN -c:a alac OUT",
-        ),
-        (
-            "b.mp4",
-            "audio/mp4",
-            "opus",
-            "ffmpeg -v error -i IN -c:a libopus OUT",
-        ),
+        ("b.opus", "audio/ogg", "opus", "ffmpeg -v error -i IN -ac 2 -frame_duration 60 OUT"),
+        ("a.spx", "audio/ogg", "speex", "ffmpeg -v error -i IN -c:a libspeex OUT"),
+        ("a.m4a", "audio/mp4", "alac", "ffmpeg -v error -i IN -c:a alac OUT"),
+        ("b.mp4", "audio/mp4", "opus", "ffmpeg -v error -i IN -c:a libopus OUT"),
     ] {
-        assert_proved(
-            &workshop.make(name, command),
-            media_type,
-            codec,
-            Verification::HeaderOnly,
-        );
+        assert_proved(&workshop.make(name, command), media_type, codec, Verification::HeaderOnly);
     }
 }
 
@@ -142,15 +63,9 @@ fn amr_is_walked_frame_by_frame() {
     assert_eq!((facts.media_type, facts.codec.as_ref()), ("audio/amr", "amr_nb"));
     assert_eq!((facts.sample_rate, facts.channels), (8_000, 1));
     // ffprobe guesses the duration of AMR by its first frames; soxi counts.
-    let counted: f64 = run(&["soxi", "-D", path.to_str().unwrap()].map(str::to_owned))
-        .trim()
-        .parse()
-        .unwrap();
-    assert!(
-        (facts.duration_seconds - counted).abs() < 0.020,
-        "{} {counted}",
-        facts.duration_seconds
-    );
+    let counted: f64 =
+        run(&["soxi", "-D", path.to_str().unwrap()].map(str::to_owned)).trim().parse().unwrap();
+    assert!((facts.duration_seconds - counted).abs() < 0.020, "{} {counted}", facts.duration_seconds);
 
     let whole = std::fs::read(&path).unwrap();
     assert_refused(&workshop.write("b.amr", &whole[..1000]), Reason::Truncated);

@@ -31,19 +31,13 @@ static FOREIGN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         ("a.flac", "sox IN OUT trim 0 0.2"),
         ("a.aiff", "sox IN OUT trim 0 0.2"),
         ("a.m4a", "ffmpeg -v error -i IN -t 0.4 OUT"),
-        (
-            "b.m4a",
-            "ffmpeg -v error -i IN -t 0.4 -movflags frag_keyframe+empty_moov OUT",
-        ),
+        ("b.m4a", "ffmpeg -v error -i IN -t 0.4 -movflags frag_keyframe+empty_moov OUT"),
     ])
 });
 
 fn small_files(commands: &[(&str, &str)]) -> Vec<Vec<u8>> {
     let workshop = Workshop::new();
-    commands
-        .iter()
-        .map(|(name, command)| std::fs::read(workshop.make(name, command)).unwrap())
-        .collect()
+    commands.iter().map(|(name, command)| std::fs::read(workshop.make(name, command)).unwrap()).collect()
 }
 
 /// What is done to the bytes of a file: some changed anywhere, some near its start, and perhaps its end cut off.
@@ -79,10 +73,7 @@ impl Mangling {
 
 fn assert_sane(outcome: Result<Facts, Failure>) {
     if let Ok(facts) = outcome {
-        assert!(
-            facts.duration_seconds > 0.0 && facts.duration_seconds.is_finite(),
-            "{facts:?}"
-        );
+        assert!(facts.duration_seconds > 0.0 && facts.duration_seconds.is_finite(), "{facts:?}");
         assert!(facts.channels > 0 && facts.sample_rate > 0, "{facts:?}");
     }
 }

@@ -36,10 +36,9 @@ fn every_kind_of_wav_is_decoded() {
 #[test]
 fn wav_of_codecs_that_are_not_decoded_here_is_walked() {
     let workshop = Workshop::new();
-    for (codec, command) in [
-        ("gsm_ms", "sox IN -e gsm-full-rate OUT"),
-        ("adpcm_g726", "ffmpeg -v error -i IN -c:a g726 OUT"),
-    ] {
+    for (codec, command) in
+        [("gsm_ms", "sox IN -e gsm-full-rate OUT"), ("adpcm_g726", "ffmpeg -v error -i IN -c:a g726 OUT")]
+    {
         let path = workshop.make(&format!("{codec}.wav"), command);
         assert_proved(&path, "audio/wav", codec, Verification::HeaderOnly);
     }
@@ -80,10 +79,7 @@ fn sizes_that_were_never_filled_in_go_to_the_end() {
         assert!((facts.duration_seconds - 1.0).abs() < 1e-9, "{riff:x} {data:x}");
     }
     let streamed = workshop.path("streamed.wav");
-    let script = format!(
-        "sox {PROMPTS}/demo-congrats.wav -t wav - | cat > {}",
-        streamed.display()
-    );
+    let script = format!("sox {PROMPTS}/demo-congrats.wav -t wav - | cat > {}", streamed.display());
     run(&["sh".to_owned(), "-c".to_owned(), script]);
     assert!((prove(&streamed).unwrap().duration_seconds - 30.277).abs() < 0.02);
 }
@@ -98,10 +94,7 @@ fn a_header_that_promises_more_than_there_is_means_truncated() {
     let mut trailing = whole.clone();
     trailing.extend_from_slice(b"LIST\x04\0\0\0INFO and more");
     let facts = prove(&workshop.write("a.wav", &trailing)).unwrap();
-    assert!(
-        (facts.duration_seconds - 1.0).abs() < 1e-9,
-        "what follows the samples is not sound"
-    );
+    assert!((facts.duration_seconds - 1.0).abs() < 1e-9, "what follows the samples is not sound");
 }
 
 #[test]

@@ -1,0 +1,27 @@
+# What a contributor runs; CONTRIBUTING.md says more.
+.PHONY: demo test lint deny
+
+# Where Cargo puts what it builds.
+target := $(or $(CARGO_TARGET_DIR),target)
+
+# Builds the program, posts calls to it whose recordings it serves itself, and shows what became of each.
+demo:
+	cargo build --release --locked --package callvine
+	$(target)/release/callvine demo
+
+# Every test, on a PostgreSQL and a RabbitMQ of its own; tests/setup.sh installs what is missing.
+test:
+	tests/setup.sh
+	docker-compose --env-file .env.example --file docker-compose.yml config --quiet
+	cargo test --workspace --locked --no-fail-fast
+
+# Formatting, clippy and documentation, with warnings as errors.
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps --document-private-items
+
+# Licences and sources of the dependencies. Not part of `lint`: it needs cargo-deny (`cargo install cargo-deny --locked`),
+# whose build takes longer than all the rest. The list of banned crates is checked by `make test` too.
+deny:
+	cargo deny --locked check bans licenses sources

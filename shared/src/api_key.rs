@@ -1,0 +1,188 @@
+//! API keys: what they look like, how they are made, and the digest by which they are known. Pure, but for the random
+//! bytes of a new key.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// Random bytes in a key: 160 bits, far beyond guessing, so that one SHA-256 protects it as well as a slow hash would.
+const RANDOM_BYTES: usize = 20;
+
+/// Characters of a key that are shown to tell keys apart: `cv_live_` and 16 bits of the random part.
+const PREFIX_CHARS: usize = 12;
+
+/// SHA-256 of a key: all that is stored of it. Compared in constant time.
+#[derive(Clone, Copy, Eq)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of a key as it was sent.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    /// The digest with these bytes; `None` when they are not 32.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Its 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({})", hex::encode(self.0))
+    }
+}
+
+/// What a key is for. Both are treated alike; the name keeps a test system's key from passing for a live one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// `test`
+    Test,
+    /// `live`
+    Live,
+}
+
+impl Environment {
+    /// `test` or `live`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Live => "live",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Environment {
+    type Err = UnknownEnvironment;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEnvironment> {
+        match name {
+            "test" => Ok(Self::Test),
+            "live" => Ok(Self::Live),
+            _ => Err(UnknownEnvironment),
+        }
+    }
+}
+
+/// A name that is no [`Environment`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be test or live")]
+pub struct UnknownEnvironment;
+
+/// A new key in plain text. It is shown once, to whoever made it, and stored nowhere.
+#[derive(Clone)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// Makes a key: `cv_live_` or `cv_test_`, and 40 random hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the operating system gives no random bytes.
+    pub fn generate(environment: Environment) -> Result<Self, NoRandomness> {
+        let mut random = [0; RANDOM_BYTES];
+        getrandom::fill(&mut random).map_err(NoRandomness)?;
+        Ok(Self(format!("cv_{environment}_{}", hex::encode(random))))
+    }
+
+    /// The key itself. For its maker's eyes alone.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Its first characters, by which people tell keys apart; of no use to anybody else.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        self.0.get(..PREFIX_CHARS).unwrap_or_default()
+    }
+
+    /// The digest to be stored.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKey({}…)", self.prefix())
+    }
+}
+
+/// The operating system gives no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gives no random bytes")]
+pub struct NoRandomness(#[source] getrandom::Error);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_its_environment_and_has_160_random_bits() {
+        for environment in [Environment::Test, Environment::Live] {
+            let key = ApiKey::generate(environment).unwrap();
+            let random = key.reveal().strip_prefix(&format!("cv_{environment}_")).unwrap();
+            assert_eq!(hex::decode(random).unwrap().len(), 20);
+            assert_ne!(key.reveal(), ApiKey::generate(environment).unwrap().reveal());
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_show_itself() {
+        let key = ApiKey::generate(Environment::Live).unwrap();
+        assert_eq!(key.prefix().len(), 12);
+        assert!(key.prefix().starts_with("cv_live_") && key.reveal().starts_with(key.prefix()));
+        assert_eq!(format!("{key:?}"), format!("ApiKey({}…)", key.prefix()));
+    }
+
+    #[test]
+    fn a_digest_is_the_sha256_of_the_key() {
+        // Independently: printf test_key_123 | sha256sum
+        let digest = Digest::of(b"test_key_123");
+        assert_eq!(
+            hex::encode(digest.as_bytes()),
+            "1f8e8c97805e4ad56c611029fbba4c04dab40bf05d18c46655696357705cc136"
+        );
+        assert_eq!(Digest::from_bytes(digest.as_bytes()), Some(digest));
+        assert_ne!(digest, Digest::of(b"test_key_124"));
+        assert_eq!(Digest::from_bytes(&[0; 31]), None);
+    }
+
+    #[test]
+    fn environments_have_two_names() {
+        assert_eq!("live".parse(), Ok(Environment::Live));
+        assert_eq!("test".parse(), Ok(Environment::Test));
+        assert_eq!("Live".parse::<Environment>(), Err(UnknownEnvironment));
+    }
+}

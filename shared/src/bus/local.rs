@@ -1,0 +1,202 @@
+//! In-process delivery: a queue is the rows of `deliveries` with its name. A channel in memory would lose, with the
+//! process, what the outbox has already let go.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::{BINDINGS, BusError, DELIVERY_LIMIT, Delivery, Message, Published, Queue};
+use crate::error_chain::Chain;
+use crate::store::{DELIVERY_LEASE, DeliveryRow, Store};
+
+/// How often a queue is looked at although nothing was said to have arrived: for rows whose claim ran out.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// In-process delivery over a database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Local {
+    store: Store,
+    arrivals: Arc<[Notify; Queue::ALL.len()]>,
+}
+
+impl Local {
+    /// Delivery over this database, to the consumers of this object and its clones.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store, arrivals: Arc::new(std::array::from_fn(|_| Notify::new())) }
+    }
+
+    pub(super) async fn publish(&self, messages: &[Message]) -> Published {
+        let mut rows = Vec::with_capacity(messages.len());
+        for message in messages {
+            for queue in Queue::ALL.into_iter().filter(|queue| goes_to(message, *queue)) {
+                rows.push((queue.name(), message.event_id.as_str(), message.body.as_str()));
+            }
+        }
+        let pushed =
+            if rows.is_empty() { Ok(()) } else { self.store.push_deliveries(&rows, Utc::now()).await };
+        match pushed {
+            Ok(()) => {
+                for arrival in self.arrivals.iter() {
+                    arrival.notify_one();
+                }
+                Published { confirmed: vec![true; messages.len()], error: None }
+            }
+            Err(error) => Published { confirmed: vec![false; messages.len()], error: Some(error.into()) },
+        }
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), BusError> {
+        Ok(self.store.ping().await?)
+    }
+
+    /// Claims messages and hands them to `sender` until the shutdown, and renews the claims of those in hand until
+    /// the last of them is done.
+    pub(super) async fn feed(
+        self,
+        queue: Queue,
+        sender: mpsc::Sender<Delivery>,
+        shutdown: CancellationToken,
+    ) {
+        let in_hand = InHand::default();
+        let mut renewal = tokio::time::interval(DELIVERY_LEASE / 3);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let claiming = self.claim(queue, &sender, &in_hand);
+        tokio::pin!(claiming);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                () = sender.closed() => break,
+                _ = renewal.tick() => self.renew(queue, &in_hand).await,
+                () = &mut claiming => break,
+            }
+        }
+        // A message that was taken may need longer than its claim lasts.
+        while !sender.is_closed() {
+            tokio::select! {
+                () = sender.closed() => {}
+                _ = renewal.tick() => self.renew(queue, &in_hand).await,
+            }
+        }
+    }
+
+    /// Never returns but when the receiver is gone.
+    async fn claim(&self, queue: Queue, sender: &mpsc::Sender<Delivery>, in_hand: &InHand) {
+        while let Ok(permit) = sender.reserve().await {
+            drop(permit);
+            // This is the only sender, so the room can only grow until it is filled.
+            let room = sender.capacity().max(1);
+            match self.store.claim_deliveries(queue.name(), Utc::now(), room).await {
+                Ok(rows) if rows.is_empty() => self.wait_for_arrival(queue).await,
+                Ok(rows) => {
+                    for row in rows {
+                        self.hand_over(queue, row, sender, in_hand).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(queue = queue.name(), error = %Chain(&error), "cannot claim deliveries; trying again");
+                    tokio::time::sleep(POLL_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    async fn hand_over(
+        &self,
+        queue: Queue,
+        row: DeliveryRow,
+        sender: &mpsc::Sender<Delivery>,
+        in_hand: &InHand,
+    ) {
+        let receipt = Receipt { store: self.store.clone(), queue, id: row.id, in_hand: in_hand.clone() };
+        if row.attempts > i32::from(DELIVERY_LIMIT) {
+            tracing::warn!(
+                queue = queue.name(),
+                "a message was delivered too often and goes to the dead letters"
+            );
+            if let Err(error) = receipt.bury().await {
+                tracing::warn!(queue = queue.name(), %error, "cannot move a message to the dead letters");
+            }
+            return;
+        }
+        in_hand.lock().insert(row.id);
+        let delivery = Delivery::new(row.body.into_bytes(), super::Receipt::Local(receipt));
+        if sender.send(delivery).await.is_err() {
+            tracing::debug!(
+                queue = queue.name(),
+                "the consumer is gone; its message waits for its claim to end"
+            );
+        }
+    }
+
+    async fn wait_for_arrival(&self, queue: Queue) {
+        let arrival = Queue::ALL.into_iter().zip(self.arrivals.iter()).find(|(each, _)| *each == queue);
+        if let Some((_, arrival)) = arrival
+            && tokio::time::timeout(POLL_INTERVAL, arrival.notified()).await.is_err()
+        {
+            tracing::trace!(queue = queue.name(), "looking without having been told");
+        }
+    }
+
+    async fn renew(&self, queue: Queue, in_hand: &InHand) {
+        let ids: Vec<i64> = in_hand.lock().iter().copied().collect();
+        if !ids.is_empty()
+            && let Err(error) = self.store.renew_deliveries(&ids, Utc::now()).await
+        {
+            tracing::warn!(queue = queue.name(), error = %Chain(&error), "cannot renew claims; messages may come twice");
+        }
+    }
+}
+
+fn goes_to(message: &Message, queue: Queue) -> bool {
+    match message.queue {
+        Some(only) => only == queue,
+        None => BINDINGS.contains(&(message.routing_key.as_ref(), queue)),
+    }
+}
+
+/// Ids of the deliveries whose claims are to be renewed.
+#[derive(Clone, Debug, Default)]
+struct InHand(Arc<Mutex<HashSet<i64>>>);
+
+impl InHand {
+    /// A set of numbers is whole whatever panicked while it was locked.
+    fn lock(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The claim on one row; dropped, it is no longer renewed.
+#[derive(Debug)]
+pub(super) struct Receipt {
+    store: Store,
+    queue: Queue,
+    id: i64,
+    in_hand: InHand,
+}
+
+impl Receipt {
+    pub(super) async fn remove(self) -> Result<(), BusError> {
+        Ok(self.store.remove_delivery(self.id).await?)
+    }
+
+    pub(super) async fn bury(self) -> Result<(), BusError> {
+        match self.queue.dead_letters() {
+            Some(dead) => self.store.move_delivery(self.id, dead.name(), Utc::now()).await?,
+            None => self.store.remove_delivery(self.id).await?,
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.in_hand.lock().remove(&self.id);
+    }
+}

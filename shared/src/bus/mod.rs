@@ -1,0 +1,276 @@
+//! How messages get from the outbox to whoever consumes them: RabbitMQ, or in-process delivery over the database.
+
+mod local;
+mod rabbitmq;
+
+use std::borrow::Cow;
+
+use tokio::sync::mpsc;
+
+pub use local::Local;
+pub use rabbitmq::RabbitMq;
+
+use crate::event::{ANALYSIS_REQUESTED, CALL_CREATED, Event};
+use crate::store::StoreError;
+
+/// A message is handed out at most this often; then it goes to its queue's dead letters.
+///
+/// A guard against a message that kills its consumer again and again. Failures of a recording are counted in the
+/// database and end much sooner; but each restart of a worker counts here for every message that it held, so the limit
+/// must not be small.
+pub const DELIVERY_LIMIT: u16 = 100;
+
+/// Which queues get the events of a routing key. `callvine.stream` gets all of them.
+pub const BINDINGS: [(&str, Queue); 2] =
+    [(CALL_CREATED, Queue::Recordings), (ANALYSIS_REQUESTED, Queue::Analysis)];
+
+/// The queues of Callvine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Queue {
+    /// Recordings to be fetched.
+    Recordings,
+    /// Recordings that were given up.
+    RecordingsDead,
+    /// Recordings to be analyzed.
+    Analysis,
+    /// Analyses that were given up.
+    AnalysisDead,
+}
+
+impl Queue {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Recordings, Self::RecordingsDead, Self::Analysis, Self::AnalysisDead];
+
+    /// The published name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recordings => "callvine.recordings",
+            Self::RecordingsDead => "callvine.recordings.dead",
+            Self::Analysis => "callvine.analysis",
+            Self::AnalysisDead => "callvine.analysis.dead",
+        }
+    }
+
+    /// The queue with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|queue| queue.name() == name)
+    }
+
+    /// Where its dead letters go.
+    #[must_use]
+    pub fn dead_letters(self) -> Option<Self> {
+        match self {
+            Self::Recordings => Some(Self::RecordingsDead),
+            Self::Analysis => Some(Self::AnalysisDead),
+            Self::RecordingsDead | Self::AnalysisDead => None,
+        }
+    }
+}
+
+/// A message to be published.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The event's id.
+    pub event_id: String,
+    /// The event's routing key.
+    pub routing_key: Cow<'static, str>,
+    /// Straight to this queue; `None`: to every queue that is bound to the routing key.
+    pub queue: Option<Queue>,
+    /// A CloudEvents JSON object.
+    pub body: String,
+}
+
+impl From<Event> for Message {
+    /// To every queue that is bound to the event.
+    fn from(event: Event) -> Self {
+        Self {
+            event_id: event.id.to_string(),
+            routing_key: event.routing_key.into(),
+            queue: None,
+            body: event.body,
+        }
+    }
+}
+
+/// What became of a number of messages.
+#[derive(Debug)]
+pub struct Published {
+    /// For each message, in order, whether it is safe: confirmed by the broker, or committed.
+    pub confirmed: Vec<bool>,
+    /// Why some are not, if any.
+    pub error: Option<BusError>,
+}
+
+/// Where messages go. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Bus {
+    /// A RabbitMQ broker.
+    RabbitMq(RabbitMq),
+    /// Within this process, over rows of the database.
+    Local(Local),
+}
+
+impl Bus {
+    /// Publishes the messages; returns when each is safe, or when it is known that it is not, which takes a few
+    /// seconds at most.
+    ///
+    /// A message that is not confirmed may have been published all the same: it must be published again.
+    pub async fn publish(&self, messages: &[Message]) -> Published {
+        match self {
+            Self::RabbitMq(rabbitmq) => rabbitmq.publish(messages).await,
+            Self::Local(local) => local.publish(messages).await,
+        }
+    }
+
+    /// Takes messages from a queue, at most `prefetch` at a time, until `shutdown`. Connections that break are made
+    /// again.
+    #[must_use]
+    pub fn consume(
+        &self,
+        queue: Queue,
+        prefetch: u16,
+        shutdown: tokio_util::sync::CancellationToken,
+    ) -> Consumer {
+        let (sender, deliveries) = mpsc::channel(usize::from(prefetch.max(1)));
+        let task = match self {
+            Self::RabbitMq(rabbitmq) => tokio::spawn(rabbitmq.clone().feed(queue, sender, shutdown)),
+            Self::Local(local) => tokio::spawn(local.clone().feed(queue, sender, shutdown)),
+        };
+        Consumer { deliveries, task }
+    }
+
+    /// Whether messages can be published now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn ping(&self) -> Result<(), BusError> {
+        match self {
+            Self::RabbitMq(rabbitmq) => rabbitmq.ping(),
+            Self::Local(local) => local.ping().await,
+        }
+    }
+
+    /// Returns as soon as messages can be published, as far as is known. Cancel-safe.
+    pub async fn ready(&self) {
+        match self {
+            Self::RabbitMq(rabbitmq) => rabbitmq.ready().await,
+            Self::Local(_) => {}
+        }
+    }
+
+    /// Ends the connections.
+    pub async fn close(&self) {
+        match self {
+            Self::RabbitMq(rabbitmq) => rabbitmq.close().await,
+            Self::Local(_) => {}
+        }
+    }
+}
+
+/// Messages of one queue.
+#[derive(Debug)]
+pub struct Consumer {
+    deliveries: mpsc::Receiver<Delivery>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Consumer {
+    /// The next message; `None` after the shutdown. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        self.deliveries.recv().await
+    }
+
+    /// Hands back what was not taken, and waits for the end of the feeding task. The messages that were taken must be
+    /// done by now.
+    pub async fn close(mut self) {
+        self.deliveries.close();
+        while self.deliveries.recv().await.is_some() {}
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a consumer's task ended badly");
+        }
+    }
+}
+
+/// A message in hand. Dropped before it is [done](Delivery::done), it is delivered again.
+#[derive(Debug)]
+pub struct Delivery {
+    /// A CloudEvents JSON object, if it is one of ours.
+    pub body: Vec<u8>,
+    receipt: Option<Receipt>,
+}
+
+#[derive(Debug)]
+enum Receipt {
+    RabbitMq(rabbitmq::Receipt),
+    Local(local::Receipt),
+}
+
+impl Delivery {
+    fn new(body: Vec<u8>, receipt: Receipt) -> Self {
+        Self { body, receipt: Some(receipt) }
+    }
+
+    /// The message's effects are committed: it need not be delivered again.
+    ///
+    /// # Errors
+    /// [`BusError`] when that could not be said; it is then delivered again, and its effects must bear that.
+    pub async fn done(mut self) -> Result<(), BusError> {
+        match self.receipt.take() {
+            Some(Receipt::RabbitMq(receipt)) => receipt.acknowledge().await,
+            Some(Receipt::Local(receipt)) => receipt.remove().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The message can't be dealt with, now or ever: it goes to the queue's dead letters.
+    ///
+    /// # Errors
+    /// [`BusError`] when that could not be said; it is then delivered again.
+    pub async fn bury(mut self) -> Result<(), BusError> {
+        match self.receipt.take() {
+            Some(Receipt::RabbitMq(receipt)) => receipt.reject().await,
+            Some(Receipt::Local(receipt)) => receipt.bury().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(Receipt::RabbitMq(receipt)) = self.receipt.take() {
+            receipt.give_back();
+        }
+        // A local receipt stops renewing its claim by being dropped.
+    }
+}
+
+/// A failed bus operation.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// There is no connection to the broker.
+    #[error("the broker is unavailable (check AMQP_URL and the server's log)")]
+    Disconnected,
+    /// The broker has stopped taking messages: it is short of memory or disk.
+    #[error("the broker takes no messages at the moment (it is short of memory or disk)")]
+    Blocked,
+    /// The broker did not answer in time.
+    #[error("the broker did not confirm in time")]
+    Timeout,
+    /// No queue takes the message: it was deleted or unbound.
+    #[error("no queue takes messages with routing key {0} (was a queue deleted?)")]
+    Unroutable(String),
+    /// The broker refused the message: a queue is full or has no leader.
+    #[error("the broker refused the message")]
+    Refused,
+    /// What the broker or the connection said.
+    #[error("the broker or its connection failed")]
+    Broker(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database under in-process delivery.
+    #[error("in-process delivery failed")]
+    Store(#[from] StoreError),
+    /// The address can't be used.
+    #[error("AMQP_URL can't be used: it must be amqp://… or amqps://…")]
+    Url,
+}

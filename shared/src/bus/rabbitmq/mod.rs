@@ -1,0 +1,200 @@
+//! RabbitMQ: the only room that names lapin and deadpool. Here: its connections.
+//!
+//! Connections are supervised here, and lapin's own recovery is not used: when one breaks, everything on it is made
+//! again (connection, topology, channels, consumers) with jittered backoff. What was not confirmed stays in the outbox
+//! and is published again. Publishing and consuming have a connection each, since a broker short of memory stops
+//! reading from a publishing one, and acknowledgements must still get through.
+
+mod consume;
+mod publish;
+mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::BusError;
+use crate::error_chain::Chain;
+use crate::retry::backoff;
+
+pub(super) use consume::Receipt;
+use publish::Publisher;
+
+/// A connection that is not open by then is given up; a broker that is reachable needs a few milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The first wait before connecting again; it doubles up to [`RECONNECT_DOUBLINGS`] times.
+const RECONNECT_FIRST: Duration = Duration::from_millis(100);
+
+/// Attempts after which the wait stops growing: 100 ms doubled five times is 3.2 s, so a broker that is back is
+/// found within seconds.
+const RECONNECT_DOUBLINGS: u32 = 6;
+
+/// Seconds between heartbeats, unless the URL says otherwise: a peer that vanished without a FIN is noticed after two.
+const HEARTBEAT_SECONDS: u16 = 5;
+
+/// How often a connection's state is looked at, beside listening to its events.
+const STATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// AMQP's reply code for a normal close.
+const REPLY_SUCCESS: u16 = 200;
+
+/// A broker. Cheap to clone; all clones share one publishing connection.
+#[derive(Clone, Debug)]
+pub struct RabbitMq {
+    settings: Arc<Settings>,
+    publisher: watch::Receiver<Option<Arc<Publisher>>>,
+    /// Told when a message could not be routed: the topology must be declared again.
+    topology_is_stale: Arc<Notify>,
+    closing: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Settings {
+    uri: AMQPUri,
+    stream: bool,
+}
+
+impl RabbitMq {
+    /// Begins to connect to the broker at `url`, and keeps at it until the bus is closed. With `stream`, the
+    /// replayable stream is declared too.
+    ///
+    /// # Errors
+    /// [`BusError::Url`] when the URL can't be used.
+    pub fn start(url: &str, stream: bool) -> Result<Self, BusError> {
+        // Not the parser's own message: it may quote the password.
+        let mut uri: AMQPUri = url.parse().map_err(|_error| BusError::Url)?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        let (sender, publisher) = watch::channel(None);
+        let rabbitmq = Self {
+            settings: Arc::new(Settings { uri, stream }),
+            publisher,
+            topology_is_stale: Arc::default(),
+            closing: CancellationToken::new(),
+        };
+        tokio::spawn(rabbitmq.clone().supervise(sender));
+        Ok(rabbitmq)
+    }
+
+    pub(super) fn ping(&self) -> Result<(), BusError> {
+        self.current().map(drop)
+    }
+
+    pub(super) async fn ready(&self) {
+        let mut publisher = self.publisher.clone();
+        if publisher.wait_for(Option::is_some).await.is_err() {
+            // The supervisor has ended, which it does on closing only: there will never be a connection again.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        let mut publisher = self.publisher.clone();
+        while publisher.changed().await.is_ok() {}
+    }
+
+    fn current(&self) -> Result<Arc<Publisher>, BusError> {
+        let publisher = self.publisher.borrow().clone().ok_or(BusError::Disconnected)?;
+        if publisher.is_blocked() { Err(BusError::Blocked) } else { Ok(publisher) }
+    }
+
+    /// Keeps one publishing connection open until closed.
+    async fn supervise(self, sender: watch::Sender<Option<Arc<Publisher>>>) {
+        let mut attempt = 0;
+        while !self.closing.is_cancelled() {
+            match self.open().await {
+                Ok(connection) => {
+                    tracing::info!("connected to the broker");
+                    attempt = 0;
+                    self.keep(&connection, &sender).await;
+                    sender.send_replace(None);
+                    close(&connection).await;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %Chain(&error), "cannot reach the broker; events wait in the outbox");
+                }
+            }
+            attempt = (attempt + 1).min(RECONNECT_DOUBLINGS);
+            wait(attempt, &self.closing).await;
+        }
+    }
+
+    /// Offers the connection to publishers until it breaks or is to be closed.
+    async fn keep(&self, connection: &Arc<Connection>, sender: &watch::Sender<Option<Arc<Publisher>>>) {
+        let publisher = match Publisher::new(connection.clone()) {
+            Ok(publisher) => Arc::new(publisher),
+            Err(error) => return tracing::error!(error = %Chain(&error), "cannot make a channel pool"),
+        };
+        let mut events = connection.events_listener();
+        let mut states = tokio::time::interval(STATE_INTERVAL);
+        sender.send_replace(Some(publisher.clone()));
+        loop {
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                event = events.next() => match event {
+                    Some(lapin::Event::ConnectionBlocked(reason)) => {
+                        tracing::warn!(reason, "the broker takes no messages; events wait in the outbox");
+                        publisher.set_blocked(true);
+                    }
+                    Some(lapin::Event::ConnectionUnblocked) => {
+                        tracing::info!("the broker takes messages again");
+                        publisher.set_blocked(false);
+                    }
+                    Some(lapin::Event::Error(error)) => {
+                        tracing::warn!(error = %Chain(&error), "lost the broker; connecting again");
+                        return;
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+                _ = states.tick() => if !connection.status().connected() {
+                    tracing::warn!("lost the broker; connecting again");
+                    return;
+                },
+                () = self.topology_is_stale.notified() => {
+                    tracing::warn!("a message found no queue; declaring exchange and queues again");
+                    if let Err(error) = topology::declare(connection, self.settings.stream).await {
+                        tracing::warn!(error = %Chain(&error), "cannot declare exchange and queues");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A connection with the topology declared.
+    async fn open(&self) -> Result<Arc<Connection>, BusError> {
+        let properties = ConnectionProperties::default().with_connection_name("callvine".into());
+        let opening = async {
+            let connection =
+                Connection::connect_uri(self.settings.uri.clone(), properties).await.map_err(broker)?;
+            topology::declare(&connection, self.settings.stream).await?;
+            Ok(Arc::new(connection))
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, opening).await.map_err(|_elapsed| BusError::Timeout)?
+    }
+}
+
+fn broker(error: lapin::Error) -> BusError {
+    BusError::Broker(Box::new(error))
+}
+
+async fn close(connection: &Connection) {
+    if let Err(error) = connection.close(REPLY_SUCCESS, "closing".into()).await {
+        tracing::debug!(error = %Chain(&error), "the connection was closed already");
+    }
+}
+
+/// Waits before the next connection, or until `end`.
+async fn wait(attempt: u32, end: &CancellationToken) {
+    tokio::select! {
+        () = end.cancelled() => {}
+        () = tokio::time::sleep(backoff(RECONNECT_FIRST, attempt)) => {}
+    }
+}

@@ -1,0 +1,265 @@
+//! A call as a provider sends it, and as Callvine answers it: the published validation, in its order, and the
+//! published JSON. Pure: no clock, no I/O.
+
+mod json;
+mod recording_url;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+
+use self::json::{Fields, Value};
+pub use self::recording_url::{userinfo, without_userinfo};
+
+/// Most characters of `from_phone` and `to_phone`.
+const PHONE_MAX_CHARS: usize = 64;
+
+/// Most characters of `handled_by` and `department`.
+const NAME_MAX_CHARS: usize = 255;
+
+/// Most characters of `recording_url`.
+const RECORDING_URL_MAX_CHARS: usize = 2048;
+
+/// The number of a stored call: positive and below 2^53, so that a JavaScript number holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub i64);
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A valid call that is not stored yet. Its strings are as they were sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCall {
+    /// Who called.
+    pub from_phone: String,
+    /// Who was called.
+    pub to_phone: String,
+    /// The agent who handled the call.
+    pub handled_by: String,
+    /// The agent's department, never blank.
+    pub department: Option<String>,
+    /// When the call began, in the provider's own time.
+    pub start_time: NaiveDateTime,
+    /// When it ended; after `start_time`.
+    pub end_time: NaiveDateTime,
+    /// Where its recording is: `http` or `https`, perhaps with a user name and password.
+    pub recording_url: String,
+}
+
+impl NewCall {
+    /// Reads the body of a webhook request. The first check that fails, in the published order, is the one reported.
+    ///
+    /// # Errors
+    /// [`Invalid`]: what the provider has to change.
+    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+        let fields = Fields::parse(body)?;
+        let missing: Vec<_> = fields
+            .required()
+            .into_iter()
+            .filter_map(|(field, value)| value.is_missing().then_some(field))
+            .collect();
+        if !missing.is_empty() {
+            return Err(Invalid::MissingFields(missing));
+        }
+
+        let from_phone = fields.from_phone.into_text("from_phone")?;
+        let to_phone = fields.to_phone.into_text("to_phone")?;
+        let handled_by = fields.handled_by.into_text("handled_by")?;
+        let start_time = fields.start_time.into_text("start_time")?;
+        let end_time = fields.end_time.into_text("end_time")?;
+        let recording_url = fields.recording_url.into_text("recording_url")?;
+        let department = match fields.department {
+            Value::Missing => None,
+            sent => Some(sent.into_text("department")?),
+        };
+
+        check_text("from_phone", &from_phone, PHONE_MAX_CHARS)?;
+        check_text("to_phone", &to_phone, PHONE_MAX_CHARS)?;
+        check_text("handled_by", &handled_by, NAME_MAX_CHARS)?;
+        check_text("recording_url", &recording_url, RECORDING_URL_MAX_CHARS)?;
+        check_text("department", department.as_deref().unwrap_or_default(), NAME_MAX_CHARS)?;
+
+        let start_time = parse_time(&start_time).ok_or(Invalid::TimeFormat { field: "start_time" })?;
+        let end_time = parse_time(&end_time).ok_or(Invalid::TimeFormat { field: "end_time" })?;
+        if end_time <= start_time {
+            return Err(Invalid::TimeRange);
+        }
+        if !recording_url::is_recording_url(&recording_url) {
+            return Err(Invalid::RecordingUrl);
+        }
+        Ok(Self {
+            from_phone: from_phone.into_owned(),
+            to_phone: to_phone.into_owned(),
+            handled_by: handled_by.into_owned(),
+            department: department.map(Cow::into_owned),
+            start_time,
+            end_time,
+            recording_url: recording_url.into_owned(),
+        })
+    }
+
+    /// The call in a line, as it is published.
+    #[must_use]
+    pub fn title(&self) -> String {
+        format!("Call from {} to {} (handled by {})", self.from_phone, self.to_phone, self.handled_by)
+    }
+}
+
+/// Why a body is not a call. Shown, it is the published message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Not one JSON object in UTF-8, or nested too deep.
+    #[error("Request body must be valid JSON")]
+    Json,
+    /// These required fields are absent, null or blank; in the published order.
+    #[error("The following fields are required: {}", .0.join(", "))]
+    MissingFields(Vec<&'static str>),
+    /// A field is no string, nor an integer where digits alone make sense.
+    #[error("{field} must be a string")]
+    FieldType {
+        /// Its name.
+        field: &'static str,
+    },
+    /// A field's text can't be kept.
+    #[error("{field} {fault}")]
+    FieldValue {
+        /// Its name.
+        field: &'static str,
+        /// What is wrong with it.
+        fault: TextFault,
+    },
+    /// A time is not exactly `YYYY-MM-DD HH:MM:SS`, or does not exist.
+    #[error("{field} must be in YYYY-MM-DD HH:MM:SS format")]
+    TimeFormat {
+        /// Its name.
+        field: &'static str,
+    },
+    /// The call does not end after it starts.
+    #[error("end_time must be after start_time")]
+    TimeRange,
+    /// The recording's URL is not an absolute `http` or `https` URL with a host.
+    #[error("recording_url must be a valid URL")]
+    RecordingUrl,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextFault {
+    /// It has more characters than this.
+    TooLong {
+        /// Unicode scalar values.
+        max_chars: usize,
+    },
+    /// It has a control character: U+0000 to U+001F, or U+007F to U+009F. PostgreSQL can't store the first of them.
+    ControlCharacter,
+}
+
+impl fmt::Display for TextFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { max_chars } => write!(f, "must have at most {max_chars} characters"),
+            Self::ControlCharacter => f.write_str("must not contain control characters"),
+        }
+    }
+}
+
+fn check_text(field: &'static str, text: &str, max_chars: usize) -> Result<(), Invalid> {
+    // There are never more characters than bytes, so that most texts need not be counted.
+    let fault = if text.len() > max_chars && text.chars().count() > max_chars {
+        TextFault::TooLong { max_chars }
+    } else if text.chars().any(char::is_control) {
+        TextFault::ControlCharacter
+    } else {
+        return Ok(());
+    };
+    Err(Invalid::FieldValue { field, fault })
+}
+
+/// Reads exactly `YYYY-MM-DD HH:MM:SS`. chrono's own parser takes one-digit months, signs, odd spaces and leap seconds.
+fn parse_time(text: &str) -> Option<NaiveDateTime> {
+    let bytes: &[u8; 19] = text.as_bytes().try_into().ok()?;
+    let [y0, y1, y2, y3, b'-', mo0, mo1, b'-', d0, d1, b' ', h0, h1, b':', mi0, mi1, b':', s0, s1] = *bytes
+    else {
+        return None;
+    };
+    let year = number(&[y0, y1, y2, y3])?;
+    if year < 1970 {
+        return None;
+    }
+    NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number(&[mo0, mo1])?, number(&[d0, d1])?)?.and_hms_opt(
+        number(&[h0, h1])?,
+        number(&[mi0, mi1])?,
+        number(&[s0, s1])?,
+    )
+}
+
+/// The value of at most nine ASCII digits.
+fn number(digits: &[u8]) -> Option<u32> {
+    digits
+        .iter()
+        .try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u32::from(digit - b'0')))
+}
+
+/// A stored call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Its number.
+    pub id: CallId,
+    /// What was sent; read back from the database, `recording_url` is without user name and password.
+    pub call: Arc<NewCall>,
+    /// When it was received; whole seconds.
+    pub created_at: DateTime<Utc>,
+}
+
+/// How a recording's URL is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingUrl {
+    /// To the provider who sent it.
+    AsSent,
+    /// To everybody else.
+    WithoutUserinfo,
+}
+
+impl Call {
+    /// Appends the call as the `data` object of the published 201 answer.
+    pub fn write_json(&self, url: RecordingUrl, out: &mut Vec<u8>) {
+        out.push(b'{');
+        self.write_json_fields(url, out);
+        out.push(b'}');
+    }
+
+    /// Appends the fields of that object without its braces, so that more can follow.
+    pub fn write_json_fields(&self, url: RecordingUrl, out: &mut Vec<u8>) {
+        let NewCall { from_phone, to_phone, handled_by, department, start_time, end_time, recording_url } =
+            &*self.call;
+        out.extend_from_slice(b"\"id\":");
+        out.extend_from_slice(self.id.0.to_string().as_bytes());
+        json::write_field(out, "from_phone", from_phone);
+        json::write_field(out, "to_phone", to_phone);
+        json::write_field(out, "handled_by", handled_by);
+        match department {
+            Some(department) => json::write_field(out, "department", department),
+            None => out.extend_from_slice(b",\"department\":null"),
+        }
+        json::write_time_field(out, "start_time", *start_time);
+        json::write_time_field(out, "end_time", *end_time);
+        match url {
+            RecordingUrl::AsSent => json::write_field(out, "recording_url", recording_url),
+            RecordingUrl::WithoutUserinfo => {
+                json::write_field(out, "recording_url", &without_userinfo(recording_url));
+            }
+        }
+        json::write_field(out, "title", &self.call.title());
+        json::write_time_field(out, "created_at", self.created_at.naive_utc());
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

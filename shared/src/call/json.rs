@@ -1,0 +1,255 @@
+//! The JSON of calls: the published fields out of a request's body, and a call's fields into an answer.
+//!
+//! Values are kept as they were sent until their type is known: an integer with more digits than any number type
+//! holds is a telephone number all the same.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{Datelike, NaiveDateTime, Timelike};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Invalid;
+
+/// Objects and arrays within each other, the body's own object counted. The limit of `serde_json` does not reach into
+/// values that are skipped or kept as text.
+const DEPTH_MAX: usize = 128;
+
+/// A byte order mark. RFC 8259, section 8.1, lets a reader skip it.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// The published fields of a request's body.
+pub(super) struct Fields<'a> {
+    pub(super) from_phone: Value<'a>,
+    pub(super) to_phone: Value<'a>,
+    pub(super) handled_by: Value<'a>,
+    pub(super) start_time: Value<'a>,
+    pub(super) end_time: Value<'a>,
+    pub(super) recording_url: Value<'a>,
+    pub(super) department: Value<'a>,
+}
+
+/// What was sent for a field.
+pub(super) enum Value<'a> {
+    /// Nothing, null, or white space alone.
+    Missing,
+    /// A string, or an integer where digits stand for the string of them.
+    Text(Cow<'a, str>),
+    /// Anything else.
+    NotText,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads one JSON object in UTF-8; fields that are not published are skipped.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Invalid> {
+        let text = std::str::from_utf8(body).map_err(|_not_utf8| Invalid::Json)?;
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        if is_too_deep(text) {
+            return Err(Invalid::Json);
+        }
+        let raw: RawFields<'a> = serde_json::from_str(text).map_err(|_not_an_object| Invalid::Json)?;
+        Ok(Self {
+            from_phone: Value::text_or_digits(raw.from_phone)?,
+            to_phone: Value::text_or_digits(raw.to_phone)?,
+            handled_by: Value::text_or_digits(raw.handled_by)?,
+            start_time: Value::text(raw.start_time)?,
+            end_time: Value::text(raw.end_time)?,
+            recording_url: Value::text(raw.recording_url)?,
+            department: Value::text_or_digits(raw.department)?,
+        })
+    }
+
+    /// The required fields in the order of the published table.
+    pub(super) fn required(&self) -> [(&'static str, &Value<'a>); 6] {
+        [
+            ("from_phone", &self.from_phone),
+            ("to_phone", &self.to_phone),
+            ("handled_by", &self.handled_by),
+            ("start_time", &self.start_time),
+            ("end_time", &self.end_time),
+            ("recording_url", &self.recording_url),
+        ]
+    }
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
+
+    pub(super) fn into_text(self, field: &'static str) -> Result<Cow<'a, str>, Invalid> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Missing | Self::NotText => Err(Invalid::FieldType { field }),
+        }
+    }
+
+    fn text_or_digits(raw: Option<&'a RawValue>) -> Result<Self, Invalid> {
+        match raw.map(RawValue::get) {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self::Text(digits.into())),
+            _ => Self::text(raw),
+        }
+    }
+
+    fn text(raw: Option<&'a RawValue>) -> Result<Self, Invalid> {
+        let raw = match raw.map(RawValue::get) {
+            None | Some("null") => return Ok(Self::Missing),
+            Some(raw) => raw,
+        };
+        let Some(inner) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+            return Ok(Self::NotText);
+        };
+        let text = if inner.contains('\\') {
+            // Half of a surrogate pair passes as JSON, but there is no such character.
+            Cow::Owned(serde_json::from_str(raw).map_err(|_no_character| Invalid::Json)?)
+        } else {
+            Cow::Borrowed(inner)
+        };
+        Ok(if text.chars().all(char::is_whitespace) { Self::Missing } else { Self::Text(text) })
+    }
+}
+
+/// The values of the published fields as they were sent.
+#[derive(Default)]
+struct RawFields<'a> {
+    from_phone: Option<&'a RawValue>,
+    to_phone: Option<&'a RawValue>,
+    handled_by: Option<&'a RawValue>,
+    start_time: Option<&'a RawValue>,
+    end_time: Option<&'a RawValue>,
+    recording_url: Option<&'a RawValue>,
+    department: Option<&'a RawValue>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Name {
+    FromPhone,
+    ToPhone,
+    HandledBy,
+    StartTime,
+    EndTime,
+    RecordingUrl,
+    Department,
+    #[serde(other)]
+    Unknown,
+}
+
+// Not derived: a derived implementation refuses a name that is given twice; here the last one counts.
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = RawFields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut fields = RawFields::default();
+                while let Some(name) = map.next_key()? {
+                    let field = match name {
+                        Name::FromPhone => &mut fields.from_phone,
+                        Name::ToPhone => &mut fields.to_phone,
+                        Name::HandledBy => &mut fields.handled_by,
+                        Name::StartTime => &mut fields.start_time,
+                        Name::EndTime => &mut fields.end_time,
+                        Name::RecordingUrl => &mut fields.recording_url,
+                        Name::Department => &mut fields.department,
+                        Name::Unknown => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *field = Some(map.next_value()?);
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Whether objects and arrays are nested deeper than allowed. What it says of a text that is not JSON means nothing.
+fn is_too_deep(text: &str) -> bool {
+    let opens = |byte: &u8| matches!(byte, b'{' | b'[');
+    if text.as_bytes().iter().filter(|byte| opens(byte)).count() <= DEPTH_MAX {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.as_bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
+}
+
+/// Appends `,"name":"text"`.
+pub(super) fn write_field(out: &mut Vec<u8>, name: &str, text: &str) {
+    write_name(out, name);
+    out.push(b'"');
+    write_escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends `,"name":"YYYY-MM-DD HH:MM:SS"`.
+pub(super) fn write_time_field(out: &mut Vec<u8>, name: &str, time: NaiveDateTime) {
+    write_name(out, name);
+    out.push(b'"');
+    // Not chrono's formatter: it would take longer than the rest of the answer.
+    write_digits(out, u32::try_from(time.year()).unwrap_or_default(), 4);
+    for (separator, part) in [
+        (b'-', time.month()),
+        (b'-', time.day()),
+        (b' ', time.hour()),
+        (b':', time.minute()),
+        (b':', time.second()),
+    ] {
+        out.push(separator);
+        write_digits(out, part, 2);
+    }
+    out.push(b'"');
+}
+
+fn write_name(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+/// Appends the inside of a JSON string. Slashes and characters beyond ASCII stay as they are.
+fn write_escaped(out: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            // Validation lets none through; a row that somebody else wrote might hold one.
+            0..0x20 => {
+                out.extend_from_slice(b"\\u");
+                out.extend_from_slice(format!("{byte:04x}").as_bytes());
+            }
+            _ => out.push(byte),
+        }
+    }
+}
+
+/// Appends the last `width` decimal digits of a number.
+fn write_digits(out: &mut Vec<u8>, number: u32, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number / 10_u32.pow(place) % 10;
+        out.push(b'0' + u8::try_from(digit).unwrap_or_default());
+    }
+}

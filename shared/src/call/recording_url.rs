@@ -1,0 +1,122 @@
+//! Which URLs are taken for recordings, and how the user name and password come out of them.
+
+use std::borrow::Cow;
+
+use url::Url;
+
+/// Whether this is an absolute `http` or `https` URL with a host, and without white space.
+///
+/// Stricter than the WHATWG parser, which reads `https:host` and `http:///host` as `http://host`: what a provider
+/// sends, an analyst should be able to open with any other program.
+pub(super) fn is_recording_url(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+        && !rest.starts_with(['/', '\\'])
+        && !text.contains(char::is_whitespace)
+        && Url::parse(text).is_ok_and(|url| url.has_host())
+}
+
+/// The user name and password in a recording's URL, `user:password` as sent.
+#[must_use]
+pub fn userinfo(url: &str) -> Option<&str> {
+    split(url).map(|(_scheme, userinfo, _rest)| userinfo)
+}
+
+/// A recording's URL without its user name and password; byte for byte the same otherwise.
+#[must_use]
+pub fn without_userinfo(url: &str) -> Cow<'_, str> {
+    match split(url) {
+        Some((scheme, _userinfo, rest)) => Cow::Owned(format!("{scheme}://{rest}")),
+        None => Cow::Borrowed(url),
+    }
+}
+
+/// Scheme, user info, and all that follows the `@`: the last one of the authority, as the WHATWG parser has it.
+fn split(url: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    // The characters that end the authority of an http URL, the backslash among them.
+    let authority = rest.split(['/', '\\', '?', '#']).next()?;
+    let (userinfo, _host) = authority.rsplit_once('@')?;
+    let (_, after) = rest.split_at_checked(userinfo.len() + 1)?;
+    Some((scheme, userinfo, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recording_urls_are_absolute_http_with_a_host() {
+        for url in [
+            "http://x",
+            "HTTPS://EXAMPLE.COM/a.wav",
+            "hTTp://127.0.0.1:9/x",
+            "http://[::1]/x",
+            "http://user:pass@host/a?b#c",
+            "http://bücher.example/ä.wav",
+            "http://localhost",
+            "http://10.0.0.1/",
+            "https://x/?u=http://y",
+            "http://@host/",
+            "https://example.com?x",
+            "http://host/a%20b",
+            "http://a@b@c/",
+        ] {
+            assert!(is_recording_url(url), "{url}");
+        }
+        for url in [
+            "x",
+            "ftp://x/a",
+            "file:///etc/passwd",
+            "//x/a",
+            "http:x",
+            "http:/x",
+            "http://",
+            "http:///x",
+            "http://\\x",
+            "https:x.com",
+            " http://x",
+            "http://x ",
+            "http://x/a b",
+            "http://x/\u{a0}",
+            "http://x/\u{3000}",
+            "http://:80/",
+            "http://user@/",
+            "http://user:pw@:80",
+            "http://?x",
+            "http://#x",
+            "http://[::1",
+            "http://x:99999/",
+            "http://x:y/",
+            "javascript://x/%0aalert(1)",
+            "xhttp://x",
+            "http://a@//b",
+            "http://a@\\b",
+            "http://<x>/",
+            "data:http://x",
+        ] {
+            assert!(!is_recording_url(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn user_info_is_all_before_the_last_at_of_the_authority() {
+        for (sent, user, rest) in [
+            ("http://u:p@h/x", Some("u:p"), "http://h/x"),
+            ("HTTP://u@h", Some("u"), "HTTP://h"),
+            ("http://@h/", Some(""), "http://h/"),
+            ("http://a@b@h?x@y", Some("a@b"), "http://h?x@y"),
+            ("http://h/u:p@x", None, "http://h/u:p@x"),
+            ("http://h?u@x", None, "http://h?u@x"),
+            ("http://h#u@x", None, "http://h#u@x"),
+            ("http://h\\u@x", None, "http://h\\u@x"),
+            ("http://h/?u=http://a:b@c", None, "http://h/?u=http://a:b@c"),
+            ("no url", None, "no url"),
+        ] {
+            assert_eq!(userinfo(sent), user, "{sent}");
+            assert_eq!(without_userinfo(sent), rest, "{sent}");
+        }
+    }
+}

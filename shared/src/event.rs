@@ -1,0 +1,276 @@
+//! Events as subscribers see them: routing keys, stable ids, CloudEvents 1.0 JSON. Pure.
+//!
+//! An event's id is a UUIDv5 of what it says: made again, from memory or from the tables, it is the same id. That is
+//! what lets a subscriber drop what it sees twice, and what lets events be published again long after they left the
+//! outbox.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::call::{Call, CallId, RecordingUrl};
+
+/// A call was stored.
+pub const CALL_CREATED: &str = "call.created";
+/// A recording is in the object store.
+pub const RECORDING_STORED: &str = "recording.stored";
+/// A recording was given up.
+pub const RECORDING_FAILED: &str = "recording.failed";
+/// A recording was queued for analysis.
+pub const ANALYSIS_REQUESTED: &str = "analysis.requested";
+/// An analyzer answered.
+pub const ANALYSIS_COMPLETED: &str = "analysis.completed";
+
+/// The media type of an event's body (CloudEvents JSON format, structured mode).
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// One event, ready to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The CloudEvents id and AMQP message id.
+    pub id: Uuid,
+    /// What happened; the AMQP routing key.
+    pub routing_key: &'static str,
+    /// A CloudEvents 1.0 JSON object.
+    pub body: String,
+}
+
+/// What was found out about a recording that was kept.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StoredRecording {
+    /// Where it is, as a URL.
+    pub location: String,
+    /// Bytes.
+    #[serde(rename = "size")]
+    pub size_bytes: u64,
+    /// Of the bytes, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Such as `audio/wav`.
+    pub media_type: String,
+    /// Such as `pcm_alaw`; the names are those that ffprobe uses.
+    pub codec: String,
+    /// Seconds.
+    pub duration_seconds: f64,
+    /// Number of channels.
+    pub channels: u16,
+    /// Hertz.
+    pub sample_rate: u32,
+    /// `decoded` or `header_only`: how it was proved to be audio.
+    #[serde(skip)]
+    pub verification: String,
+}
+
+/// Makes the events of one database.
+#[derive(Clone, Copy, Debug)]
+pub struct Events {
+    namespace: Uuid,
+}
+
+impl Events {
+    /// Events whose ids belong to this name space, which the database made once at random.
+    #[must_use]
+    pub fn new(namespace: Uuid) -> Self {
+        Self { namespace }
+    }
+
+    /// `call.created`: the call as it was answered, but for a user name and password in the recording's URL.
+    #[must_use]
+    pub fn call_created(&self, call: &Call) -> Event {
+        let mut data = Vec::with_capacity(512);
+        call.write_json(RecordingUrl::WithoutUserinfo, &mut data);
+        self.event(Occasion(CALL_CREATED, call.id, 0), call.created_at, &String::from_utf8_lossy(&data))
+    }
+
+    /// `recording.stored`, at `now`.
+    #[must_use]
+    pub fn recording_stored(
+        &self,
+        call_id: CallId,
+        recording: &StoredRecording,
+        now: DateTime<Utc>,
+    ) -> Event {
+        #[derive(Serialize)]
+        struct Data<'a> {
+            call_id: i64,
+            #[serde(flatten)]
+            recording: &'a StoredRecording,
+        }
+        let data = to_json(&Data { call_id: call_id.0, recording });
+        self.event(Occasion(RECORDING_STORED, call_id, 0), now, &data)
+    }
+
+    /// `recording.failed` after `attempts` tries, at `now`.
+    #[must_use]
+    pub fn recording_failed(
+        &self,
+        call_id: CallId,
+        failed: &FailedRecording<'_>,
+        now: DateTime<Utc>,
+    ) -> Event {
+        #[derive(Serialize)]
+        struct Data<'a> {
+            call_id: i64,
+            #[serde(flatten)]
+            failed: &'a FailedRecording<'a>,
+        }
+        let data = to_json(&Data { call_id: call_id.0, failed });
+        self.event(Occasion(RECORDING_FAILED, call_id, failed.attempts), now, &data)
+    }
+
+    /// `analysis.requested` for a stored recording, at `now`; carries the call's fields too, so that an analyzer
+    /// need ask nobody.
+    #[must_use]
+    pub fn analysis_requested(&self, call: &Call, recording: &StoredRecording, now: DateTime<Utc>) -> Event {
+        #[derive(Serialize)]
+        struct Data<'a> {
+            call_id: i64,
+            location: &'a str,
+            media_type: &'a str,
+            duration_seconds: f64,
+            #[serde(flatten)]
+            call: serde_json::Map<String, serde_json::Value>,
+        }
+        let mut call_json = Vec::with_capacity(512);
+        call.write_json(RecordingUrl::WithoutUserinfo, &mut call_json);
+        let mut fields: serde_json::Map<_, _> = serde_json::from_slice(&call_json).unwrap_or_default();
+        fields.remove("id");
+        let data = to_json(&Data {
+            call_id: call.id.0,
+            location: &recording.location,
+            media_type: &recording.media_type,
+            duration_seconds: recording.duration_seconds,
+            call: fields,
+        });
+        self.event(Occasion(ANALYSIS_REQUESTED, call.id, 0), now, &data)
+    }
+
+    fn id(&self, Occasion(routing_key, call_id, round): Occasion) -> Uuid {
+        Uuid::new_v5(&self.namespace, format!("{routing_key}/{call_id}/{round}").as_bytes())
+    }
+
+    fn event(&self, occasion: Occasion, time: DateTime<Utc>, data: &str) -> Event {
+        let id = self.id(occasion);
+        let Occasion(routing_key, call_id, _) = occasion;
+        let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let body = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/callvine","type":"ai.callvine.{routing_key}","subject":"calls/{call_id}","time":"{time}","datacontenttype":"application/json","data":{data}}}"#,
+        );
+        Event { id, routing_key, body }
+    }
+}
+
+/// What an event's id is made of: what happened, to which call, and, where the same can happen to a call more than
+/// once, which time it was.
+#[derive(Clone, Copy)]
+struct Occasion(&'static str, CallId, u32);
+
+/// Why a recording was given up.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct FailedRecording<'a> {
+    /// One of the published reasons, such as `not_found`.
+    pub reason: &'a str,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What went wrong the last time, for people.
+    pub last_error: &'a str,
+}
+
+/// The call that an event is about, read from its body.
+///
+/// # Errors
+/// When the body is not one of our events.
+pub fn call_id_of(body: &[u8]) -> Result<CallId, NotAnEvent> {
+    #[derive(serde::Deserialize)]
+    struct Envelope<'a> {
+        subject: &'a str,
+        #[serde(borrow)]
+        #[expect(dead_code, reason = "an event without data is not one of ours")]
+        data: &'a RawValue,
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(NotAnEvent::Json)?;
+    let digits = envelope.subject.strip_prefix("calls/").ok_or(NotAnEvent::Subject)?;
+    digits.parse().map(CallId).map_err(|_not_a_number| NotAnEvent::Subject)
+}
+
+/// A message that is not one of our events.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAnEvent {
+    /// The body is not a CloudEvents JSON object.
+    #[error("the message is not a CloudEvents JSON object")]
+    Json(#[source] serde_json::Error),
+    /// The subject names no call.
+    #[error("the event's subject is not calls/ID")]
+    Subject,
+}
+
+/// Our own structs of strings and numbers: there is nothing in them that JSON can't hold.
+fn to_json(data: &impl Serialize) -> String {
+    serde_json::to_string(data).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recording() -> StoredRecording {
+        StoredRecording {
+            location: "file:///r/1.wav".to_owned(),
+            size_bytes: 44,
+            sha256: "ab".repeat(32),
+            media_type: "audio/wav".to_owned(),
+            codec: "pcm_alaw".to_owned(),
+            duration_seconds: 15.18,
+            channels: 2,
+            sample_rate: 8000,
+            verification: "decoded".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_same_event_has_the_same_id_in_one_database_and_another_in_the_next() {
+        let now = Utc::now();
+        let events = Events::new(Uuid::from_u128(1));
+        let first = events.recording_stored(CallId(7), &recording(), now);
+        assert_eq!(first, events.recording_stored(CallId(7), &recording(), now));
+        assert_ne!(first.id, events.recording_stored(CallId(8), &recording(), now).id);
+        assert_ne!(
+            first.id,
+            Events::new(Uuid::from_u128(2)).recording_stored(CallId(7), &recording(), now).id
+        );
+    }
+
+    #[test]
+    fn a_recording_that_fails_again_is_another_event() {
+        let events = Events::new(Uuid::from_u128(1));
+        let failed = |attempts| FailedRecording { reason: "not_found", attempts, last_error: "404" };
+        let first = events.recording_failed(CallId(7), &failed(8), Utc::now());
+        let second = events.recording_failed(CallId(7), &failed(16), Utc::now());
+        assert_ne!(first.id, second.id);
+    }
+
+    #[test]
+    fn the_body_is_a_cloud_event_with_the_published_data() {
+        let event =
+            Events::new(Uuid::from_u128(1)).recording_stored(CallId(7), &recording(), DateTime::UNIX_EPOCH);
+        let body: serde_json::Value = serde_json::from_str(&event.body).unwrap();
+        assert_eq!(body["specversion"], "1.0");
+        assert_eq!(body["id"], event.id.to_string());
+        assert_eq!(body["type"], "ai.callvine.recording.stored");
+        assert_eq!(body["source"], "/callvine");
+        assert_eq!(body["subject"], "calls/7");
+        assert_eq!(body["time"], "1970-01-01T00:00:00Z");
+        assert_eq!(body["data"]["call_id"], 7);
+        assert_eq!(body["data"]["size"], 44);
+        assert_eq!(body["data"]["duration_seconds"], 15.18);
+        assert_eq!(body["data"].as_object().unwrap().len(), 9);
+        assert_eq!(call_id_of(event.body.as_bytes()).unwrap(), CallId(7));
+    }
+
+    #[test]
+    fn what_is_not_an_event_of_ours_is_refused() {
+        for body in ["", "{}", "[]", r#"{"subject":"calls/x","data":1}"#, r#"{"subject":"calls/1"}"#] {
+            assert!(call_id_of(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}

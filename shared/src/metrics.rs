@@ -1,0 +1,17 @@
+//! Names and meanings of the metrics that several processes write. Those of one room are described in that room.
+
+use metrics::{describe_counter, describe_gauge};
+
+/// Messages that the bus has confirmed.
+pub const EVENTS_PUBLISHED: &str = "callvine_events_published_total";
+/// Rows in the outbox.
+pub const OUTBOX_ROWS: &str = "callvine_outbox_rows";
+/// Age of the oldest row in the outbox, in seconds.
+pub const OUTBOX_AGE: &str = "callvine_outbox_oldest_seconds";
+
+/// Tells the recorder what these metrics mean.
+pub fn describe() {
+    describe_counter!(EVENTS_PUBLISHED, "Messages published and confirmed");
+    describe_gauge!(OUTBOX_ROWS, "Messages in the outbox: due, being published, or waiting for their time");
+    describe_gauge!(OUTBOX_AGE, "Seconds since the oldest message in the outbox was written");
+}

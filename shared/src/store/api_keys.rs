@@ -1,0 +1,138 @@
+//! API keys: made, listed, revoked. Only hashes are known here.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+use super::{Store, StoreError, seconds, with_pool, with_transaction};
+
+/// A key to be stored.
+#[derive(Clone, Debug)]
+pub struct NewApiKey {
+    /// Whose key it is.
+    pub client: String,
+    /// `test` or `live`.
+    pub environment: String,
+    /// The key's first characters, by which people tell keys apart.
+    pub prefix: String,
+    /// SHA-256 of the key.
+    pub digest: Vec<u8>,
+}
+
+/// A stored key.
+#[derive(Clone, Debug)]
+pub struct ApiKeyRow {
+    /// By which it is revoked.
+    pub id: i64,
+    /// Whose key it is.
+    pub client: String,
+    /// `test` or `live`.
+    pub environment: String,
+    /// The key's first characters.
+    pub prefix: String,
+    /// SHA-256 of the key.
+    pub digest: Vec<u8>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last seen, to within a few seconds.
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// Since when it is refused.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    client: String,
+    environment: String,
+    prefix: String,
+    digest: Vec<u8>,
+    created_at: NaiveDateTime,
+    last_used_at: Option<NaiveDateTime>,
+    revoked_at: Option<NaiveDateTime>,
+}
+
+impl Store {
+    /// Stores a key; returns its id.
+    ///
+    /// # Errors
+    /// [`StoreError::Rejected`] when the same key is stored already.
+    pub async fn create_api_key(&self, key: &NewApiKey, now: DateTime<Utc>) -> Result<i64, StoreError> {
+        let _turn = self.turn().await;
+        let id = with_pool!(self.write, pool => {
+            sqlx::query_scalar(
+                "insert into api_keys (client, environment, prefix, digest, created_at)
+                 values ($1, $2, $3, $4, $5) returning id",
+            )
+            .bind(&key.client)
+            .bind(&key.environment)
+            .bind(&key.prefix)
+            .bind(&key.digest)
+            .bind(seconds(now))
+            .fetch_one(pool)
+            .await?
+        });
+        Ok(id)
+    }
+
+    /// All keys, revoked ones too, in the order in which they were made.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn api_keys(&self) -> Result<Vec<ApiKeyRow>, StoreError> {
+        let rows: Vec<Row> = with_pool!(self.read, pool => {
+            sqlx::query_as(
+                "select id, client, environment, prefix, digest, created_at, last_used_at, revoked_at
+                 from api_keys order by id",
+            )
+            .fetch_all(pool)
+            .await?
+        });
+        Ok(rows
+            .into_iter()
+            .map(|row| ApiKeyRow {
+                id: row.id,
+                client: row.client,
+                environment: row.environment,
+                prefix: row.prefix,
+                digest: row.digest,
+                created_at: row.created_at.and_utc(),
+                last_used_at: row.last_used_at.map(|at| at.and_utc()),
+                revoked_at: row.revoked_at.map(|at| at.and_utc()),
+            })
+            .collect())
+    }
+
+    /// Revokes a key. `false`: there is none with this id, or it was revoked before.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn revoke_api_key(&self, id: i64, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let _turn = self.turn().await;
+        let revoked = with_pool!(self.write, pool => {
+            sqlx::query("update api_keys set revoked_at = $2 where id = $1 and revoked_at is null")
+                .bind(id)
+                .bind(seconds(now))
+                .execute(pool)
+                .await?
+                .rows_affected()
+        });
+        Ok(revoked > 0)
+    }
+
+    /// Writes down when keys were last used.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn record_key_use(&self, uses: &[(i64, DateTime<Utc>)]) -> Result<(), StoreError> {
+        let _turn = self.turn().await;
+        with_transaction!(self, tx => {
+            for (id, at) in uses {
+                sqlx::query("update api_keys set last_used_at = $2 where id = $1")
+                    .bind(id)
+                    .bind(seconds(*at))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! The queues of in-process delivery, as rows: what was taken from the outbox is not lost with the process.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use sqlx::QueryBuilder;
+
+use super::outbox::json_array;
+use super::{Pool, Store, StoreError, with_pool, with_transaction};
+
+/// How long a claimed delivery is left alone unless its claim is renewed.
+pub const LEASE: Duration = Duration::from_secs(15);
+
+/// Rows of one insert at most: far below what either database takes, and many enough to be one statement as a rule.
+const PUSH_CHUNK: usize = 512;
+
+/// A claimed delivery.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct DeliveryRow {
+    /// Of the row.
+    pub id: i64,
+    /// A CloudEvents JSON object.
+    pub body: String,
+    /// How often it was claimed, this time included.
+    pub attempts: i32,
+}
+
+impl Store {
+    /// Appends messages, each a queue's name, an event's id and its body.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written; then none was appended.
+    pub async fn push_deliveries(
+        &self,
+        messages: &[(&str, &str, &str)],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let _turn = self.turn().await;
+        with_transaction!(self, tx => {
+            let mut rest = messages;
+            while !rest.is_empty() {
+                let (chunk, others) = rest.split_at(rest.len().min(PUSH_CHUNK));
+                let mut insert = QueryBuilder::new("insert into deliveries (queue, event_id, body, available_at) ");
+                insert.push_values(chunk, |mut row, (queue, event_id, body)| {
+                    row.push_bind(*queue).push_bind(*event_id).push_bind(*body).push_bind(now.timestamp_micros());
+                });
+                // Each length is a text of its own: not worth keeping prepared.
+                insert.build().persistent(false).execute(&mut *tx).await?;
+                rest = others;
+            }
+        });
+        Ok(())
+    }
+
+    /// Claims up to `limit` messages of a queue, oldest first, for [`LEASE`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn claim_deliveries(
+        &self,
+        queue: &str,
+        now: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        const POSTGRES: &str = "
+            update deliveries set available_at = $3, attempts = attempts + 1
+            where id in (select id from deliveries where queue = $1 and available_at <= $2
+                         order by available_at, id limit $4 for update skip locked)
+            returning id, body, attempts";
+        // One writer at a time, so there is nothing to skip.
+        const SQLITE: &str = "
+            update deliveries set available_at = $3, attempts = attempts + 1
+            where id in (select id from deliveries where queue = $1 and available_at <= $2
+                         order by available_at, id limit $4)
+            returning id, body, attempts";
+        let (now_us, until_us) = (now.timestamp_micros(), (now + LEASE).timestamp_micros());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let _turn = self.turn().await;
+        let mut rows: Vec<DeliveryRow> = match &self.write {
+            Pool::Postgres(pool) => {
+                sqlx::query_as(POSTGRES)
+                    .bind(queue)
+                    .bind(now_us)
+                    .bind(until_us)
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await?
+            }
+            Pool::Sqlite(pool) => {
+                sqlx::query_as(SQLITE)
+                    .bind(queue)
+                    .bind(now_us)
+                    .bind(until_us)
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await?
+            }
+        };
+        rows.sort_unstable_by_key(|row| row.id);
+        Ok(rows)
+    }
+
+    /// Prolongs the claims of these messages by [`LEASE`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn renew_deliveries(&self, ids: &[i64], now: DateTime<Utc>) -> Result<(), StoreError> {
+        let until_us = (now + LEASE).timestamp_micros();
+        let _turn = self.turn().await;
+        match &self.write {
+            Pool::Postgres(pool) => {
+                sqlx::query("update deliveries set available_at = $2 where id = any($1)")
+                    .bind(ids)
+                    .bind(until_us)
+                    .execute(pool)
+                    .await?;
+            }
+            Pool::Sqlite(pool) => {
+                sqlx::query(
+                    "update deliveries set available_at = $2 where id in (select value from json_each($1))",
+                )
+                .bind(json_array(ids))
+                .bind(until_us)
+                .execute(pool)
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a message that was dealt with.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn remove_delivery(&self, id: i64) -> Result<(), StoreError> {
+        let _turn = self.turn().await;
+        with_pool!(self.write, pool => {
+            sqlx::query("delete from deliveries where id = $1").bind(id).execute(pool).await?;
+        });
+        Ok(())
+    }
+
+    /// Moves a message to another queue, where it counts from the start.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn move_delivery(&self, id: i64, queue: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let _turn = self.turn().await;
+        with_pool!(self.write, pool => {
+            sqlx::query("update deliveries set queue = $2, available_at = $3, attempts = 0 where id = $1")
+                .bind(id)
+                .bind(queue)
+                .bind(now.timestamp_micros())
+                .execute(pool)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// Messages in a queue, those that are being dealt with included.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn delivery_depth(&self, queue: &str) -> Result<i64, StoreError> {
+        let depth = with_pool!(self.read, pool => {
+            sqlx::query_scalar("select count(*) from deliveries where queue = $1").bind(queue).fetch_one(pool).await?
+        });
+        Ok(depth)
+    }
+}

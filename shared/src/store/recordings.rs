@@ -1,0 +1,326 @@
+//! The state machine of a recording: pending, leased to a worker for a while, then stored or failed. Each step and the
+//! events that tell of it are one transaction.
+
+use chrono::{DateTime, Utc};
+
+use super::calls::CallRow;
+use super::{Store, StoreError, from_us, seconds, with_pool, with_transaction};
+use crate::bus::Queue;
+use crate::call::CallId;
+use crate::event::{FailedRecording, StoredRecording};
+
+const SELECT_CALL: &str = "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
+    recording_url, created_at from call_logs where id = $1";
+
+/// Puts an event into the outbox. A function can't: the two databases' transactions have no common type.
+macro_rules! insert_event {
+    ($tx:ident, $event:expr, $queue:expr, $available_at:expr, $now:expr) => {{
+        let event = &$event;
+        let queue: Option<Queue> = $queue;
+        sqlx::query(
+            "insert into outbox (event_id, routing_key, queue, body, available_at, created_at)
+             values ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(event.id.to_string())
+        .bind(event.routing_key)
+        .bind(queue.map(Queue::name))
+        .bind(&event.body)
+        .bind($available_at.timestamp_micros())
+        .bind($now.timestamp_micros())
+        .execute(&mut *$tx)
+        .await?;
+    }};
+}
+
+/// What a worker finds when it wants to begin with a recording.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is the worker's until the lease ends.
+    Leased(PendingRecording),
+    /// Another worker has it until then. It may die, so look again then.
+    Busy(DateTime<Utc>),
+    /// It was tried and is to be tried again then; a retry for it is in the outbox.
+    NotDue(DateTime<Utc>),
+    /// It is stored or failed: nothing is left to do.
+    Settled,
+    /// There is no such call: it was erased, or the message is not ours.
+    Unknown,
+}
+
+/// A recording that a worker has to fetch.
+#[derive(Clone)]
+pub struct PendingRecording {
+    /// Whose recording it is.
+    pub call_id: CallId,
+    /// Where to fetch it, with user name and password if it was sent with them. Not for logs.
+    pub url: String,
+    /// How often it was tried before.
+    pub attempts: u32,
+    /// When the call was stored.
+    pub created_at: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for PendingRecording {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingRecording")
+            .field("call_id", &self.call_id)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Leases a pending recording until `until`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn begin_recording(
+        &self,
+        call_id: CallId,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Begun, StoreError> {
+        let now_us = now.timestamp_micros();
+        let _turn = self.turn().await;
+        let leased: Option<(i32, Option<String>)> = with_pool!(self.write, pool => {
+            sqlx::query_as(
+                "update recordings set claimed_until = $3
+                 where call_id = $1 and status = 'pending' and claimed_until <= $2
+                   and coalesce(next_attempt_at, 0) <= $2
+                 returning attempts, url_userinfo",
+            )
+            .bind(call_id.0)
+            .bind(now_us)
+            .bind(until.timestamp_micros())
+            .fetch_optional(pool)
+            .await?
+        });
+        let Some((attempts, userinfo)) = leased else {
+            return self.why_not_leased(call_id, now).await;
+        };
+        let call: Option<CallRow> = with_pool!(self.read, pool => {
+            sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(pool).await?
+        });
+        let Some(call) = call.map(CallRow::into_call) else {
+            return Ok(Begun::Unknown);
+        };
+        Ok(Begun::Leased(PendingRecording {
+            call_id,
+            url: with_userinfo(&call.call.recording_url, userinfo.as_deref()),
+            attempts: u32::try_from(attempts).unwrap_or(0),
+            created_at: call.created_at,
+        }))
+    }
+
+    async fn why_not_leased(&self, call_id: CallId, now: DateTime<Utc>) -> Result<Begun, StoreError> {
+        // From the writing pool: what was just committed must be seen.
+        let _turn = self.turn().await;
+        let row: Option<(String, i64, Option<i64>)> = with_pool!(self.write, pool => {
+            sqlx::query_as("select status, claimed_until, next_attempt_at from recordings where call_id = $1")
+                .bind(call_id.0)
+                .fetch_optional(pool)
+                .await?
+        });
+        let Some((status, claimed_until_us, next_attempt_at_us)) = row else {
+            return Ok(Begun::Unknown);
+        };
+        if status != "pending" {
+            return Ok(Begun::Settled);
+        }
+        match (from_us(claimed_until_us), next_attempt_at_us.and_then(from_us)) {
+            (_, Some(at)) if at > now => Ok(Begun::NotDue(at)),
+            (Some(until), _) if until > now => Ok(Begun::Busy(until)),
+            // It became free between the two statements.
+            _ => Ok(Begun::Busy(now)),
+        }
+    }
+
+    /// Prolongs the lease of a recording that is still pending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn renew_recording_lease(
+        &self,
+        call_id: CallId,
+        until: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let _turn = self.turn().await;
+        with_pool!(self.write, pool => {
+            sqlx::query("update recordings set claimed_until = $2 where call_id = $1 and status = 'pending'")
+                .bind(call_id.0)
+                .bind(until.timestamp_micros())
+                .execute(pool)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// The recording is kept: writes its facts, asks for its analysis, and emits `recording.stored` and
+    /// `analysis.requested`. `false`: it was settled already, and nothing was done.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn recording_stored(
+        &self,
+        call_id: CallId,
+        recording: &StoredRecording,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let events = self.events().await?;
+        let _turn = self.turn().await;
+        with_transaction!(self, tx => {
+            let updated = sqlx::query(
+                "update recordings set status = 'stored', attempts = attempts + 1, claimed_until = 0,
+                     next_attempt_at = null, reason = null, last_error = null, url_userinfo = null, location = $2,
+                     size_bytes = $3, sha256 = $4, media_type = $5, codec = $6, verification = $7,
+                     duration_seconds = $8, channels = $9, sample_rate = $10, stored_at = $11
+                 where call_id = $1 and status = 'pending'",
+            )
+            .bind(call_id.0)
+            .bind(&recording.location)
+            .bind(i64::try_from(recording.size_bytes).unwrap_or(i64::MAX))
+            .bind(&recording.sha256)
+            .bind(&recording.media_type)
+            .bind(&recording.codec)
+            .bind(&recording.verification)
+            .bind(recording.duration_seconds)
+            .bind(i32::from(recording.channels))
+            .bind(i32::try_from(recording.sample_rate).unwrap_or(i32::MAX))
+            .bind(seconds(now))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if updated == 0 {
+                return Ok(false);
+            }
+            let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
+            sqlx::query(
+                "insert into analyses (call_id, status, requested_at) values ($1, 'requested', $2)
+                 on conflict (call_id) do nothing",
+            )
+            .bind(call_id.0)
+            .bind(seconds(now))
+            .execute(&mut *tx)
+            .await?;
+            insert_event!(tx, events.recording_stored(call_id, recording, now), None, now, now);
+            insert_event!(tx, events.analysis_requested(&call.into_call(), recording, now), None, now, now);
+        });
+        self.handoff.note_leftovers();
+        Ok(true)
+    }
+
+    /// This try failed: writes why, and puts the next one, due at `at`, into the outbox.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn retry_recording(
+        &self,
+        call_id: CallId,
+        (reason, last_error): (&str, &str),
+        at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let events = self.events().await?;
+        let _turn = self.turn().await;
+        with_transaction!(self, tx => {
+            let updated = sqlx::query(
+                "update recordings set attempts = attempts + 1, claimed_until = 0, next_attempt_at = $2,
+                     reason = $3, last_error = $4
+                 where call_id = $1 and status = 'pending'",
+            )
+            .bind(call_id.0)
+            .bind(at.timestamp_micros())
+            .bind(reason)
+            .bind(last_error)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if updated == 0 {
+                return Ok(());
+            }
+            let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
+            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
+        });
+        self.handoff.note_leftovers();
+        Ok(())
+    }
+
+    /// Looks at the recording again at `at`, without counting a try: another worker has it, and may die.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn defer_recording(
+        &self,
+        call_id: CallId,
+        at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let events = self.events().await?;
+        let _turn = self.turn().await;
+        with_transaction!(self, tx => {
+            let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
+            let Some(call) = call else { return Ok(()) };
+            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
+        });
+        self.handoff.note_leftovers();
+        Ok(())
+    }
+
+    /// Gives the recording up: writes why, emits `recording.failed`, and sends the same event to the dead letters.
+    /// `false`: it was settled already, and nothing was done.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn recording_failed(
+        &self,
+        call_id: CallId,
+        (reason, last_error): (&str, &str),
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let events = self.events().await?;
+        let _turn = self.turn().await;
+        with_transaction!(self, tx => {
+            let attempts: Option<i32> = sqlx::query_scalar(
+                "update recordings set status = 'failed', attempts = attempts + 1, claimed_until = 0,
+                     next_attempt_at = null, reason = $2, last_error = $3, failed_at = $4
+                 where call_id = $1 and status = 'pending'
+                 returning attempts",
+            )
+            .bind(call_id.0)
+            .bind(reason)
+            .bind(last_error)
+            .bind(seconds(now))
+            .fetch_optional(&mut *tx)
+            .await?;
+            let Some(attempts) = attempts else { return Ok(false) };
+            let attempts = u32::try_from(attempts).unwrap_or(0);
+            let event = events.recording_failed(call_id, &FailedRecording { reason, attempts, last_error }, now);
+            insert_event!(tx, event, None, now, now);
+            insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
+        });
+        self.handoff.note_leftovers();
+        Ok(true)
+    }
+}
+
+/// The URL as it was sent: `userinfo@` goes back behind `://`.
+fn with_userinfo(url: &str, userinfo: Option<&str>) -> String {
+    match (url.split_once("://"), userinfo) {
+        (Some((scheme, rest)), Some(userinfo)) => format!("{scheme}://{userinfo}@{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{userinfo, without_userinfo};
+
+    #[test]
+    fn user_name_and_password_go_back_to_where_they_were() {
+        for sent in ["http://u:p@h/x", "HTTPS://user@h:8/x?y@z", "http://h/x@y", "http://:p@h"] {
+            assert_eq!(with_userinfo(&without_userinfo(sent), userinfo(sent)), sent);
+        }
+    }
+}

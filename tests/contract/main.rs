@@ -1,0 +1,19 @@
+//! What is promised, on every engine that promises it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed step fails the test"
+)]
+
+mod admin;
+mod bus;
+mod calls;
+mod commands;
+mod http;
+mod keys;
+mod migrations;
+mod server;
+mod store;
+mod webhook;

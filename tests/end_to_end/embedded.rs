@@ -1,0 +1,83 @@
+//! The embedded default: one process, SQLite, in-process delivery.
+
+use harness::{Callvine, Outcome, Provider};
+use sqlx::{Connection, SqliteConnection};
+
+use crate::recordings::{RECORDINGS, Recorded};
+
+const KEY: &str = "test_key_123";
+
+fn up() -> Callvine {
+    Callvine::new("up").env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
+}
+
+async fn open(directory: &std::path::Path) -> SqliteConnection {
+    let url = format!("sqlite://{}/callvine-data/callvine.db?mode=ro", directory.display());
+    SqliteConnection::connect(&url).await.unwrap()
+}
+
+async fn count(connection: &mut SqliteConnection, statement: &'static str) -> i64 {
+    sqlx::query_scalar(statement).fetch_one(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_hundred_real_recordings_go_all_the_way() {
+    let recorded = Recorded::serve().await;
+    let mut process = up().start().await;
+    let url = process.public().await;
+    let acknowledged = recorded.deliver(&Provider::new(&url, KEY)).await;
+    recorded.assert_all_stored(&url, KEY, &acknowledged).await;
+    let directory = process.directory().to_owned();
+    process.stop().await.assert_code(0);
+    let mut database = open(&directory).await;
+    let analyses = "select count(distinct event_id) from deliveries where queue = 'callvine.analysis'";
+    assert_eq!(count(&mut database, analyses).await, i64::try_from(RECORDINGS).unwrap());
+    assert_eq!(
+        count(&mut database, "select count(*) from deliveries where queue = 'callvine.analysis'").await,
+        100
+    );
+    assert_eq!(
+        count(&mut database, "select count(*) from deliveries where queue = 'callvine.recordings'").await,
+        0
+    );
+    assert_eq!(count(&mut database, "select count(*) from outbox").await, 0, "everything was told");
+}
+
+/// Goal: whatever was answered 201 survives SIGKILL and is finished by the next start. Method: kill in the middle of
+/// 200 posts, start again in the same directory, account for every answer.
+#[tokio::test]
+async fn killed_in_the_middle_of_a_burst_it_loses_nothing_and_finishes_everything() {
+    let recorded = Recorded::serve().await;
+    let mut process = up().start().await;
+    let directory = process.directory().to_owned();
+    let provider = Provider::new(&process.public().await, KEY);
+    let calls = [recorded.calls(&provider), recorded.calls(&provider)].concat();
+    let burst = provider.burst(&calls, 16);
+    let killing = async {
+        harness::eventually(crate::recordings::PATIENCE, "half of the burst is answered", async || {
+            provider.acknowledged().len() >= 100
+        })
+        .await;
+        process.kill();
+    };
+    let (outcomes, ()) = tokio::join!(burst, killing);
+    let unanswered = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Acknowledged(_))).count();
+    assert!(unanswered > 0, "it was killed in the middle");
+
+    let mut process = up().directory(&directory).start().await;
+    let url = process.public().await;
+    for call in provider.acknowledged() {
+        let data = crate::recordings::settled(&url, KEY, call.id).await;
+        for field in ["from_phone", "handled_by", "recording_url", "start_time"] {
+            assert_eq!(data[field], call.sent[field]);
+        }
+        assert_eq!(data["recording"]["status"], "stored", "{data}");
+        assert_eq!(data["analysis"]["status"], "requested");
+    }
+    process.stop().await.assert_code(0);
+    let mut database = open(&directory).await;
+    assert_eq!(count(&mut database, "select count(*) from recordings where status <> 'stored'").await, 0);
+    let missing = "select count(*) from call_logs c where not exists (
+        select 1 from deliveries d where d.queue = 'callvine.analysis' and d.body like '%\"subject\":\"calls/' || c.id || '\"%')";
+    assert_eq!(count(&mut database, missing).await, 0, "every call has its analysis request");
+}

@@ -1,0 +1,256 @@
+//! A private PostgreSQL: own data directory and port, a database a test; it can be killed and started again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, kill_process};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::OnceCell;
+
+use crate::eventually::eventually;
+use crate::ports::free_port;
+use crate::process::{Process, Signal, Start, children, has_ended, new_directory, run};
+
+/// Start, recovery after a kill, or stop, on a machine that compiles at the same time.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Another process may take the port that was free a moment ago; three times in a row it is something else.
+const START_ATTEMPTS: u32 = 3;
+/// Databases of one run are used at once, each by several pools.
+const MAX_CONNECTIONS: u32 = 400;
+
+/// Whether commits reach the disk. Tests that kill the server, or measure it, need [`Fsync::On`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// As in production.
+    On,
+    /// Several times faster; a crash of the machine (not of the server) may lose commits.
+    Off,
+}
+
+/// One private server. Dropping it kills it and removes its data.
+pub struct Postgres {
+    port: u16,
+    fsync: Fsync,
+    directory: PathBuf,
+    process: Mutex<Option<Process>>,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// The server that the tests of one binary share, without fsync; a test asks it for a [`Postgres::database`] of
+    /// its own, and never stops it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+        SHARED.get_or_init(|| Self::start(Fsync::Off)).await
+    }
+
+    /// Starts a server of one's own.
+    ///
+    /// # Panics
+    /// When it does not start, with its command line and log.
+    pub async fn start(fsync: Fsync) -> Self {
+        let mut attempt = 1;
+        loop {
+            let server = Self {
+                port: free_port(),
+                fsync,
+                directory: new_directory("postgres"),
+                process: Mutex::new(None),
+                databases: AtomicU32::new(0),
+            };
+            initialize(&server.directory).await;
+            match server.launch().await {
+                Ok(()) => return server,
+                Err(failure) if attempt == START_ATTEMPTS => panic!("PostgreSQL does not start\n{failure}"),
+                Err(_) => attempt += 1,
+            }
+        }
+    }
+
+    /// The address of a new, empty database, as `DATABASE_URL` takes it.
+    ///
+    /// # Panics
+    /// When it cannot be created.
+    pub async fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
+        // template0: nobody is ever connected to it, so databases can be created side by side.
+        let statement = format!("create database {name} template template0");
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        self.url(&name)
+    }
+
+    /// The address of a database of this server.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Its TCP port on 127.0.0.1, the same over restarts.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `SIGKILL` to the server and all its backends, as a crash of the machine would; returns when they are gone.
+    ///
+    /// # Panics
+    /// When it isn't running, or a process stays.
+    pub async fn kill(&self) {
+        let mut process = self.process.lock().unwrap().take().expect("PostgreSQL is running");
+        // Backends are leaders of sessions of their own. A stopped server starts no further ones.
+        process.signal(Signal::STOP);
+        let backends = children(process.pid());
+        process.kill();
+        for backend in &backends {
+            kill_if_alive(*backend);
+        }
+        eventually(DEADLINE, "the killed backends are gone", async || {
+            backends.iter().all(|pid| has_ended(*pid))
+        })
+        .await;
+        // With no process left its lock is stale, but a new process may have got the old number.
+        fs::remove_file(self.data().join("postmaster.pid")).unwrap();
+    }
+
+    /// Stops it in order, disconnecting its clients; returns when it has ended.
+    ///
+    /// # Panics
+    /// When it isn't running or does not end.
+    pub async fn stop(&self) {
+        let mut process = self.process.lock().unwrap().take().expect("PostgreSQL is running");
+        process.signal(Signal::INT);
+        process.ended(DEADLINE).await;
+    }
+
+    /// Starts it again on the same port and data, stopping it before if it runs; returns when it answers.
+    ///
+    /// # Panics
+    /// When it does not start, with its command line and log.
+    pub async fn restart(&self) {
+        let is_running = self.process.lock().unwrap().is_some();
+        if is_running {
+            self.stop().await;
+        }
+        if let Err(failure) = self.launch().await {
+            panic!("PostgreSQL does not start again\n{failure}");
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Starts the process and waits until it accepts connections; `Err` is the account of a server that ended.
+    async fn launch(&self) -> Result<(), String> {
+        let switch = if self.fsync == Fsync::On { "on" } else { "off" };
+        let mut command = as_server_user(&binaries().join("postgres"));
+        command.arg("-D").arg(self.data());
+        for setting in [
+            format!("port={}", self.port),
+            format!("max_connections={MAX_CONNECTIONS}"),
+            format!("fsync={switch}"),
+            format!("full_page_writes={switch}"),
+            format!("synchronous_commit={switch}"),
+            "listen_addresses=127.0.0.1".to_owned(),
+            // TCP alone: the path of a socket in a temporary directory may be too long.
+            "unix_socket_directories=".to_owned(),
+            "shared_buffers=64MB".to_owned(),
+            "log_line_prefix=%m [%p] ".to_owned(),
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        let mut process = Process::start(&Start {
+            command,
+            stdout: self.log(),
+            stderr: self.log(),
+            // Ends its backends too, without a checkpoint.
+            last_signal: Signal::QUIT,
+        });
+        let url = self.url("postgres");
+        let mut is_up = false;
+        eventually(DEADLINE, "PostgreSQL accepts connections", async || {
+            if process.exited().is_some() {
+                return true;
+            }
+            if let Ok(connection) = PgConnection::connect(&url).await {
+                is_up = connection.close().await.is_ok();
+            }
+            is_up
+        })
+        .await;
+        if !is_up || process.exited().is_some() {
+            return Err(process.account());
+        }
+        *self.process.lock().unwrap() = Some(process);
+        Ok(())
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.get_mut().unwrap().take() {
+            let backends = children(process.pid());
+            drop(process);
+            backends.into_iter().for_each(kill_if_alive);
+        }
+        // What a dying backend still writes is left to the watchdog.
+        fs::remove_dir_all(&self.directory).ok();
+    }
+}
+
+fn kill_if_alive(pid: Pid) {
+    match kill_process(pid, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => panic!("cannot kill process {}: {error}", pid.as_raw_pid()),
+    }
+}
+
+/// Makes `directory/data` a data directory.
+async fn initialize(directory: &Path) {
+    if rustix::process::geteuid().is_root() {
+        let mut chown = Command::new("chown");
+        chown.arg("postgres").arg(directory);
+        run(chown).await;
+    }
+    let mut initdb = as_server_user(&binaries().join("initdb"));
+    initdb.arg("-D").arg(directory.join("data"));
+    initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+    run(initdb).await;
+}
+
+/// PostgreSQL refuses to run as root: there it runs as the user `postgres`, which its package has made. `setpriv`
+/// becomes the server, so that its process id is the server's.
+fn as_server_user(program: &Path) -> Command {
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
+        setpriv
+    } else {
+        Command::new(program)
+    };
+    command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
+    command
+}
+
+/// The newest installed version's programs. The ones on the search path may be wrappers for a system's own cluster.
+fn binaries() -> PathBuf {
+    let installed = |root: &str| {
+        let versions = fs::read_dir(root).into_iter().flatten().flatten();
+        versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists())
+    };
+    let version_of = |bin: &PathBuf| -> Option<u32> { bin.parent()?.file_name()?.to_str()?.parse().ok() };
+    installed("/usr/lib/postgresql")
+        .max_by_key(version_of)
+        .expect("PostgreSQL is not installed: run tests/setup.sh")
+}
