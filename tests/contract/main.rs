@@ -14,6 +14,7 @@ mod commands;
 mod http;
 mod keys;
 mod migrations;
+mod public;
 mod server;
 mod store;
 mod webhook;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 
 use super::outbox::json_array;
-use super::{Pool, Store, StoreError, with_pool, with_transaction};
+use super::{Pool, Store, StoreError, with_pool, with_transaction, with_writer};
 
 /// How long a claimed delivery is left alone unless its claim is renewed.
 pub const LEASE: Duration = Duration::from_secs(15);
@@ -36,7 +36,6 @@ impl Store {
         messages: &[(&str, &str, &str)],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let _turn = self.turn().await;
         with_transaction!(self, tx => {
             let mut rest = messages;
             while !rest.is_empty() {
@@ -134,8 +133,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn remove_delivery(&self, id: i64) -> Result<(), StoreError> {
-        let _turn = self.turn().await;
-        with_pool!(self.write, pool => {
+        with_writer!(self, pool => {
             sqlx::query("delete from deliveries where id = $1").bind(id).execute(pool).await?;
         });
         Ok(())
@@ -146,8 +144,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn move_delivery(&self, id: i64, queue: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let _turn = self.turn().await;
-        with_pool!(self.write, pool => {
+        with_writer!(self, pool => {
             sqlx::query("update deliveries set queue = $2, available_at = $3, attempts = 0 where id = $1")
                 .bind(id)
                 .bind(queue)

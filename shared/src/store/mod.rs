@@ -48,28 +48,42 @@ macro_rules! with_pool {
     };
 }
 
+/// Runs `$body` with the concrete pool for writing, when it is this caller's turn (see [`Store::turn`]). The turn ends
+/// with the body: a turn that is held while another one is asked for would wait for itself.
+macro_rules! with_writer {
+    ($store:expr, $p:ident => $body:expr) => {{
+        let turn = $store.turn().await;
+        let out = $crate::store::with_pool!($store.write, $p => $body);
+        drop(turn);
+        out
+    }};
+}
+
 /// Runs `$body` in one transaction of the writing pool and commits it. On SQLite it begins `immediate`: a transaction
 /// that reads first and writes then would fail at once when another wrote in between, whatever the busy timeout.
 macro_rules! with_transaction {
-    ($store:expr, $tx:ident => $body:expr) => {
+    ($store:expr, $tx:ident => $body:expr) => {{
+        let turn = $store.turn().await;
         match &$store.write {
             $crate::store::Pool::Postgres(pool) => {
                 let mut $tx = pool.begin().await?;
                 let out = $body;
                 $tx.commit().await?;
+                drop(turn);
                 out
             }
             $crate::store::Pool::Sqlite(pool) => {
                 let mut $tx = pool.begin_with("begin immediate").await?;
                 let out = $body;
                 $tx.commit().await?;
+                drop(turn);
                 out
             }
         }
-    };
+    }};
 }
 
-pub(crate) use {with_pool, with_transaction};
+pub(crate) use {with_pool, with_transaction, with_writer};
 
 /// The database. Cheap to clone. SQLite has one writing connection and a few reading ones; PostgreSQL uses one pool
 /// for both.
@@ -161,7 +175,6 @@ impl Store {
     /// [`StoreError`] when the database can't be written.
     pub async fn release_leases(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let now_us = now.timestamp_micros();
-        let _turn = self.turn().await;
         with_transaction!(self, tx => {
             sqlx::query("update recordings set claimed_until = 0 where claimed_until > $1").bind(now_us).execute(&mut *tx).await?;
             // A leased row is due within a lease; what is due later is a retry that waits for its time.

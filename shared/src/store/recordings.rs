@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::calls::CallRow;
-use super::{Store, StoreError, from_us, seconds, with_pool, with_transaction};
+use super::{Store, StoreError, from_us, seconds, with_pool, with_transaction, with_writer};
 use crate::bus::Queue;
 use crate::call::CallId;
 use crate::event::{FailedRecording, StoredRecording};
@@ -85,8 +85,7 @@ impl Store {
         until: DateTime<Utc>,
     ) -> Result<Begun, StoreError> {
         let now_us = now.timestamp_micros();
-        let _turn = self.turn().await;
-        let leased: Option<(i32, Option<String>)> = with_pool!(self.write, pool => {
+        let leased: Option<(i32, Option<String>)> = with_writer!(self, pool => {
             sqlx::query_as(
                 "update recordings set claimed_until = $3
                  where call_id = $1 and status = 'pending' and claimed_until <= $2
@@ -118,8 +117,7 @@ impl Store {
 
     async fn why_not_leased(&self, call_id: CallId, now: DateTime<Utc>) -> Result<Begun, StoreError> {
         // From the writing pool: what was just committed must be seen.
-        let _turn = self.turn().await;
-        let row: Option<(String, i64, Option<i64>)> = with_pool!(self.write, pool => {
+        let row: Option<(String, i64, Option<i64>)> = with_writer!(self, pool => {
             sqlx::query_as("select status, claimed_until, next_attempt_at from recordings where call_id = $1")
                 .bind(call_id.0)
                 .fetch_optional(pool)
@@ -148,8 +146,7 @@ impl Store {
         call_id: CallId,
         until: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let _turn = self.turn().await;
-        with_pool!(self.write, pool => {
+        with_writer!(self, pool => {
             sqlx::query("update recordings set claimed_until = $2 where call_id = $1 and status = 'pending'")
                 .bind(call_id.0)
                 .bind(until.timestamp_micros())
@@ -171,7 +168,6 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        let _turn = self.turn().await;
         with_transaction!(self, tx => {
             let updated = sqlx::query(
                 "update recordings set status = 'stored', attempts = attempts + 1, claimed_until = 0,
@@ -225,7 +221,6 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let events = self.events().await?;
-        let _turn = self.turn().await;
         with_transaction!(self, tx => {
             let updated = sqlx::query(
                 "update recordings set attempts = attempts + 1, claimed_until = 0, next_attempt_at = $2,
@@ -260,7 +255,6 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let events = self.events().await?;
-        let _turn = self.turn().await;
         with_transaction!(self, tx => {
             let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let Some(call) = call else { return Ok(()) };
@@ -282,7 +276,6 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        let _turn = self.turn().await;
         with_transaction!(self, tx => {
             let attempts: Option<i32> = sqlx::query_scalar(
                 "update recordings set status = 'failed', attempts = attempts + 1, claimed_until = 0,
