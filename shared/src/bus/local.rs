@@ -64,25 +64,29 @@ impl Local {
         shutdown: CancellationToken,
     ) {
         let in_hand = InHand::default();
-        let mut renewal = tokio::time::interval(DELIVERY_LEASE / 3);
-        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let claiming = self.claim(queue, &sender, &in_hand);
-        tokio::pin!(claiming);
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                () = sender.closed() => break,
-                _ = renewal.tick() => self.renew(queue, &in_hand).await,
-                () = &mut claiming => break,
-            }
+        // Beside the claiming, never in its stead: a claim that isn't polled may hold what the renewal waits for.
+        let mut renewing = std::pin::pin!(self.keep_renewing(queue, &in_hand));
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = sender.closed() => {}
+            () = &mut renewing => {}
+            () = self.claim(queue, &sender, &in_hand) => {}
         }
         // A message that was taken may need longer than its claim lasts.
-        while !sender.is_closed() {
-            tokio::select! {
-                () = sender.closed() => {}
-                _ = renewal.tick() => self.renew(queue, &in_hand).await,
-            }
+        tokio::select! {
+            () = sender.closed() => {}
+            () = &mut renewing => {}
+        }
+    }
+
+    /// Never returns.
+    async fn keep_renewing(&self, queue: Queue, in_hand: &InHand) {
+        let mut renewal = tokio::time::interval(DELIVERY_LEASE / 3);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            renewal.tick().await;
+            self.renew(queue, in_hand).await;
         }
     }
 
