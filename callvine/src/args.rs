@@ -156,7 +156,7 @@ pub(crate) struct Audit {
     /// first]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) from: Option<DateTime<Utc>>,
-    /// Calls stored before then, likewise [default: now]
+    /// Calls stored before then, likewise [default: up to the last]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) to: Option<DateTime<Utc>>,
     /// How long an event, a recording or an analysis may rest before it counts as stuck

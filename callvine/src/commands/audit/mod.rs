@@ -46,7 +46,10 @@ pub(crate) async fn run(audit: Audit) -> Result<(), Failure> {
     let scope = Scope {
         store: process::open_existing(&url_of(&audit.database)).await?,
         objects: open(&objects_url).await?,
-        window: Window { from: audit.from.unwrap_or(DateTime::UNIX_EPOCH), to: audit.to.unwrap_or(now) },
+        window: Window {
+            from: audit.from.unwrap_or(DateTime::UNIX_EPOCH),
+            to: audit.to.unwrap_or(DateTime::<Utc>::MAX_UTC),
+        },
         now,
         resting_since: now.checked_sub_signed(stuck_after).unwrap_or(DateTime::UNIX_EPOCH),
         deep: audit.deep,
