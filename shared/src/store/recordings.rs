@@ -264,6 +264,37 @@ impl Store {
         Ok(())
     }
 
+    /// Gives the lease back, and lets the recording wait until `at`, without counting a try.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn postpone_recording(
+        &self,
+        call_id: CallId,
+        at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let events = self.events().await?;
+        with_transaction!(self, tx => {
+            let updated = sqlx::query(
+                "update recordings set claimed_until = 0, next_attempt_at = $2
+                 where call_id = $1 and status = 'pending'",
+            )
+            .bind(call_id.0)
+            .bind(at.timestamp_micros())
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if updated == 0 {
+                return Ok(());
+            }
+            let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
+            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
+        });
+        self.handoff.note_leftovers();
+        Ok(())
+    }
+
     /// Gives the recording up: writes why, emits `recording.failed`, and sends the same event to the dead letters.
     /// `false`: it was settled already, and nothing was done.
     ///

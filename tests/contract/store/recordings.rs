@@ -15,6 +15,7 @@ contract!(
     a_recording_that_is_given_up_tells_everybody,
     a_settled_recording_stays_settled,
     a_deferred_recording_is_looked_at_again,
+    a_postponed_recording_waits_without_its_lease,
     an_unknown_recording_is_unknown,
 );
 
@@ -130,6 +131,18 @@ async fn a_deferred_recording_is_looked_at_again(store: &Store) {
     assert!(again.iter().any(|(_, queue, event)| queue.is_some() && event["subject"] == subject));
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
     assert_eq!(recording.attempts, 0, "looking is not trying");
+}
+
+async fn a_postponed_recording_waits_without_its_lease(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    due(store, now).await;
+    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+    store.postpone_recording(id, now + seconds(5), now).await.unwrap();
+    assert!(matches!(begin(store, id, now + seconds(4)).await, Begun::NotDue(_)));
+    assert_eq!(due(store, now + seconds(5)).await.len(), 1);
+    let Begun::Leased(pending) = begin(store, id, now + seconds(5)).await else { panic!("not leased") };
+    assert_eq!(pending.attempts, 0, "waiting is not trying");
 }
 
 async fn an_unknown_recording_is_unknown(store: &Store) {
