@@ -1,1 +1,68 @@
-//! Stub.
+//! Every HTTP listener of Callvine: the public one that providers post calls to, and the admin one.
+//!
+//! - [`Settings`], [`AdminSettings`]: flags and environment variables
+//! - `server`, `connection`: accept, limits, deadlines, HTTP/1.1 and HTTP/2, graceful end
+//! - `public`: path to endpoint; what every answer has in common
+//! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
+//! - `calls`: `GET /calls/ID`
+//! - `auth`, [`KeyRing`]: from headers to a client, without the database
+//! - `body`: a bounded body within a bounded time
+//! - [`Intake`]: many calls, one transaction
+//! - `rejection`: every answer that is not a success
+//! - [`Admin`]: health, readiness, metrics
+//! - [`metrics`]: what the listeners count
+//!
+//! It publishes nothing and consumes nothing: what was stored is on its way to the broker by the outbox.
+
+mod admin;
+mod answer;
+mod auth;
+mod body;
+mod calls;
+mod connection;
+mod intake;
+mod key_ring;
+pub mod metrics;
+mod public;
+mod rejection;
+mod server;
+mod settings;
+mod webhook;
+
+use std::sync::Arc;
+
+use callvine_shared::store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use admin::Admin;
+pub use intake::Intake;
+pub use key_ring::{Key, KeyRing};
+pub use settings::{AdminListen, AdminSettings, ListenAddress, Settings, SettingsError};
+
+use server::Site;
+
+/// What a public request needs. Dropped, it lets go of its [`Intake`], which ends when nobody holds it any more.
+#[derive(Debug)]
+pub struct Gateway {
+    /// For reading calls back.
+    pub store: Store,
+    /// For storing them.
+    pub intake: Intake,
+    /// Who may do either.
+    pub keys: Arc<KeyRing>,
+    /// Most bytes of a request's body.
+    pub max_body_bytes: usize,
+}
+
+/// Serves providers until `shutdown`; returns when every connection has had its answers and is closed. The caller
+/// bounds that: dropping the future drops the connections.
+pub async fn serve_public(listener: TcpListener, gateway: Arc<Gateway>, shutdown: CancellationToken) {
+    server::serve(listener, Site::Public(gateway), shutdown).await;
+}
+
+/// Serves operators until `shutdown`; returns when every connection is closed. The caller bounds that: dropping the
+/// future drops the connections.
+pub async fn serve_admin(listener: TcpListener, admin: Arc<Admin>, shutdown: CancellationToken) {
+    server::serve(listener, Site::Admin(admin), shutdown).await;
+}

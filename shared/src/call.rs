@@ -81,11 +81,7 @@ impl NewCall {
         check_text("to_phone", &to_phone, PHONE_MAX_CHARS)?;
         check_text("handled_by", &handled_by, NAME_MAX_CHARS)?;
         check_text("recording_url", &recording_url, RECORDING_URL_MAX_CHARS)?;
-        check_text(
-            "department",
-            department.as_deref().unwrap_or_default(),
-            NAME_MAX_CHARS,
-        )?;
+        check_text("department", department.as_deref().unwrap_or_default(), NAME_MAX_CHARS)?;
 
         let start_time = parse_time(&start_time).ok_or(Invalid::TimeFormat { field: "start_time" })?;
         let end_time = parse_time(&end_time).ok_or(Invalid::TimeFormat { field: "end_time" })?;
@@ -109,10 +105,7 @@ impl NewCall {
     /// The call in a line, as it is published.
     #[must_use]
     pub fn title(&self) -> String {
-        format!(
-            "Call from {} to {} (handled by {})",
-            self.from_phone, self.to_phone, self.handled_by
-        )
+        format!("Call from {} to {} (handled by {})", self.from_phone, self.to_phone, self.handled_by)
     }
 }
 
@@ -189,27 +182,7 @@ fn check_text(field: &'static str, text: &str, max_chars: usize) -> Result<(), I
 /// Reads exactly `YYYY-MM-DD HH:MM:SS`. chrono's own parser takes one-digit months, signs, odd spaces and leap seconds.
 fn parse_time(text: &str) -> Option<NaiveDateTime> {
     let bytes: &[u8; 19] = text.as_bytes().try_into().ok()?;
-    let [
-        y0,
-        y1,
-        y2,
-        y3,
-        b'-',
-        mo0,
-        mo1,
-        b'-',
-        d0,
-        d1,
-        b' ',
-        h0,
-        h1,
-        b':',
-        mi0,
-        mi1,
-        b':',
-        s0,
-        s1,
-    ] = *bytes
+    let [y0, y1, y2, y3, b'-', mo0, mo1, b'-', d0, d1, b' ', h0, h1, b':', mi0, mi1, b':', s0, s1] = *bytes
     else {
         return None;
     };
@@ -217,21 +190,18 @@ fn parse_time(text: &str) -> Option<NaiveDateTime> {
     if year < 1970 {
         return None;
     }
-    NaiveDate::from_ymd_opt(
-        i32::try_from(year).ok()?,
-        number(&[mo0, mo1])?,
-        number(&[d0, d1])?,
-    )?
-    .and_hms_opt(number(&[h0, h1])?, number(&[mi0, mi1])?, number(&[s0, s1])?)
+    NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number(&[mo0, mo1])?, number(&[d0, d1])?)?.and_hms_opt(
+        number(&[h0, h1])?,
+        number(&[mi0, mi1])?,
+        number(&[s0, s1])?,
+    )
 }
 
 /// The value of at most nine ASCII digits.
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + u32::from(digit - b'0'))
-    })
+    digits
+        .iter()
+        .try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u32::from(digit - b'0')))
 }
 
 /// A stored call.
@@ -264,15 +234,8 @@ impl Call {
 
     /// Appends the fields of that object without its braces, so that more can follow.
     pub fn write_json_fields(&self, url: RecordingUrl, out: &mut Vec<u8>) {
-        let NewCall {
-            from_phone,
-            to_phone,
-            handled_by,
-            department,
-            start_time,
-            end_time,
-            recording_url,
-        } = &self.call;
+        let NewCall { from_phone, to_phone, handled_by, department, start_time, end_time, recording_url } =
+            &self.call;
         out.extend_from_slice(b"\"id\":");
         out.extend_from_slice(self.id.0.to_string().as_bytes());
         json::write_field(out, "from_phone", from_phone);

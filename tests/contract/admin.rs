@@ -22,7 +22,11 @@ async fn health_readiness_and_metrics_of_the_embedded_default() {
     let metrics = get("/metrics").await;
     assert!(metrics.headers()["content-type"].to_str().unwrap().starts_with("text/plain"));
     let metrics = metrics.text().await.unwrap();
-    for line in ["callvine_calls_accepted_total 1", "# TYPE callvine_http_requests_total counter", "# HELP callvine_outbox_rows"] {
+    for line in [
+        "callvine_calls_accepted_total 1",
+        "# TYPE callvine_http_requests_total counter",
+        "# HELP callvine_outbox_rows",
+    ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
     assert_eq!(get("/nowhere").await.status(), StatusCode::NOT_FOUND);
@@ -35,8 +39,11 @@ async fn beyond_loopback_the_admin_listener_needs_a_token() {
     refused.assert_code(2);
     assert!(refused.stderr.contains("CALLVINE_ADMIN_TOKEN"), "{}", refused.stderr);
 
-    let mut process =
-        Callvine::new("up").env("CALLVINE_ADMIN_LISTEN", "0.0.0.0:0").env("CALLVINE_ADMIN_TOKEN", "a token").start().await;
+    let mut process = Callvine::new("up")
+        .env("CALLVINE_ADMIN_LISTEN", "0.0.0.0:0")
+        .env("CALLVINE_ADMIN_TOKEN", "a token")
+        .start()
+        .await;
     let admin = process.admin().await.replace("0.0.0.0", "127.0.0.1");
     let status = async |path: &str, token: Option<&str>| {
         let request = client().get(format!("{admin}{path}"));

@@ -51,7 +51,8 @@ async fn rabbitmq() -> Bus {
 
 async fn local() -> (tempfile::TempDir, Bus) {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::connect(&format!("sqlite://{}/callvine.db", directory.path().display())).await.unwrap();
+    let store =
+        Store::connect(&format!("sqlite://{}/callvine.db", directory.path().display())).await.unwrap();
     store.migrate().await.unwrap();
     (directory, Bus::Local(Local::new(store)))
 }
@@ -94,7 +95,8 @@ async fn end(consumer: Consumer, shutdown: CancellationToken) {
 }
 
 async fn an_event_reaches_the_queues_that_are_bound_to_it_and_no_other(bus: &Bus) {
-    publish(bus, &[message("call.created", None, "call"), message("analysis.requested", None, "analysis")]).await;
+    publish(bus, &[message("call.created", None, "call"), message("analysis.requested", None, "analysis")])
+        .await;
     for (queue, expected) in [(Queue::Recordings, "call"), (Queue::Analysis, "analysis")] {
         publish(bus, &[message("call.created", Some(queue), "the last")]).await;
         let (mut consumer, shutdown) = consume(bus, queue, 1);

@@ -68,7 +68,11 @@ async fn a_recording_is_fetched_proved_kept_and_queued_for_analysis() {
     assert_eq!((&recording["media_type"], &recording["codec"]), (&json!("audio/wav"), &json!("pcm_s16le")));
     assert_eq!((&recording["channels"], &recording["sample_rate"]), (&json!(channels), &json!(sample_rate)));
     assert!((recording["duration_seconds"].as_f64().unwrap() - duration_seconds).abs() < 0.02);
-    assert!(recording["stored_at"].is_string() && recording["reason"].is_null() && recording["next_attempt_at"].is_null());
+    assert!(
+        recording["stored_at"].is_string()
+            && recording["reason"].is_null()
+            && recording["next_attempt_at"].is_null()
+    );
     assert_eq!(data["analysis"], json!({"status": "requested", "analyzer": null, "results": null}));
     let kept = url::Url::parse(recording["location"].as_str().unwrap()).unwrap().to_file_path().unwrap();
     assert_eq!(std::fs::read(kept).unwrap(), bytes);
@@ -98,10 +102,18 @@ async fn a_recording_that_can_not_be_had_ends_with_its_reason_and_the_call_stays
         let id = post(&up, &url).await;
         let data = settled(&up, id).await;
         let recording = &data["recording"];
-        assert_eq!((&recording["status"], &recording["reason"]), (&json!("failed"), &json!(reason)), "{url}: {data}");
+        assert_eq!(
+            (&recording["status"], &recording["reason"]),
+            (&json!("failed"), &json!(reason)),
+            "{url}: {data}"
+        );
         assert_eq!(recording["attempts"], attempts, "{url}: {data}");
         assert!(recording["last_error"].is_string() && recording["location"].is_null());
-        assert_eq!((&data["id"], &data["analysis"]["status"]), (&json!(id), &json!("none")), "the call stays");
+        assert_eq!(
+            (&data["id"], &data["analysis"]["status"]),
+            (&json!(id), &json!("none")),
+            "the call stays"
+        );
     }
 }
 
@@ -129,14 +141,19 @@ async fn a_recording_that_is_not_ready_yet_is_tried_again() {
 #[tokio::test]
 async fn a_try_that_failed_shows_why_and_when_the_next_one_is() {
     let origin = Origin::start().await;
-    let up = Up::start_with(&[("CALLVINE_FETCH_ALLOW", "127.0.0.0/8"), ("CALLVINE_FETCH_BACKOFF", "1h")]).await;
+    let up =
+        Up::start_with(&[("CALLVINE_FETCH_ALLOW", "127.0.0.0/8"), ("CALLVINE_FETCH_BACKOFF", "1h")]).await;
     let id = post(&up, &origin.url("/nowhere.wav")).await;
     let recording = obtained(PATIENCE, "the first try has failed", async || {
         let recording = up.get(&format!("/calls/{id}")).await.json()["data"]["recording"].clone();
         (recording["attempts"] == 1).then_some(recording)
     })
     .await;
-    assert_eq!((&recording["status"], &recording["reason"]), (&json!("pending"), &Value::Null), "it is not given up");
+    assert_eq!(
+        (&recording["status"], &recording["reason"]),
+        (&json!("pending"), &Value::Null),
+        "it is not given up"
+    );
     assert!(recording["last_error"].is_string() && recording["next_attempt_at"].is_string(), "{recording}");
 }
 
@@ -144,14 +161,27 @@ async fn a_try_that_failed_shows_why_and_when_the_next_one_is() {
 async fn a_call_that_is_not_there_is_not_found_and_a_key_is_needed_to_ask() {
     let up = Up::start().await;
     let id = post(&up, "https://example.com/call.wav").await;
-    for path in ["/calls/999999999", "/calls/0", "/calls/-1", "/calls/x", "/calls/9999999999999999999999", "/recording.php", "/recording.php?call_id=", "/recording.php?call_id=x"] {
+    for path in [
+        "/calls/999999999",
+        "/calls/0",
+        "/calls/-1",
+        "/calls/x",
+        "/calls/9999999999999999999999",
+        "/recording.php",
+        "/recording.php?call_id=",
+        "/recording.php?call_id=x",
+    ] {
         let answer = up.get(path).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["error"]), (404, &json!("Not found")), "{path}");
     }
     let path = format!("/calls/{id}");
     assert_eq!(up.send(Method::GET, &path, &[], "").await.status, 401);
     assert_eq!(up.send(Method::GET, &path, &[("X-API-Key", "wrong")], "").await.status, 401);
-    assert_eq!(up.send(Method::GET, &path, &[("X-API-Key", "prod_key_456")], "").await.status, 404, "another client's");
+    assert_eq!(
+        up.send(Method::GET, &path, &[("X-API-Key", "prod_key_456")], "").await.status,
+        404,
+        "another client's"
+    );
     let answer = up.send(Method::DELETE, &path, &[("X-API-Key", KEY)], "").await;
     assert_eq!(answer.status, 405);
     assert!(answer.header("allow").contains("GET"));

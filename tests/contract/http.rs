@@ -74,7 +74,11 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) async fn of(response: Response) -> Self {
-        Self { status: response.status(), headers: response.headers().clone(), body: response.text().await.unwrap() }
+        Self {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.text().await.unwrap(),
+        }
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Answer, Up, call};
 
-const REQUIRED: &str =
-    r#"{"error":"Authentication required","message":"API key must be provided in X-API-Key header or Authorization header"}"#;
+const REQUIRED: &str = r#"{"error":"Authentication required","message":"API key must be provided in X-API-Key header or Authorization header"}"#;
 const INVALID: &str = r#"{"error":"Invalid API key","message":"The provided API key is not valid"}"#;
 
 /// A new or revoked key counts everywhere within this.
@@ -115,9 +114,15 @@ async fn a_key_lives_from_create_to_revoke() {
         assert!(!finished.stdout.contains(&key), "a key is printed once");
         finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    eventually(KEYS_WITHIN, "its use is written down", async || listed().await[0]["last_used_at"].is_string()).await;
+    eventually(KEYS_WITHIN, "its use is written down", async || {
+        listed().await[0]["last_used_at"].is_string()
+    })
+    .await;
     let line = &listed().await[0];
-    assert_eq!((&line["client"], &line["env"], &line["revoked_at"]), (&json!("acme"), &json!("live"), &Value::Null));
+    assert_eq!(
+        (&line["client"], &line["env"], &line["revoked_at"]),
+        (&json!("acme"), &json!("live"), &Value::Null)
+    );
     assert!(key.starts_with(line["prefix"].as_str().unwrap()));
     assert!(line["created_at"].is_string());
     assert_eq!(listed().await.len(), 2);
@@ -125,7 +130,8 @@ async fn a_key_lives_from_create_to_revoke() {
     let id = line["id"].to_string();
     let revoke = || Callvine::new("keys").args(["revoke", &id]).directory(up.process.directory()).run();
     revoke().await.assert_code(0);
-    eventually(KEYS_WITHIN, "the revoked key is refused", async || post(&up, &headers).await.status == 401).await;
+    eventually(KEYS_WITHIN, "the revoked key is refused", async || post(&up, &headers).await.status == 401)
+        .await;
     post(&up, &headers).await.assert(401, INVALID);
     assert!(listed().await[0]["revoked_at"].is_string());
     revoke().await.assert_code(1);

@@ -47,14 +47,19 @@ async fn a_client_that_sends_nothing_or_drips_is_dropped() {
         let took = client.await.unwrap();
         assert!(took < Duration::from_secs(15), "{beginning:?} was kept for {took:?}");
     }
-    assert_eq!(up.post(call(&json!({})).to_string()).await.status, 201, "others are served meanwhile and after");
+    assert_eq!(
+        up.post(call(&json!({})).to_string()).await.status,
+        201,
+        "others are served meanwhile and after"
+    );
 }
 
 #[tokio::test]
 async fn a_body_that_stops_arriving_is_answered_408() {
     let mut up = Up::start().await;
     let mut stream = connect(&mut up).await;
-    let head = format!("POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 100\r\n\r\n{{");
+    let head =
+        format!("POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 100\r\n\r\n{{");
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -69,7 +74,10 @@ async fn a_body_that_is_too_large_is_answered_413_without_being_read() {
     let mut stream = connect(&mut up).await;
     stream.write_all(format!("{headers}Content-Length: 1000000000\r\n\r\n").as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains(r#"{"error":"Payload too large","#), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 413 ") && answer.contains(r#"{"error":"Payload too large","#),
+        "{answer}"
+    );
     // By what arrives, with no length told: an endless body must not be waited for.
     let mut stream = connect(&mut up).await;
     stream.write_all(format!("{headers}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).await.unwrap();
@@ -97,7 +105,9 @@ async fn one_connection_carries_many_requests() {
     let mut stream = connect(&mut up).await;
     let body = call(&json!({})).to_string();
     let length = body.len();
-    let request = format!("POST /webhook HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {length}\r\n\r\n{body}");
+    let request = format!(
+        "POST /webhook HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
     let refused = "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
     let last = request.replace("Host: x", "Host: x\r\nConnection: close");
     stream.write_all(format!("{request}{refused}{last}").as_bytes()).await.unwrap();
@@ -112,8 +122,10 @@ async fn a_termination_in_the_middle_of_a_burst_answers_what_it_has_taken_and_ex
     let (url, client) = (up.url.clone(), client());
     let posts: Vec<_> = (0..100)
         .map(|_| {
-            let request =
-                client.post(format!("{url}/webhook.php")).header("X-API-Key", KEY).body(call(&json!({})).to_string());
+            let request = client
+                .post(format!("{url}/webhook.php"))
+                .header("X-API-Key", KEY)
+                .body(call(&json!({})).to_string());
             tokio::spawn(async move { request.send().await.map(|answer| answer.status().as_u16()) })
         })
         .collect();
@@ -132,6 +144,7 @@ async fn a_termination_in_the_middle_of_a_burst_answers_what_it_has_taken_and_ex
     finished.assert_code(0);
     let database = format!("sqlite://{}/callvine-data/callvine.db", directory.display());
     let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&database).await.unwrap();
-    let stored: i64 = sqlx::query_scalar("select count(*) from call_logs").fetch_one(&mut connection).await.unwrap();
+    let stored: i64 =
+        sqlx::query_scalar("select count(*) from call_logs").fetch_one(&mut connection).await.unwrap();
     assert!(stored >= acknowledged, "{stored} stored, {acknowledged} acknowledged");
 }

@@ -23,7 +23,8 @@ async fn the_published_request_gets_the_published_answer() {
         let headers = [("X-API-Key", KEY), ("Content-Type", "application/json")];
         let answer = up.send(Method::POST, path, &headers, PUBLISHED_REQUEST).await;
         let body = answer.json();
-        let (id, created_at) = (body["data"]["id"].as_i64().unwrap(), body["data"]["created_at"].as_str().unwrap());
+        let (id, created_at) =
+            (body["data"]["id"].as_i64().unwrap(), body["data"]["created_at"].as_str().unwrap());
         let expected = format!(
             r#"{{
               "success": true,
@@ -46,7 +47,8 @@ async fn the_published_request_gets_the_published_answer() {
         assert_eq!(answer.header("location"), format!("/calls/{id}"));
         assert_eq!(answer.header("content-type").split(';').next(), Some("application/json"));
         assert!(id > 0 && id < 1 << 53);
-        let created_at = chrono::NaiveDateTime::parse_from_str(created_at, "%Y-%m-%d %H:%M:%S").unwrap().and_utc();
+        let created_at =
+            chrono::NaiveDateTime::parse_from_str(created_at, "%Y-%m-%d %H:%M:%S").unwrap().and_utc();
         assert!((chrono::Utc::now() - created_at).num_seconds().abs() < 60, "UTC, now: {created_at}");
     }
 }
@@ -63,7 +65,11 @@ async fn strings_come_back_as_they_were_sent() {
     for field in ["from_phone", "handled_by", "department", "recording_url"] {
         assert_eq!(answer.json()["data"][field], sent[field], "{field}");
     }
-    assert!(answer.body.contains("HTTP://user:pa%20ss@Example.COM:8080/a/b.wav"), "slashes stay: {}", answer.body);
+    assert!(
+        answer.body.contains("HTTP://user:pa%20ss@Example.COM:8080/a/b.wav"),
+        "slashes stay: {}",
+        answer.body
+    );
     assert!(answer.body.contains("名前"), "non-ASCII stays: {}", answer.body);
     let id = answer.json()["data"]["id"].clone();
     let read = up.get(&format!("/calls/{id}")).await;
@@ -75,7 +81,8 @@ async fn strings_come_back_as_they_were_sent() {
 async fn an_absent_or_blank_department_is_null_and_unknown_fields_are_ignored() {
     let up = Up::start().await;
     for department in [json!(null), json!(""), json!(" \t\u{3000}")] {
-        let answer = up.post(call(&json!({"department": department, "extra": {"a": [1, 2]}})).to_string()).await;
+        let answer =
+            up.post(call(&json!({"department": department, "extra": {"a": [1, 2]}})).to_string()).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         assert_eq!(answer.json()["data"]["department"], Value::Null);
         assert!(answer.json()["data"].get("extra").is_none());
@@ -90,9 +97,15 @@ async fn digits_count_as_the_string_of_those_digits_however_many() {
     let up = Up::start().await;
     let body = call(&json!({})).to_string();
     for digits in ["0", "9087270291", "12345678901234567890123456789012345678901234567890"] {
-        let body = body.replace("\"9087270291\"", digits).replace("\"Agent Smith\"", "7").replace("\"Customer Service\"", "42");
+        let body = body
+            .replace("\"9087270291\"", digits)
+            .replace("\"Agent Smith\"", "7")
+            .replace("\"Customer Service\"", "42");
         let data = up.post(body).await.json()["data"].clone();
-        assert_eq!((&data["from_phone"], &data["handled_by"], &data["department"]), (&json!(digits), &json!("7"), &json!("42")));
+        assert_eq!(
+            (&data["from_phone"], &data["handled_by"], &data["department"]),
+            (&json!(digits), &json!("7"), &json!("42"))
+        );
     }
 }
 
@@ -147,18 +160,43 @@ async fn every_invalid_field_gets_its_published_refusal() {
         (json!({"end_time": "2024-01-15 08:59:59", "recording_url": "nonsense"}), range),
     ];
     for wrong in [
-        "2024-1-15 9:00:00", "+2024-01-15 09:00:00", " 2024-01-15 09:00:00", "2024-01-15 09:00:00 ",
-        "2024-01-15  09:00:00", "2024-01-15\u{a0}09:00:00", "2024-01-15 09:00", "2024-02-30 09:00:00",
-        "2023-02-29 09:00:00", "2024-01-15 24:00:00", "2024-01-15 09:00:60", "2024-13-01 09:00:00",
-        "1969-12-31 23:59:59", "0000-01-01 00:00:00", "2024-01-15 09:00:00Z", "٢٠٢٤-01-15 09:00:00",
+        "2024-1-15 9:00:00",
+        "+2024-01-15 09:00:00",
+        " 2024-01-15 09:00:00",
+        "2024-01-15 09:00:00 ",
+        "2024-01-15  09:00:00",
+        "2024-01-15\u{a0}09:00:00",
+        "2024-01-15 09:00",
+        "2024-02-30 09:00:00",
+        "2023-02-29 09:00:00",
+        "2024-01-15 24:00:00",
+        "2024-01-15 09:00:60",
+        "2024-13-01 09:00:00",
+        "1969-12-31 23:59:59",
+        "0000-01-01 00:00:00",
+        "2024-01-15 09:00:00Z",
+        "٢٠٢٤-01-15 09:00:00",
     ] {
         cases.push((json!({"start_time": wrong}), time("start_time")));
     }
     for wrong in [
-        "ftp://example.com/a.wav", "example.com/a.wav", "//example.com/a.wav", "http://", "http:///a.wav",
-        "http:example.com", "https:/example.com/a.wav", "http://exa mple.com/a.wav", "http://example.com/a b.wav",
-        " http://example.com/a.wav", "http://example.com/a.wav ", "http://:80/", "http://user@/a.wav",
-        "http://[::1/a.wav", "http://256.1.1.1/a.wav", "javascript:alert(1)", "http://example.com:99999/",
+        "ftp://example.com/a.wav",
+        "example.com/a.wav",
+        "//example.com/a.wav",
+        "http://",
+        "http:///a.wav",
+        "http:example.com",
+        "https:/example.com/a.wav",
+        "http://exa mple.com/a.wav",
+        "http://example.com/a b.wav",
+        " http://example.com/a.wav",
+        "http://example.com/a.wav ",
+        "http://:80/",
+        "http://user@/a.wav",
+        "http://[::1/a.wav",
+        "http://256.1.1.1/a.wav",
+        "javascript:alert(1)",
+        "http://example.com:99999/",
     ] {
         cases.push((json!({"recording_url": wrong}), url.clone()));
     }
@@ -171,7 +209,13 @@ async fn every_invalid_field_gets_its_published_refusal() {
 #[tokio::test]
 async fn a_private_address_is_taken_and_left_to_the_worker() {
     let up = Up::start().await;
-    for url in ["http://127.0.0.1/a.wav", "http://[::1]:8000/a.wav", "https://10.0.0.1/", "http://localhost/x", "hTTp://u:p@h/x"] {
+    for url in [
+        "http://127.0.0.1/a.wav",
+        "http://[::1]:8000/a.wav",
+        "https://10.0.0.1/",
+        "http://localhost/x",
+        "hTTp://u:p@h/x",
+    ] {
         assert_eq!(up.post(call(&json!({"recording_url": url})).to_string()).await.status, 201, "{url}");
     }
 }
@@ -184,11 +228,17 @@ async fn lengths_are_counted_in_characters_and_control_characters_are_refused() 
         assert_eq!(up.post(call(&json!({field: longest})).to_string()).await.status, 201, "{field}");
         let answer = up.post(call(&json!({field: format!("{longest}é")})).to_string()).await;
         let body = answer.json();
-        assert_eq!((answer.status.as_u16(), &body["error"], &body["field"]), (400, &json!("Invalid field value"), &json!(field)));
+        assert_eq!(
+            (answer.status.as_u16(), &body["error"], &body["field"]),
+            (400, &json!("Invalid field value"), &json!(field))
+        );
         for control in ["\0", "\n", "\u{7f}", "\u{85}"] {
             let answer = up.post(call(&json!({field: format!("a{control}b")})).to_string()).await;
             let body = answer.json();
-            assert_eq!((answer.status.as_u16(), &body["error"], &body["field"]), (400, &json!("Invalid field value"), &json!(field)));
+            assert_eq!(
+                (answer.status.as_u16(), &body["error"], &body["field"]),
+                (400, &json!("Invalid field value"), &json!(field))
+            );
         }
     }
     let longest = format!("http://h/{}", "a".repeat(2048 - 9));
@@ -218,7 +268,11 @@ async fn what_is_no_json_object_is_refused() {
         good.replace("\"9087270291\"", "007").into_bytes(),
         good.replace("Agent Smith", "\\ud800").into_bytes(),
         [good.as_bytes(), b"\xff"].concat(),
-        good.replace("Agent", "X").into_bytes().iter().map(|byte| if *byte == b'X' { 0xff } else { *byte }).collect(),
+        good.replace("Agent", "X")
+            .into_bytes()
+            .iter()
+            .map(|byte| if *byte == b'X' { 0xff } else { *byte })
+            .collect(),
         format!("\u{feff}\u{feff}{good}").into_bytes(),
         nested(129).into_bytes(),
         b"from_phone=1&to_phone=2".to_vec(),
@@ -241,7 +295,10 @@ async fn the_content_type_is_not_judged() {
     let up = Up::start().await;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "nonsense"] {
         let headers = [("X-API-Key", KEY), ("Content-Type", content_type)];
-        assert_eq!(up.send(Method::POST, "/webhook", &headers, call(&json!({})).to_string()).await.status, 201);
+        assert_eq!(
+            up.send(Method::POST, "/webhook", &headers, call(&json!({})).to_string()).await.status,
+            201
+        );
     }
 }
 
@@ -274,7 +331,11 @@ async fn every_answer_carries_the_cross_origin_headers() {
         .send(
             Method::OPTIONS,
             "/webhook.php",
-            &[("Origin", "https://a.example"), ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "x-api-key,content-type")],
+            &[
+                ("Origin", "https://a.example"),
+                ("Access-Control-Request-Method", "POST"),
+                ("Access-Control-Request-Headers", "x-api-key,content-type"),
+            ],
             "",
         )
         .await;
@@ -306,7 +367,10 @@ async fn every_answer_carries_the_cross_origin_headers() {
 async fn request_ids_come_back_where_they_are_acceptable() {
     let up = Up::start().await;
     let id_of = async |sent: &str| {
-        up.send(Method::POST, "/webhook", &[("X-Request-Id", sent)], "").await.header("x-request-id").to_owned()
+        up.send(Method::POST, "/webhook", &[("X-Request-Id", sent)], "")
+            .await
+            .header("x-request-id")
+            .to_owned()
     };
     assert_eq!(id_of("a-Z_0.9").await, "a-Z_0.9");
     let longest = "x".repeat(128);
@@ -322,10 +386,12 @@ async fn request_ids_come_back_where_they_are_acceptable() {
 async fn http_2_with_prior_knowledge_works_alike() {
     let up = Up::start().await;
     let client = builder().http2_prior_knowledge().build().unwrap();
-    let request = client.post(format!("{}/webhook.php", up.url)).header("X-API-Key", KEY).body(PUBLISHED_REQUEST);
+    let request =
+        client.post(format!("{}/webhook.php", up.url)).header("X-API-Key", KEY).body(PUBLISHED_REQUEST);
     let answer = request.send().await.unwrap();
     assert_eq!((answer.version(), answer.status().as_u16()), (reqwest::Version::HTTP_2, 201));
-    let refused = client.post(format!("{}/webhook.php", up.url)).body("x".repeat(100_000)).send().await.unwrap();
+    let refused =
+        client.post(format!("{}/webhook.php", up.url)).body("x".repeat(100_000)).send().await.unwrap();
     assert_eq!(refused.status(), 401);
 }
 

@@ -32,8 +32,14 @@ async fn a_hundred_real_recordings_go_all_the_way() {
     let mut database = open(&directory).await;
     let analyses = "select count(distinct event_id) from deliveries where queue = 'callvine.analysis'";
     assert_eq!(count(&mut database, analyses).await, i64::try_from(RECORDINGS).unwrap());
-    assert_eq!(count(&mut database, "select count(*) from deliveries where queue = 'callvine.analysis'").await, 100);
-    assert_eq!(count(&mut database, "select count(*) from deliveries where queue = 'callvine.recordings'").await, 0);
+    assert_eq!(
+        count(&mut database, "select count(*) from deliveries where queue = 'callvine.analysis'").await,
+        100
+    );
+    assert_eq!(
+        count(&mut database, "select count(*) from deliveries where queue = 'callvine.recordings'").await,
+        0
+    );
     assert_eq!(count(&mut database, "select count(*) from outbox").await, 0, "everything was told");
 }
 

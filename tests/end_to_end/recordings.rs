@@ -55,7 +55,8 @@ impl Recorded {
             let duration = recording["duration_seconds"].as_f64().unwrap();
             assert!((duration - sound.duration_seconds).abs() < 0.02, "{}: {duration}", sound.path.display());
             assert_eq!(data["analysis"]["status"], "requested");
-            let kept = url::Url::parse(recording["location"].as_str().unwrap()).unwrap().to_file_path().unwrap();
+            let kept =
+                url::Url::parse(recording["location"].as_str().unwrap()).unwrap().to_file_path().unwrap();
             assert_eq!(std::fs::read(kept).unwrap(), sound.bytes, "{}", sound.path.display());
         }
     }

@@ -56,17 +56,25 @@ impl Deployment {
 
 /// A subscriber of its own to all events, as the documentation tells one to be.
 async fn subscribe(amqp_url: &str) -> lapin::Connection {
-    let connection = lapin::Connection::connect(amqp_url, lapin::ConnectionProperties::default()).await.unwrap();
+    let connection =
+        lapin::Connection::connect(amqp_url, lapin::ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare("subscriber".into(), durable, FieldTable::default()).await.unwrap();
     let (queue, exchange) = ("subscriber".into(), "callvine.events".into());
-    channel.queue_bind(queue, exchange, "#".into(), QueueBindOptions::default(), FieldTable::default()).await.unwrap();
+    channel
+        .queue_bind(queue, exchange, "#".into(), QueueBindOptions::default(), FieldTable::default())
+        .await
+        .unwrap();
     connection
 }
 
 /// Everything in a queue, with routing key; the queue is quiet afterwards.
-async fn read_all(connection: &lapin::Connection, queue: &str, arguments: FieldTable) -> Vec<(String, Value)> {
+async fn read_all(
+    connection: &lapin::Connection,
+    queue: &str,
+    arguments: FieldTable,
+) -> Vec<(String, Value)> {
     let channel = connection.create_channel().await.unwrap();
     channel.basic_qos(100, BasicQosOptions::default()).await.unwrap();
     let options = BasicConsumeOptions::default();
@@ -125,11 +133,13 @@ async fn a_hundred_real_recordings_go_all_the_way() {
     }
     assert_eq!(ids.len(), 3, "{:?}", ids.keys());
     for call in &acknowledged {
-        let created = events.iter().find(|(key, event)| key == "call.created" && event["data"]["id"] == call.id);
+        let created =
+            events.iter().find(|(key, event)| key == "call.created" && event["data"]["id"] == call.id);
         assert_eq!(created.unwrap().1["data"], call.answer["data"], "the call as in the answer");
     }
     let analyses = read_all(&connection, "callvine.analysis", FieldTable::default()).await;
-    let subjects: HashSet<&str> = analyses.iter().map(|(_, event)| event["subject"].as_str().unwrap()).collect();
+    let subjects: HashSet<&str> =
+        analyses.iter().map(|(_, event)| event["subject"].as_str().unwrap()).collect();
     assert_eq!((subjects.len(), analyses.len()), (RECORDINGS, RECORDINGS), "one request each");
     let mut from_the_first = FieldTable::default();
     from_the_first.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
@@ -169,7 +179,8 @@ async fn processes_that_are_killed_lose_nothing() {
     let provider = Provider::new(&gateway.public().await, &deployment.key);
     let calls = recorded.calls(&provider);
     let killing = async {
-        eventually(PATIENCE, "half of the burst is answered", async || provider.acknowledged().len() >= 50).await;
+        eventually(PATIENCE, "half of the burst is answered", async || provider.acknowledged().len() >= 50)
+            .await;
         gateway.kill();
         worker.kill();
     };

@@ -7,7 +7,7 @@ use harness::{Callvine, Process, Signal, Start, eventually, new_directory, obtai
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The program prints its version and ends; what it prints is kept.
+/// A command that only prints ends by itself, with its exit code.
 #[tokio::test]
 async fn a_command_of_the_program_runs_to_its_end() {
     let finished = Callvine::new("--help").run().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Fsync, Postgres, RabbitMq, obtained};
+use harness::{Fsync, Postgres, Proxy, RabbitMq, obtained};
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation};
@@ -24,7 +24,7 @@ async fn databases_of_one_server_are_apart() {
 #[tokio::test]
 async fn a_killed_postgres_keeps_what_was_committed() {
     let server = Postgres::start(Fsync::On).await;
-    let url = server.database().await;
+    let (_proxy, url) = Proxy::in_front_of(&server.database().await).await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     sqlx::query("create table kept (id int)").execute(&mut connection).await.unwrap();
     sqlx::query("insert into kept values (7)").execute(&mut connection).await.unwrap();
@@ -55,7 +55,7 @@ async fn vhosts_of_one_broker_are_apart() {
 #[tokio::test]
 async fn a_killed_broker_keeps_what_was_confirmed() {
     let server = RabbitMq::start().await;
-    let url = server.vhost().await;
+    let (_proxy, url) = Proxy::in_front_of(&server.vhost().await).await;
     let publisher = channel(&url).await;
     declare_quorum_queue(&publisher).await;
     publish(&publisher).await;

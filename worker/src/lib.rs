@@ -1,7 +1,60 @@
-//! Every queue consumer of Callvine. Listens on nothing.
+//! Every queue consumer of Callvine; it listens on nothing.
 //!
-//! [`settings`] is how recordings are fetched; [`recording`] is one recording's life, from its address to the proof
-//! that what came is audio.
+//! - [`settings`]: flags, variables, defaults
+//! - `consume`: from a queue to a handler
+//! - [`recording`]: a recording's life
+//! - [`metrics`]: what is counted
 
+mod consume;
+pub mod metrics;
 pub mod recording;
 pub mod settings;
+
+use std::sync::Arc;
+
+use callvine_shared::bus::{Bus, Queue};
+use callvine_shared::objects::Objects;
+use callvine_shared::store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::recording::Recordings;
+use crate::recording::fetch::{CredentialsError, FetchSettings, Fetcher};
+pub use crate::settings::Settings;
+
+/// The recording worker.
+#[derive(Debug)]
+pub struct Worker {
+    recordings: Arc<Recordings>,
+    concurrency: usize,
+}
+
+impl Worker {
+    /// A worker with these settings, on this database and place for recordings.
+    ///
+    /// # Errors
+    /// [`WorkerError`] when a setting can't be used.
+    pub fn new(settings: &Settings, store: Store, objects: Objects) -> Result<Self, WorkerError> {
+        let fetcher = Fetcher::new(FetchSettings::load(settings)?)?;
+        let recordings =
+            Recordings::new(store, objects, fetcher, (settings.fetch_attempts, settings.fetch_backoff));
+        Ok(Self { recordings: Arc::new(recordings), concurrency: settings.worker_concurrency })
+    }
+
+    /// Fetches recordings until the shutdown; returns when those in hand are settled.
+    pub async fn run(self, bus: Bus, shutdown: CancellationToken) {
+        let prefetch = u16::try_from(self.concurrency).unwrap_or(u16::MAX);
+        let consumer = bus.consume(Queue::Recordings, prefetch, shutdown.clone());
+        consume::run(consumer, self.recordings, self.concurrency, shutdown).await;
+    }
+}
+
+/// Why a worker can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The file of credentials can't be used.
+    #[error("--fetch-credentials (CALLVINE_FETCH_CREDENTIALS): {0}")]
+    Credentials(#[from] CredentialsError),
+    /// There is no HTTP client to be had, for want of TLS.
+    #[error("cannot make an HTTP client (are the system's CA certificates installed?)")]
+    Client(#[from] reqwest::Error),
+}

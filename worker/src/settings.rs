@@ -27,6 +27,7 @@ const ATTEMPTS_MAX: u64 = 100;
 /// How recordings are fetched: flags, each with an environment variable and a default.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Recordings")]
+#[group(id = "recordings")]
 pub struct Settings {
     /// Recordings fetched at once by one worker
     #[arg(
@@ -146,9 +147,9 @@ fn network(entry: &str) -> Result<IpNet, String> {
     };
     match net {
         // Addresses are judged in their IPv4 form, so such an entry would never match.
-        IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => Err(format!(
-            "`{entry}`: write an IPv4-mapped network in its IPv4 form"
-        )),
+        IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => {
+            Err(format!("`{entry}`: write an IPv4-mapped network in its IPv4 form"))
+        }
         _ => Ok(net),
     }
 }
@@ -188,10 +189,9 @@ fn fetch_backoff(text: &str) -> Result<Duration, String> {
 fn time(text: &str, max: Duration) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if !time.is_zero() && time <= max => Ok(time),
-        _ => Err(format!(
-            "must be a time above zero such as 10s, at most {}",
-            humantime::format_duration(max)
-        )),
+        _ => {
+            Err(format!("must be a time above zero such as 10s, at most {}", humantime::format_duration(max)))
+        }
     }
 }
 
@@ -230,10 +230,7 @@ mod tests {
     fn every_setting_has_the_variable_of_its_flag() {
         use clap::CommandFactory;
         let command = Command::command();
-        for argument in command
-            .get_arguments()
-            .filter(|argument| argument.get_id() != "help")
-        {
+        for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
             let flag = argument.get_long().unwrap();
             let variable = format!("CALLVINE_{}", flag.to_uppercase().replace('-', "_"));
             assert_eq!(argument.get_env().unwrap().to_str().unwrap(), variable);

@@ -106,11 +106,7 @@ impl<'a> Value<'a> {
         } else {
             Cow::Borrowed(inner)
         };
-        Ok(if text.chars().all(char::is_whitespace) {
-            Self::Missing
-        } else {
-            Self::Text(text)
-        })
+        Ok(if text.chars().all(char::is_whitespace) { Self::Missing } else { Self::Text(text) })
     }
 }
 

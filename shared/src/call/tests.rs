@@ -47,10 +47,7 @@ fn the_published_example_is_valid() {
     assert_eq!(call.start_time, time("2024-01-15 09:00:00"));
     assert_eq!(call.end_time, time("2024-01-15 09:15:00"));
     assert_eq!(call.recording_url, "https://example.com/recordings/call123.wav");
-    assert_eq!(
-        call.title(),
-        "Call from 9087270291 to 8006000009 (handled by Agent Smith)"
-    );
+    assert_eq!(call.title(), "Call from 9087270291 to 8006000009 (handled by Agent Smith)");
 }
 
 #[test]
@@ -73,18 +70,7 @@ fn what_is_not_one_json_object_in_utf8_is_invalid_json() {
     }
     assert_eq!(NewCall::parse(b"{\"from_phone\":\"\xff\"}"), Err(Invalid::Json));
     assert_eq!(NewCall::parse(b"{\"other\":\"\xff\"}"), Err(Invalid::Json));
-    for raw in [
-        "007",
-        "+1",
-        "0x1",
-        "1.",
-        "NaN",
-        "'1'",
-        "\"\\ud800\"",
-        "\"\\x\"",
-        "\"a\nb\"",
-        "tru",
-    ] {
+    for raw in ["007", "+1", "0x1", "1.", "NaN", "'1'", "\"\\ud800\"", "\"\\x\"", "\"a\nb\"", "tru"] {
         assert_eq!(parse_raw("from_phone", raw), Err(Invalid::Json), "{raw}");
     }
 }
@@ -98,13 +84,9 @@ fn one_byte_order_mark_is_skipped() {
 #[test]
 fn unknown_fields_are_skipped_and_the_last_of_a_name_counts() {
     let body =
-        published()
-            .to_string()
-            .replacen('{', r#"{"x":[1e999,{"from_phone":{}}],"from_phone":7.5,"#, 1);
+        published().to_string().replacen('{', r#"{"x":[1e999,{"from_phone":{}}],"from_phone":7.5,"#, 1);
     assert_eq!(NewCall::parse(body.as_bytes()).unwrap().from_phone, "9087270291");
-    let body = published()
-        .to_string()
-        .replacen("from_phone", "from\\u005fphone", 1);
+    let body = published().to_string().replacen("from_phone", "from\\u005fphone", 1);
     assert_eq!(NewCall::parse(body.as_bytes()).unwrap().from_phone, "9087270291");
     let body = published().to_string().replacen('}', r#","department":null}"#, 1);
     assert_eq!(NewCall::parse(body.as_bytes()).unwrap().department, None);
@@ -117,10 +99,7 @@ fn nesting_ends_at_128() {
     let parse_nested = |field, levels: usize| parse_raw(field, &nested(levels));
     assert!(parse_nested("other", 127).is_ok());
     assert_eq!(parse_nested("other", 128), Err(Invalid::Json));
-    assert_eq!(
-        parse_nested("department", 127),
-        Err(Invalid::FieldType { field: "department" })
-    );
+    assert_eq!(parse_nested("department", 127), Err(Invalid::FieldType { field: "department" }));
     assert_eq!(parse_nested("department", 128), Err(Invalid::Json));
     assert_eq!(parse_nested("other", 20_000), Err(Invalid::Json));
     // Brackets in strings and beside each other are no nesting.
@@ -131,14 +110,7 @@ fn nesting_ends_at_128() {
 
 #[test]
 fn missing_fields_are_named_in_published_order() {
-    let all = vec![
-        "from_phone",
-        "to_phone",
-        "handled_by",
-        "start_time",
-        "end_time",
-        "recording_url",
-    ];
+    let all = vec!["from_phone", "to_phone", "handled_by", "start_time", "end_time", "recording_url"];
     assert_eq!(NewCall::parse(b"{}"), Err(Invalid::MissingFields(all)));
     let mut call = published();
     call["recording_url"] = "".into();
@@ -147,10 +119,7 @@ fn missing_fields_are_named_in_published_order() {
     // Named before any field's type is judged.
     call["start_time"] = true.into();
     let invalid = parse(&call).unwrap_err();
-    assert_eq!(
-        invalid,
-        Invalid::MissingFields(vec!["from_phone", "handled_by", "recording_url"])
-    );
+    assert_eq!(invalid, Invalid::MissingFields(vec!["from_phone", "handled_by", "recording_url"]));
     assert_eq!(
         invalid.to_string(),
         "The following fields are required: from_phone, handled_by, recording_url"
@@ -176,13 +145,7 @@ fn digits_alone_count_as_their_string_however_many() {
     let many = "90872702910000000000000000001";
     assert_eq!(parse_raw("from_phone", many).unwrap().from_phone, many);
     let fault = TextFault::TooLong { max_chars: 64 };
-    assert_eq!(
-        parse_raw("to_phone", &"1".repeat(65)),
-        Err(Invalid::FieldValue {
-            field: "to_phone",
-            fault
-        })
-    );
+    assert_eq!(parse_raw("to_phone", &"1".repeat(65)), Err(Invalid::FieldValue { field: "to_phone", fault }));
     for field in ["start_time", "end_time", "recording_url"] {
         assert_eq!(parse_raw(field, "20240115"), Err(Invalid::FieldType { field }));
     }
@@ -190,18 +153,10 @@ fn digits_alone_count_as_their_string_however_many() {
 
 #[test]
 fn other_types_are_refused_in_published_order() {
-    for raw in [
-        "-1", "1.0", "1e5", "1E5", "-0", "true", "false", "[]", "{}", "[\"1\"]",
-    ] {
-        for field in [
-            "from_phone",
-            "to_phone",
-            "handled_by",
-            "start_time",
-            "end_time",
-            "recording_url",
-            "department",
-        ] {
+    for raw in ["-1", "1.0", "1e5", "1E5", "-0", "true", "false", "[]", "{}", "[\"1\"]"] {
+        for field in
+            ["from_phone", "to_phone", "handled_by", "start_time", "end_time", "recording_url", "department"]
+        {
             assert_eq!(parse_raw(field, raw), Err(Invalid::FieldType { field }), "{raw}");
         }
     }
@@ -220,38 +175,21 @@ fn lengths_are_counted_in_characters() {
         ("department", 255),
         ("recording_url", 2048),
     ] {
-        let begin = if field == "recording_url" {
-            "http://é.example/"
-        } else {
-            ""
-        };
+        let begin = if field == "recording_url" { "http://é.example/" } else { "" };
         let text = |chars: usize| format!("{begin}{}", "é".repeat(chars - begin.chars().count()));
         assert!(parse(&with(field, text(max_chars))).is_ok(), "{field}");
         let fault = TextFault::TooLong { max_chars };
-        assert_eq!(
-            parse(&with(field, text(max_chars + 1))),
-            Err(Invalid::FieldValue { field, fault })
-        );
+        assert_eq!(parse(&with(field, text(max_chars + 1))), Err(Invalid::FieldValue { field, fault }));
     }
 }
 
 #[test]
 fn control_characters_are_refused() {
-    for field in [
-        "from_phone",
-        "to_phone",
-        "handled_by",
-        "department",
-        "recording_url",
-    ] {
+    for field in ["from_phone", "to_phone", "handled_by", "department", "recording_url"] {
         for control in ['\0', '\n', '\u{1f}', '\u{7f}', '\u{80}', '\u{9f}'] {
             let fault = TextFault::ControlCharacter;
             let value = format!("http://x/{control}");
-            assert_eq!(
-                parse(&with(field, value)),
-                Err(Invalid::FieldValue { field, fault }),
-                "{control:?}"
-            );
+            assert_eq!(parse(&with(field, value)), Err(Invalid::FieldValue { field, fault }), "{control:?}");
         }
     }
     assert!(parse(&with("handled_by", "\u{a0}\u{200b}\u{feff}☎")).is_ok());
@@ -286,11 +224,7 @@ fn times_are_exactly_the_published_format_and_exist() {
         "2024-01-15 -1:00:00",
     ] {
         for field in ["start_time", "end_time"] {
-            assert_eq!(
-                parse(&with(field, text)),
-                Err(Invalid::TimeFormat { field }),
-                "{text}"
-            );
+            assert_eq!(parse(&with(field, text)), Err(Invalid::TimeFormat { field }), "{text}");
         }
     }
     let mut call = with("start_time", "1970-01-01 00:00:00");
@@ -317,11 +251,7 @@ fn faults_are_reported_in_published_order() {
 
 fn call(recording_url: &str) -> Call {
     let call = parse(&with("recording_url", recording_url)).unwrap();
-    Call {
-        id: CallId(123),
-        call,
-        created_at: time("2024-01-15 10:30:00").and_utc(),
-    }
+    Call { id: CallId(123), call, created_at: time("2024-01-15 10:30:00").and_utc() }
 }
 
 #[test]

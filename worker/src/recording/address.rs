@@ -92,9 +92,7 @@ impl Guard {
     /// A guard that lets public addresses through, and those of `allowed` (`CALLVINE_FETCH_ALLOW`).
     #[must_use]
     pub fn new(allowed: &[IpNet]) -> Self {
-        Self {
-            allowed: allowed.into(),
-        }
+        Self { allowed: allowed.into() }
     }
 
     /// Whether this address may be connected to. IPv4 addresses are judged as such in whichever form they come.
@@ -148,11 +146,7 @@ impl Guard {
             Some(Host::Ipv6(v6)) => self.permits(IpAddr::V6(v6)),
             Some(Host::Domain(name)) => self.permits_name(name),
         };
-        if permitted {
-            Ok(())
-        } else {
-            Err(blocked(NOT_PUBLIC))
-        }
+        if permitted { Ok(()) } else { Err(blocked(NOT_PUBLIC)) }
     }
 
     /// With networks allowed, local names are the point, and their addresses decide.
@@ -225,38 +219,26 @@ impl Resolver {
     /// A resolver that asks the system.
     #[must_use]
     pub fn system(guard: Guard) -> Self {
-        Self {
-            guard,
-            source: Source::System,
-        }
+        Self { guard, source: Source::System }
     }
 
     /// A resolver that asks `table`, in tests.
     #[cfg(test)]
     pub(super) fn table(guard: Guard, table: fn(&str) -> Vec<IpAddr>) -> Self {
-        Self {
-            guard,
-            source: Source::Table(table),
-        }
+        Self { guard, source: Source::Table(table) }
     }
 
     /// The addresses of a name, all permitted; never empty.
     async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
         let answers = tokio::time::timeout(RESOLVE_TIMEOUT, self.ask(name));
-        let answers = answers
-            .await
-            .map_err(|_| ResolveError::TimedOut)?
-            .map_err(|_| ResolveError::Unknown)?;
+        let answers =
+            answers.await.map_err(|_| ResolveError::TimedOut)?.map_err(|_| ResolveError::Unknown)?;
         if answers.is_empty() {
             return Err(ResolveError::Unknown);
         }
         let permitted =
             answers.len() <= ADDRESSES_MAX && answers.iter().all(|address| self.guard.permits(address.ip()));
-        if permitted {
-            Ok(answers)
-        } else {
-            Err(ResolveError::Blocked)
-        }
+        if permitted { Ok(answers) } else { Err(ResolveError::Blocked) }
     }
 
     /// In the order of the answer, which is the system's preference, and each once.
@@ -268,10 +250,7 @@ impl Resolver {
             Source::Table(table) => table(name).into_iter().map(|ip| SocketAddr::new(ip, 0)).collect(),
         };
         let mut seen = BTreeSet::new();
-        Ok(answers
-            .into_iter()
-            .filter(|address| seen.insert(*address))
-            .collect())
+        Ok(answers.into_iter().filter(|address| seen.insert(*address)).collect())
     }
 }
 

@@ -120,16 +120,8 @@ impl Failure {
     /// A failure that is not an HTTP answer; its reason decides whether it is tried again.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        let retry = if reason.passes() {
-            Retry::Later
-        } else {
-            Retry::Final
-        };
-        Self {
-            reason,
-            detail: detail.into(),
-            retry,
-        }
+        let retry = if reason.passes() { Retry::Later } else { Retry::Final };
+        Self { reason, detail: detail.into(), retry }
     }
 
     /// The failure of an answer that brings no recording, whatever its body says.
@@ -150,11 +142,7 @@ impl Failure {
             Some(wait) => Retry::After(wait),
             None => Retry::Later,
         };
-        Self {
-            reason,
-            detail: format!("the host answered {}", status.as_u16()),
-            retry,
-        }
+        Self { reason, detail: format!("the host answered {}", status.as_u16()), retry }
     }
 }
 

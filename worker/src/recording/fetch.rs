@@ -130,20 +130,13 @@ impl Fetcher {
         let client = Client::new(&settings, resolver)?;
         let hosts = Hosts::new(settings.per_host);
         let breakers = Breakers::new(settings.backoff);
-        Ok(Self {
-            settings,
-            client,
-            hosts,
-            breakers,
-        })
+        Ok(Self { settings, client, hosts, breakers })
     }
 
     /// Waits for a place at the host of `url`, first come first served. Take it before any other scarce place, so
     /// that a slow host holds up only its own recordings. Cancel-safe.
     pub async fn enter(&self, url: &str) -> Place {
-        let host = Url::parse(url)
-            .ok()
-            .and_then(|url| url.host_str().map(str::to_owned));
+        let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
         self.hosts.enter(&host.unwrap_or_default()).await
     }
 
@@ -170,8 +163,7 @@ impl Fetcher {
             Err(_) => Err(timed_out("the fetch took longer than CALLVINE_FETCH_TIMEOUT")),
         };
         let recording = &url[Position::BeforePath..Position::AfterQuery];
-        self.breakers
-            .record(&origin, recording, outcome.as_ref().err(), Instant::now());
+        self.breakers.record(&origin, recording, outcome.as_ref().err(), Instant::now());
         drop(place);
         outcome
     }
@@ -215,24 +207,13 @@ impl Fetcher {
         if length.saturating_add(sink.received_bytes()) > self.settings.bytes_max {
             return Err(sink::too_large());
         }
-        let etag = response
-            .headers()
-            .get(ETAG)
-            .filter(|etag| etag.as_bytes().starts_with(b"\""))
-            .cloned();
-        Ok(Received {
-            outcome: self.receive_body(&mut response, sink).await,
-            etag,
-        })
+        let etag = response.headers().get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
+        Ok(Received { outcome: self.receive_body(&mut response, sink).await, etag })
     }
 
     async fn receive_body(&self, response: &mut Response, sink: &mut Sink) -> Result<(), Failure> {
         let idle_timeout = self.settings.idle_timeout;
-        let mut pace = Pace {
-            window: idle_timeout,
-            waited: Duration::ZERO,
-            bytes: 0,
-        };
+        let mut pace = Pace { window: idle_timeout, waited: Duration::ZERO, bytes: 0 };
         loop {
             let asked = Instant::now();
             let chunk = match timeout(idle_timeout, response.chunk()).await {
@@ -272,18 +253,12 @@ impl Pace {
 
 /// A partial answer must go on exactly where we are.
 fn check_range(response: &Response, resume: &Resume) -> Result<(), Failure> {
-    let range = response
-        .headers()
-        .get(CONTENT_RANGE)
-        .and_then(|range| range.to_str().ok());
+    let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
     if start.and_then(|(start, _)| start.parse().ok()) == Some(resume.offset) {
         Ok(())
     } else {
-        Err(Failure::new(
-            Reason::Truncated,
-            "the host sent another part than it was asked for",
-        ))
+        Err(Failure::new(Reason::Truncated, "the host sent another part than it was asked for"))
     }
 }
 

@@ -1,5 +1,228 @@
-//! One recording's life: fetched from its address, proved to be audio.
+//! A recording's life: leased, fetched, proved to be audio, kept, and told of; or tried again later; or given up.
 
 pub mod address;
+pub mod audio;
 pub mod failure;
 pub mod fetch;
+
+use std::time::{Duration, Instant};
+
+use callvine_shared::call::CallId;
+use callvine_shared::event::StoredRecording;
+use callvine_shared::objects::Objects;
+use callvine_shared::retry::backoff;
+use callvine_shared::store::{Begun, PendingRecording, Store, StoreError};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use self::failure::{Failure, Reason, Retry};
+use self::fetch::{Fetched, Fetcher};
+use crate::consume::while_unavailable;
+use crate::metrics;
+
+/// How long a recording is a worker's own before the lease must be renewed. Short, because the recordings of a worker
+/// that was killed wait for it to end.
+const LEASE: TimeDelta = TimeDelta::seconds(15);
+
+/// Renewed often enough to survive two failed renewals.
+const RENEWAL: Duration = Duration::from_secs(5);
+
+/// A recording that another worker has is looked at again this long after its lease ends.
+const AFTER_LEASE: TimeDelta = TimeDelta::seconds(1);
+
+/// Hexadecimal digits of the content's SHA-256 in an object's key: 128 bits, so that keys can't be guessed.
+const KEY_DIGITS: usize = 32;
+
+/// Everything that the life of a recording needs.
+#[derive(Debug)]
+pub struct Recordings {
+    store: Store,
+    objects: Objects,
+    fetcher: Fetcher,
+    attempts: u32,
+    backoff: Duration,
+}
+
+impl Recordings {
+    /// Recordings are tried up to `attempts` times, with `backoff` doubled between them.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        objects: Objects,
+        fetcher: Fetcher,
+        (attempts, backoff): (u32, Duration),
+    ) -> Self {
+        Self { store, objects, fetcher, attempts, backoff }
+    }
+
+    /// Takes one step with a call's recording, and commits it. May be called again for the same call at any time, at
+    /// the same time too.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the step could not be committed. While the database is unavailable it waits, until the
+    /// shutdown.
+    pub(crate) async fn process(
+        &self,
+        call_id: CallId,
+        shutdown: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let now = Utc::now();
+        let begun = while_unavailable(shutdown, || {
+            let now = Utc::now();
+            self.store.begin_recording(call_id, now, now + LEASE)
+        });
+        match begun.await? {
+            Begun::Leased(recording) => {
+                let outcome = self.with_lease(call_id, self.fetch_and_keep(&recording)).await;
+                self.settle(&recording, outcome, shutdown).await
+            }
+            // Its worker may die, and this message may be the last one about it.
+            Begun::Busy(until) => self.look_again(call_id, until + AFTER_LEASE, shutdown).await,
+            // Early: this message was published twice, or the clocks of two machines differ.
+            Begun::NotDue(at) => self.look_again(call_id, at.max(now), shutdown).await,
+            Begun::Settled => Ok(()),
+            Begun::Unknown => {
+                tracing::warn!(
+                    call.id = call_id.0,
+                    "there is no call {call_id}; its recording is not fetched"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    async fn look_again(
+        &self,
+        call_id: CallId,
+        at: DateTime<Utc>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        while_unavailable(shutdown, || self.store.defer_recording(call_id, at, Utc::now())).await
+    }
+
+    /// Renews the lease for as long as the work lasts.
+    async fn with_lease<T>(&self, call_id: CallId, work: impl Future<Output = T>) -> T {
+        let mut renewal = tokio::time::interval_at(tokio::time::Instant::now() + RENEWAL, RENEWAL);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                outcome = &mut work => return outcome,
+                _ = renewal.tick() => {
+                    if let Err(error) = self.store.renew_recording_lease(call_id, Utc::now() + LEASE).await {
+                        tracing::warn!(call.id = call_id.0, %error, "cannot renew the lease on call {call_id}");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn fetch_and_keep(&self, recording: &PendingRecording) -> Result<StoredRecording, Failure> {
+        let started = Instant::now();
+        let fetched = self.fetcher.fetch(&recording.url, &self.objects.staging()).await?;
+        metrics::fetched(started.elapsed(), fetched.size_bytes);
+        let Fetched { file, size_bytes, sha256 } = fetched;
+        let (file, facts) = prove(file).await?;
+        let sha256 = hex::encode(sha256);
+        let key = object_key(recording, &sha256, extension(facts.media_type));
+        let location = self.objects.keep(&key, file).await.map_err(|error| storage(&error))?;
+        Ok(StoredRecording {
+            location,
+            size_bytes,
+            sha256,
+            media_type: facts.media_type.to_owned(),
+            codec: facts.codec.into_owned(),
+            duration_seconds: facts.duration_seconds,
+            channels: facts.channels,
+            sample_rate: facts.sample_rate,
+            verification: facts.verification.as_str().to_owned(),
+        })
+    }
+
+    async fn settle(
+        &self,
+        recording: &PendingRecording,
+        outcome: Result<StoredRecording, Failure>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let call_id = recording.call_id;
+        let attempt = recording.attempts + 1;
+        let failure = match outcome {
+            Ok(stored) => {
+                while_unavailable(shutdown, || self.store.recording_stored(call_id, &stored, Utc::now()))
+                    .await?;
+                metrics::settled("stored");
+                tracing::info!(call.id = call_id.0, attempt, "stored the recording of call {call_id}");
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        let why = (failure.reason.as_str(), failure.detail.as_str());
+        let wait = match failure.retry {
+            Retry::Final => None,
+            _ if attempt >= self.attempts => None,
+            Retry::Later => Some(backoff(self.backoff, attempt)),
+            Retry::After(wait) => Some(wait),
+        };
+        if let Some(wait) = wait {
+            let now = Utc::now();
+            let at = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::zero());
+            while_unavailable(shutdown, || self.store.retry_recording(call_id, why, at, now)).await?;
+            metrics::settled("retried");
+            tracing::info!(
+                call.id = call_id.0,
+                attempt,
+                reason = why.0,
+                "trying call {call_id} again in {wait:?}"
+            );
+        } else {
+            while_unavailable(shutdown, || self.store.recording_failed(call_id, why, Utc::now())).await?;
+            metrics::settled("failed");
+            tracing::warn!(
+                call.id = call_id.0,
+                attempt,
+                reason = why.0,
+                "gave up the recording of call {call_id}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Proves that the file is audio, beside the asynchronous threads. A decoder that panics has met a file that is none.
+async fn prove(file: tempfile::NamedTempFile) -> Result<(tempfile::NamedTempFile, audio::Facts), Failure> {
+    let proof = tokio::task::spawn_blocking(move || {
+        let facts = audio::prove(file.path())?;
+        Ok((file, facts))
+    });
+    match proof.await {
+        Ok(proved) => proved,
+        Err(_panicked) => Err(Failure::new(Reason::NotAudio, "the decoder gave up on the file")),
+    }
+}
+
+/// Sorts by day, can't be guessed, and has nothing in it that a client sent. The same recording of the same call has
+/// the same key, so that a worker that died between keeping it and saying so leaves no second copy.
+fn object_key(recording: &PendingRecording, sha256: &str, extension: &str) -> String {
+    let day = recording.created_at.format("%Y/%m/%d");
+    let digits = sha256.get(..KEY_DIGITS).unwrap_or(sha256);
+    format!("{day}/{}-{digits}.{extension}", recording.call_id)
+}
+
+/// The usual ending of files of this media type, for people who look into the place.
+fn extension(media_type: &str) -> &'static str {
+    match media_type {
+        "audio/wav" => "wav",
+        "audio/mpeg" => "mp3",
+        "audio/ogg" => "ogg",
+        "audio/flac" => "flac",
+        "audio/aiff" => "aiff",
+        "audio/mp4" => "m4a",
+        "audio/amr" | "audio/amr-wb" => "amr",
+        _ => "audio",
+    }
+}
+
+fn storage(error: &(dyn std::error::Error + 'static)) -> Failure {
+    tracing::error!(error = %callvine_shared::error_chain::Chain(error), "a recording can't be kept");
+    Failure::new(Reason::Storage, "the recording can't be kept")
+}

@@ -127,9 +127,7 @@ fn public_addresses_and_names_pass() {
         "http://[2a00:1450::1]/",
         "http://münchen.example/",
     ] {
-        Guard::default()
-            .parse(url)
-            .unwrap_or_else(|failure| panic!("{url}: {failure}"));
+        Guard::default().parse(url).unwrap_or_else(|failure| panic!("{url}: {failure}"));
     }
 }
 
@@ -144,16 +142,9 @@ fn an_allowed_network_opens_itself_and_nothing_else() {
         "http://localhost:9000/",
         "http://pbx.internal/",
     ] {
-        guard
-            .parse(url)
-            .unwrap_or_else(|failure| panic!("{url}: {failure}"));
+        guard.parse(url).unwrap_or_else(|failure| panic!("{url}: {failure}"));
     }
-    for url in [
-        "http://10.2.0.1/",
-        "http://192.168.0.1/",
-        "http://[::1]/",
-        "http://[2002:7f00:1::]/",
-    ] {
+    for url in ["http://10.2.0.1/", "http://192.168.0.1/", "http://[::1]/", "http://[2002:7f00:1::]/"] {
         assert_blocked(&guard, url);
     }
 }
@@ -226,11 +217,7 @@ fn spellings(address: Ipv4Addr) -> Vec<String> {
         format!("{a}.{}", number & 0x00ff_ffff),
         format!("{a}.{b}.{}", number & 0xffff),
         format!("{a}。{b}．{c}｡{d}"),
-        address
-            .to_string()
-            .bytes()
-            .map(|byte| format!("%{byte:02x}"))
-            .collect(),
+        address.to_string().bytes().map(|byte| format!("%{byte:02x}")).collect(),
         address.to_string().chars().map(fullwidth).collect(),
         format!("[::ffff:{address}]"),
         format!("[::ffff:{high:x}:{low:x}]"),

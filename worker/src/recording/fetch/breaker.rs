@@ -59,11 +59,7 @@ enum Health {
 impl Breakers {
     /// Breakers whose first rest is as long as the first backoff of a recording.
     pub(super) fn new(backoff: Duration) -> Self {
-        Self {
-            rest: backoff.min(REST_MAX),
-            hosts: Mutex::default(),
-            hasher: RandomState::new(),
-        }
+        Self { rest: backoff.min(REST_MAX), hosts: Mutex::default(), hasher: RandomState::new() }
     }
 
     /// Whether this host may be asked now. Where it rests, one request a rest is let through to see how it is.
@@ -82,11 +78,7 @@ impl Breakers {
         // Jitter, so that what waits does not come back all at once.
         let wait = left + left.mul_f64(fastrand::f64() / 2.0);
         let detail = "the host is failing and is left to rest";
-        Err(Failure {
-            reason: rest.reason,
-            detail: detail.to_owned(),
-            retry: Retry::After(wait),
-        })
+        Err(Failure { reason: rest.reason, detail: detail.to_owned(), retry: Retry::After(wait) })
     }
 
     /// Notes how a fetch ended. `recording` tells one recording from another.
@@ -99,11 +91,7 @@ impl Breakers {
                 if hosts.len() >= HOSTS_MAX && !hosts.contains_key(host) {
                     forget_oldest(&mut hosts);
                 }
-                let new = || Breaker {
-                    failed: Vec::new(),
-                    rest: None,
-                    touched: now,
-                };
+                let new = || Breaker { failed: Vec::new(), rest: None, touched: now };
                 let breaker = hosts.entry(host.to_owned()).or_insert_with(new);
                 breaker.fail(self.hasher.hash_one(recording), reason, self.rest, now);
             }
@@ -120,12 +108,7 @@ impl Breaker {
             // Others that end now were under way when the breaker opened, and say nothing new.
             if std::mem::take(&mut rest.asked) {
                 let length = rest.length.saturating_mul(2).min(REST_MAX);
-                *rest = Rest {
-                    length,
-                    until: now + length,
-                    reason,
-                    asked: false,
-                };
+                *rest = Rest { length, until: now + length, reason, asked: false };
             }
             return;
         }
@@ -133,12 +116,7 @@ impl Breaker {
             self.failed.push(recording);
         }
         if self.failed.len() >= FAILURES_TO_OPEN {
-            self.rest = Some(Rest {
-                length: first_rest,
-                until: now + first_rest,
-                reason,
-                asked: false,
-            });
+            self.rest = Some(Rest { length: first_rest, until: now + first_rest, reason, asked: false });
             metrics::counter!("callvine_fetch_breaker_opened_total").increment(1);
         }
     }
@@ -155,10 +133,7 @@ fn health(failure: &Failure) -> Health {
 }
 
 fn forget_oldest(hosts: &mut HashMap<String, Breaker>) {
-    let oldest = hosts
-        .iter()
-        .min_by_key(|(_, breaker)| breaker.touched)
-        .map(|(host, _)| host.clone());
+    let oldest = hosts.iter().min_by_key(|(_, breaker)| breaker.touched).map(|(host, _)| host.clone());
     if let Some(host) = oldest {
         hosts.remove(&host);
     }
@@ -185,9 +160,7 @@ mod tests {
         fail(&breakers, FAILURES_TO_OPEN..FAILURES_TO_OPEN + 1, now);
         let failure = breakers.check("host", now).unwrap_err();
         assert_eq!(failure.reason, Reason::Connect);
-        let Retry::After(wait) = failure.retry else {
-            panic!("{failure:?}")
-        };
+        let Retry::After(wait) = failure.retry else { panic!("{failure:?}") };
         assert!((REST..=REST * 3 / 2).contains(&wait), "{wait:?}");
         breakers.check("another", now).unwrap();
     }
@@ -227,16 +200,12 @@ mod tests {
             fail(&breakers, 0..1, now);
             fail(&breakers, 1..2, now);
             rest = (rest * 2).min(REST_MAX);
-            breakers
-                .check("host", now + rest - Duration::from_millis(1))
-                .unwrap_err();
+            breakers.check("host", now + rest - Duration::from_millis(1)).unwrap_err();
         }
         assert_eq!(rest, REST_MAX);
         now += rest;
         breakers.check("host", now).unwrap();
-        breakers
-            .check("host", now + rest)
-            .expect("one that never reports back does not lock it");
+        breakers.check("host", now + rest).expect("one that never reports back does not lock it");
     }
 
     #[test]

@@ -87,17 +87,11 @@ impl Client {
             };
             self.guard.judge(&next)?;
             if url.scheme() == "https" && next.scheme() == "http" {
-                return Err(Failure::new(
-                    Reason::BlockedAddress,
-                    "the host redirects from https to http",
-                ));
+                return Err(Failure::new(Reason::BlockedAddress, "the host redirects from https to http"));
             }
             url = next;
         }
-        Err(Failure::new(
-            Reason::HttpStatus,
-            format!("the host redirects more than {REDIRECTS_MAX} times"),
-        ))
+        Err(Failure::new(Reason::HttpStatus, format!("the host redirects more than {REDIRECTS_MAX} times")))
     }
 
     /// A GET that signs in: with the user name and password of the URL, those of the recording's URL at its own
@@ -147,9 +141,7 @@ fn redirect(response: &Response, url: &Url) -> Result<Option<Url>, Failure> {
     let Some(location) = response.headers().get(LOCATION) else {
         return Ok(None);
     };
-    let next = std::str::from_utf8(location.as_bytes())
-        .ok()
-        .and_then(|location| url.join(location).ok());
+    let next = std::str::from_utf8(location.as_bytes()).ok().and_then(|location| url.join(location).ok());
     let next =
         next.ok_or_else(|| Failure::new(Reason::BlockedAddress, "the host redirects to no valid URL"))?;
     Ok(Some(next))
@@ -166,10 +158,7 @@ fn unanswered(error: &reqwest::Error) -> Failure {
         if is_tls(cause) {
             return Failure::new(Reason::Tls, "the host's TLS is not valid");
         }
-        if cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-        {
+        if cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
             return timed_out("the host could not be connected to in time");
         }
     }
@@ -178,10 +167,7 @@ fn unanswered(error: &reqwest::Error) -> Failure {
     } else if error.is_connect() {
         Failure::new(Reason::Connect, "the host could not be connected to")
     } else {
-        Failure::new(
-            Reason::Connect,
-            "the host closed the connection without an answer",
-        )
+        Failure::new(Reason::Connect, "the host closed the connection without an answer")
     }
 }
 

@@ -71,10 +71,7 @@ impl Credentials {
     /// # Errors
     /// [`CredentialsError`], which never quotes a secret.
     pub fn load(path: &Path) -> Result<Self, CredentialsError> {
-        let unreadable = |source| CredentialsError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
+        let unreadable = |source| CredentialsError::Unreadable { path: path.to_owned(), source };
         if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
             return Err(CredentialsError::TooLarge(path.to_owned()));
         }
@@ -87,13 +84,8 @@ impl Credentials {
     /// [`CredentialsError`], which never quotes a secret.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
         let table: Table = toml::from_str(text).map_err(|error| {
-            let before = error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .unwrap_or_default();
-            CredentialsError::Syntax {
-                line: before.matches('\n').count() + 1,
-            }
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            CredentialsError::Syntax { line: before.matches('\n').count() + 1 }
         })?;
         let mut by_host = HashMap::with_capacity(table.len());
         for (name, entry) in table {
@@ -117,9 +109,7 @@ impl Credentials {
         }
         let host = url.host_str()?;
         let port = url.port_or_known_default()?;
-        self.by_host
-            .get(&format!("{host}:{port}"))
-            .or_else(|| self.by_host.get(host))
+        self.by_host.get(&format!("{host}:{port}")).or_else(|| self.by_host.get(host))
     }
 }
 
@@ -128,10 +118,7 @@ impl Credential {
         let table = entry.as_table()?;
         let text = |name| table.get(name).and_then(Value::as_str).map(str::to_owned);
         match (table.len(), text("user"), text("password"), text("bearer")) {
-            (2, Some(user), Some(password), None) => Some(Self::Basic {
-                user,
-                password: password.into(),
-            }),
+            (2, Some(user), Some(password), None) => Some(Self::Basic { user, password: password.into() }),
             (1, None, None, Some(token)) => Some(Self::Bearer(token.into())),
             _ => None,
         }
@@ -156,10 +143,7 @@ fn normalised(name: &str) -> Option<String> {
     }
     let host = url.host_str()?;
     // The parser drops port 80, the default of its scheme.
-    let port = name
-        .rsplit_once(':')
-        .map(|(_, port)| port)
-        .filter(|port| !port.ends_with(']'));
+    let port = name.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
     match port {
         Some(port) => Some(format!("{host}:{}", port.parse::<u16>().ok()?)),
         None => Some(host.to_owned()),
@@ -171,12 +155,10 @@ mod tests {
     use super::*;
 
     fn told(credentials: &Credentials, url: &str) -> Option<String> {
-        credentials
-            .of(&Url::parse(url).unwrap())
-            .map(|credential| match credential {
-                Credential::Basic { user, password } => format!("{user}:{}", password.expose_secret()),
-                Credential::Bearer(token) => token.expose_secret().to_owned(),
-            })
+        credentials.of(&Url::parse(url).unwrap()).map(|credential| match credential {
+            Credential::Basic { user, password } => format!("{user}:{}", password.expose_secret()),
+            Credential::Bearer(token) => token.expose_secret().to_owned(),
+        })
     }
 
     #[test]
@@ -229,10 +211,7 @@ mod tests {
             "[\"a.example\"]\nbearer = \"hunter2\"\n[\"A.EXAMPLE\"]\nbearer = \"hunter2\"",
         ] {
             let error = Credentials::parse(text).expect_err(text).to_string();
-            assert!(
-                !error.contains("hunter2") && !error.contains("12345678"),
-                "{text}: {error}"
-            );
+            assert!(!error.contains("hunter2") && !error.contains("12345678"), "{text}: {error}");
         }
         let error = Credentials::parse("[\"a.example\"]\n\nbearer = hunter2\n").unwrap_err();
         assert_eq!(error.to_string(), "line 3 is not TOML");

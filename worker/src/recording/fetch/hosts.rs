@@ -33,10 +33,7 @@ struct Share {
 
 impl Hosts {
     pub(super) fn new(places_per_host: usize) -> Self {
-        Self {
-            places_per_host,
-            places: Arc::default(),
-        }
+        Self { places_per_host, places: Arc::default() }
     }
 
     /// Waits for a place at this host, first come first served. Cancel-safe.
@@ -44,21 +41,15 @@ impl Hosts {
         let (semaphore, share) = self.share(host);
         #[expect(clippy::expect_used, reason = "no code closes these semaphores")]
         let permit = semaphore.acquire_owned().await.expect("an open semaphore");
-        Place {
-            _permit: permit,
-            _share: share,
-        }
+        Place { _permit: permit, _share: share }
     }
 
     fn share(&self, host: &str) -> (Arc<Semaphore>, Share) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Semaphore::new(self.places_per_host));
         let semaphore = Arc::clone(places.entry(host.to_owned()).or_insert_with(new));
-        let share = Share {
-            hosts: self.clone(),
-            host: host.to_owned(),
-            semaphore: Some(Arc::clone(&semaphore)),
-        };
+        let share =
+            Share { hosts: self.clone(), host: host.to_owned(), semaphore: Some(Arc::clone(&semaphore)) };
         (semaphore, share)
     }
 }
@@ -68,10 +59,7 @@ impl Drop for Share {
         let mut places = self.hosts.places.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.semaphore.take());
         // New shares are made under this lock, so a count of one is the map's own and stays so.
-        if places
-            .get(&self.host)
-            .is_some_and(|semaphore| Arc::strong_count(semaphore) == 1)
-        {
+        if places.get(&self.host).is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
             places.remove(&self.host);
         }
     }

@@ -42,11 +42,7 @@ impl Origin {
                 });
             }
         });
-        Self {
-            address,
-            heads,
-            _connections: connections,
-        }
+        Self { address, heads, _connections: connections }
     }
 
     /// Starts a host that answers every request with this.
@@ -94,11 +90,7 @@ async fn serve(
 /// An answer with its length; `headers` are whole lines.
 pub(super) fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let length = format!("Content-Length: {}", body.len());
-    let mut lines = vec![
-        format!("HTTP/1.1 {status}"),
-        length,
-        "Connection: close".to_owned(),
-    ];
+    let mut lines = vec![format!("HTTP/1.1 {status}"), length, "Connection: close".to_owned()];
     lines.extend(headers.iter().map(|&header| header.to_owned()));
     let mut bytes = lines.join("\r\n").into_bytes();
     bytes.extend_from_slice(b"\r\n\r\n");

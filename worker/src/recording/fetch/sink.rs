@@ -46,26 +46,12 @@ impl Sink {
     /// A sink into a new file in `directory`, which takes at most `bytes_max` bytes.
     pub(super) async fn create(directory: &Path, bytes_max: u64) -> Result<Self, Failure> {
         let directory = directory.to_owned();
-        let create = move || {
-            tempfile::Builder::new()
-                .prefix(TEMPORARY_PREFIX)
-                .tempfile_in(directory)
-        };
-        let file = tokio::task::spawn_blocking(create)
-            .await
-            .map_err(std::io::Error::other);
+        let create = move || tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(directory);
+        let file = tokio::task::spawn_blocking(create).await.map_err(std::io::Error::other);
         let file = file.flatten().map_err(|error| storage(&error))?;
-        let open = Box::new(Open {
-            file,
-            hasher: Sha256::new(),
-        });
+        let open = Box::new(Open { file, hasher: Sha256::new() });
         let piece = Vec::with_capacity(PIECE_BYTES);
-        Ok(Self {
-            writing: Writing::Idle(open),
-            piece,
-            received_bytes: 0,
-            bytes_max,
-        })
+        Ok(Self { writing: Writing::Idle(open), piece, received_bytes: 0, bytes_max })
     }
 
     /// Bytes taken so far.
@@ -101,9 +87,7 @@ impl Sink {
             open.hasher = Sha256::new();
             Ok(open)
         };
-        let open = tokio::task::spawn_blocking(rewind)
-            .await
-            .map_err(std::io::Error::other);
+        let open = tokio::task::spawn_blocking(rewind).await.map_err(std::io::Error::other);
         self.writing = Writing::Idle(open.flatten().map_err(|error| storage(&error))?);
         self.piece.clear();
         self.received_bytes = 0;
@@ -120,11 +104,7 @@ impl Sink {
         }
         let (open, _) = self.settle().await?;
         let Open { file, hasher } = *open;
-        Ok(Fetched {
-            file,
-            size_bytes: self.received_bytes,
-            sha256: hasher.finalize().into(),
-        })
+        Ok(Fetched { file, size_bytes: self.received_bytes, sha256: hasher.finalize().into() })
     }
 
     /// Starts writing the piece, once the last one is written.
@@ -155,17 +135,11 @@ impl Sink {
 
 /// More than the sink takes.
 pub(super) fn too_large() -> Failure {
-    Failure::new(
-        Reason::TooLarge,
-        "the recording is larger than CALLVINE_MAX_RECORDING",
-    )
+    Failure::new(Reason::TooLarge, "the recording is larger than CALLVINE_MAX_RECORDING")
 }
 
 fn storage(error: &std::io::Error) -> Failure {
-    Failure::new(
-        Reason::Storage,
-        format!("cannot write a temporary file: {}", error.kind()),
-    )
+    Failure::new(Reason::Storage, format!("cannot write a temporary file: {}", error.kind()))
 }
 
 #[cfg(test)]
@@ -179,13 +153,7 @@ mod tests {
     #[tokio::test]
     async fn what_goes_in_is_in_the_file_and_in_the_hash() {
         let directory = tempfile::tempdir().unwrap();
-        for size in [
-            1,
-            PIECE_BYTES - 1,
-            PIECE_BYTES,
-            PIECE_BYTES + 1,
-            3 * PIECE_BYTES + 7,
-        ] {
+        for size in [1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 7] {
             let bytes: Vec<u8> = (0..=250).cycle().take(size).collect();
             let mut sink = Sink::create(directory.path(), size as u64).await.unwrap();
             for chunk in bytes.chunks(100_003) {
@@ -196,11 +164,7 @@ mod tests {
             assert_eq!(hex::encode(fetched.sha256), hex_of(&bytes));
             assert_eq!(std::fs::read(fetched.file.path()).unwrap(), bytes);
         }
-        assert_eq!(
-            std::fs::read_dir(directory.path()).unwrap().count(),
-            0,
-            "files go with their owners"
-        );
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "files go with their owners");
     }
 
     #[tokio::test]

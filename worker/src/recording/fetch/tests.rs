@@ -80,10 +80,7 @@ async fn a_recording_arrives_whole() {
     assert_eq!(fetch(&origin.url("/call.wav?id=1#x")).await.unwrap(), body);
     let head = origin.heads().remove(0).to_lowercase();
     assert!(head.starts_with("get /call.wav?id=1 http/1.1\r\n"), "{head}");
-    assert!(
-        head.contains("\r\naccept-encoding: identity\r\n") && !head.contains("authorization"),
-        "{head}"
-    );
+    assert!(head.contains("\r\naccept-encoding: identity\r\n") && !head.contains("authorization"), "{head}");
 }
 
 #[tokio::test]
@@ -102,12 +99,7 @@ async fn answers_without_a_recording_have_their_reasons() {
         ("403 Forbidden", &[], Reason::Forbidden, Retry::Later),
         ("400 Bad Request", &[], Reason::HttpStatus, Retry::Final),
         ("206 Partial Content", &[], Reason::HttpStatus, Retry::Final),
-        (
-            "503 Busy",
-            &["Retry-After: 90"],
-            Reason::HttpStatus,
-            Retry::After(Duration::from_secs(90)),
-        ),
+        ("503 Busy", &["Retry-After: 90"], Reason::HttpStatus, Retry::After(Duration::from_secs(90))),
     ] {
         let origin = Origin::answering(answer(status, headers, b"a page that says why")).await;
         let failure = fetch(&origin.url("/")).await.unwrap_err();
@@ -127,10 +119,7 @@ async fn empty_bodies_are_empty() {
 
 #[tokio::test]
 async fn too_much_is_refused_by_its_length_and_by_its_bytes() {
-    let small = || FetchSettings {
-        bytes_max: 1000,
-        ..settings()
-    };
+    let small = || FetchSettings { bytes_max: 1000, ..settings() };
     let promised = b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n".to_vec();
     let origin = Origin::start(move |_| vec![Step::Send(promised.clone()), Step::Stall]).await;
     let failure = fetch_with(small(), &origin.url("/")).await.unwrap_err();
@@ -140,10 +129,7 @@ async fn too_much_is_refused_by_its_length_and_by_its_bytes() {
     let origin =
         Origin::start(move |_| vec![Step::Send(head.clone()), Step::Send(recording(1001)), Step::Stall])
             .await;
-    assert_eq!(
-        fetch_with(small(), &origin.url("/")).await.unwrap_err().reason,
-        Reason::TooLarge
-    );
+    assert_eq!(fetch_with(small(), &origin.url("/")).await.unwrap_err().reason, Reason::TooLarge);
 
     let origin = Origin::answering(ok(&recording(1000))).await;
     assert_eq!(fetch_with(small(), &origin.url("/")).await.unwrap().len(), 1000);
@@ -156,11 +142,7 @@ async fn a_short_body_is_truncated() {
     let origin = Origin::answering(short).await;
     let failure = fetch(&origin.url("/")).await.unwrap_err();
     assert_eq!((failure.reason, failure.retry), (Reason::Truncated, Retry::Later));
-    assert_eq!(
-        origin.heads().len(),
-        1,
-        "without a validator there is nothing to take up"
-    );
+    assert_eq!(origin.heads().len(), 1, "without a validator there is nothing to take up");
     let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nfour".to_vec();
     let origin = Origin::answering(cut).await;
     assert_eq!(reason(&origin.url("/")).await, Reason::Truncated);
@@ -169,40 +151,24 @@ async fn a_short_body_is_truncated() {
 #[tokio::test]
 async fn silence_is_a_timeout_at_every_stage() {
     let soon = Duration::from_millis(200);
-    let impatient = || FetchSettings {
-        connect_timeout: soon,
-        idle_timeout: soon,
-        ..settings()
-    };
+    let impatient = || FetchSettings { connect_timeout: soon, idle_timeout: soon, ..settings() };
     let unheard = Origin::start(|_| vec![Step::Stall]).await;
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf".to_vec();
     let halted = Origin::start(move |_| vec![Step::Send(head.clone()), Step::Stall]).await;
     for origin in [unheard, halted] {
         let failure = fetch_with(impatient(), &origin.url("/")).await.unwrap_err();
         assert_eq!((failure.reason, failure.retry), (Reason::Timeout, Retry::Later));
-        let whole = FetchSettings {
-            timeout: soon,
-            ..settings()
-        };
-        assert_eq!(
-            fetch_with(whole, &origin.url("/")).await.unwrap_err().reason,
-            Reason::Timeout
-        );
+        let whole = FetchSettings { timeout: soon, ..settings() };
+        assert_eq!(fetch_with(whole, &origin.url("/")).await.unwrap_err().reason, Reason::Timeout);
     }
 }
 
 #[tokio::test]
 async fn a_dripping_host_is_a_timeout() {
-    let patient = FetchSettings {
-        idle_timeout: Duration::from_millis(500),
-        ..settings()
-    };
+    let patient = FetchSettings { idle_timeout: Duration::from_millis(500), ..settings() };
     let origin = Origin::start(|_| {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec();
-        vec![
-            Step::Send(head),
-            Step::Drip(recording(100_000), Duration::from_millis(20)),
-        ]
+        vec![Step::Send(head), Step::Drip(recording(100_000), Duration::from_millis(20))]
     })
     .await;
     let failure = fetch_with(patient, &origin.url("/")).await.unwrap_err();
@@ -212,11 +178,7 @@ async fn a_dripping_host_is_a_timeout() {
 
 #[tokio::test]
 async fn no_connection_no_answer_and_no_tls_have_their_reasons() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(reason(&format!("http://{closed}/")).await, Reason::Connect);
     let silent = Origin::start(|_| Vec::new()).await;
     assert_eq!(reason(&silent.url("/")).await, Reason::Connect);
@@ -227,9 +189,7 @@ async fn no_connection_no_answer_and_no_tls_have_their_reasons() {
     let address = listener.local_addr().unwrap();
     let plain = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, &ok(b"no TLS"))
-            .await
-            .unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &ok(b"no TLS")).await.unwrap();
         stream
     });
     assert_eq!(reason(&format!("https://{address}/")).await, Reason::Tls);
@@ -239,20 +199,12 @@ async fn no_connection_no_answer_and_no_tls_have_their_reasons() {
 #[tokio::test]
 async fn a_fetch_waits_for_a_place_at_its_host() {
     let origin = Origin::answering(ok(b"x")).await;
-    let fetcher = fetcher(FetchSettings {
-        per_host: 1,
-        ..settings()
-    });
+    let fetcher = fetcher(FetchSettings { per_host: 1, ..settings() });
     let held = fetcher.enter(&origin.url("/")).await;
     let directory = tempfile::tempdir().unwrap();
     let url = origin.url("/");
     let mut waiting = Box::pin(fetcher.fetch(&url, directory.path()));
-    assert!(
-        timeout(Duration::from_millis(50), waiting.as_mut())
-            .await
-            .is_err(),
-        "the only place is held"
-    );
+    assert!(timeout(Duration::from_millis(50), waiting.as_mut()).await.is_err(), "the only place is held");
     assert!(origin.heads().is_empty());
     drop(held);
     waiting.await.unwrap();
@@ -265,16 +217,9 @@ async fn a_sick_host_is_left_to_rest() {
     let directory = tempfile::tempdir().unwrap();
     let urls: Vec<String> = (0..20).map(|call| origin.url(&format!("/{call}"))).collect();
     let outcomes = join_all(urls.iter().map(|url| fetcher.fetch(url, directory.path()))).await;
-    assert!(
-        outcomes
-            .iter()
-            .all(|outcome| outcome.as_ref().is_err_and(|f| f.reason == Reason::HttpStatus))
-    );
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(|f| f.reason == Reason::HttpStatus)));
     let asked = origin.heads().len();
     assert!((8..=11).contains(&asked), "{asked} of 20 were asked for");
-    let failure = fetcher
-        .fetch(&origin.url("/21"), directory.path())
-        .await
-        .unwrap_err();
+    let failure = fetcher.fetch(&origin.url("/21"), directory.path()).await.unwrap_err();
     assert!(matches!(failure.retry, Retry::After(_)), "{failure:?}");
 }

@@ -7,9 +7,7 @@ use super::*;
 /// A host that breaks off after `at` bytes of each answer, and can send parts.
 async fn breaking(body: Vec<u8>, at: usize, etag: &'static str) -> Origin {
     Origin::start(move |head| {
-        let start = head
-            .lines()
-            .find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-'));
+        let start = head.lines().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-'));
         let start: usize = start.map_or(0, |start| start.parse().unwrap());
         let etag = format!("ETag: {etag}");
         let mut bytes = match start {
@@ -73,11 +71,7 @@ async fn another_part_than_asked_for_is_refused() {
                 bytes.truncate(500);
                 bytes
             }
-            _ => answer(
-                "206 Partial Content",
-                &["Content-Range: bytes 0-999/1000"],
-                &recording(1000),
-            ),
+            _ => answer("206 Partial Content", &["Content-Range: bytes 0-999/1000"], &recording(1000)),
         })]
     })
     .await;

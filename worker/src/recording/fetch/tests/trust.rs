@@ -7,20 +7,11 @@ use super::*;
 #[tokio::test]
 async fn loopback_is_blocked_unless_it_is_allowed() {
     let origin = Origin::answering(ok(b"secret")).await;
-    let public = || FetchSettings {
-        allowed: Vec::new(),
-        ..settings()
-    };
+    let public = || FetchSettings { allowed: Vec::new(), ..settings() };
     let failure = fetch_with(public(), &origin.url("/")).await.unwrap_err();
-    assert_eq!(
-        (failure.reason, failure.retry),
-        (Reason::BlockedAddress, Retry::Final)
-    );
+    assert_eq!((failure.reason, failure.retry), (Reason::BlockedAddress, Retry::Final));
     let localhost = format!("http://localhost:{}/", origin.address.port());
-    assert_eq!(
-        fetch_with(public(), &localhost).await.unwrap_err().reason,
-        Reason::BlockedAddress
-    );
+    assert_eq!(fetch_with(public(), &localhost).await.unwrap_err().reason, Reason::BlockedAddress);
     assert!(origin.heads().is_empty(), "nobody was asked");
 }
 
@@ -37,14 +28,7 @@ async fn fetch_by_table(allowed: &[&str], url: &str) -> Result<Fetched, Failure>
     install_tls();
     let allowed: Vec<IpNet> = allowed.iter().map(|network| network.parse().unwrap()).collect();
     let resolver = Resolver::table(Guard::new(&allowed), table);
-    let fetcher = Fetcher::with_resolver(
-        FetchSettings {
-            allowed,
-            ..settings()
-        },
-        resolver,
-    )
-    .unwrap();
+    let fetcher = Fetcher::with_resolver(FetchSettings { allowed, ..settings() }, resolver).unwrap();
     fetcher.fetch(url, tempfile::tempdir().unwrap().path()).await
 }
 
@@ -57,20 +41,10 @@ async fn names_are_judged_by_what_they_resolve_to() {
         ("mixed.example", Reason::BlockedAddress),
         ("nowhere.example", Reason::Dns),
     ] {
-        assert_eq!(
-            fetch_by_table(&[], &url(name)).await.unwrap_err().reason,
-            reason,
-            "{name}"
-        );
+        assert_eq!(fetch_by_table(&[], &url(name)).await.unwrap_err().reason, reason, "{name}");
     }
     assert!(origin.heads().is_empty(), "nobody was asked");
-    assert_eq!(
-        fetch_by_table(&["127.0.0.0/8"], &url("pbx.example"))
-            .await
-            .unwrap()
-            .size_bytes,
-        6
-    );
+    assert_eq!(fetch_by_table(&["127.0.0.0/8"], &url("pbx.example")).await.unwrap().size_bytes, 6);
 }
 
 #[tokio::test]
@@ -103,11 +77,7 @@ async fn redirects_are_followed_three_times_and_judged_each_time() {
         ("/bad", Reason::BlockedAddress),
     ] {
         let failure = fetch(&origin.url(path)).await.unwrap_err();
-        assert_eq!(
-            (failure.reason, failure.retry),
-            (expected, Retry::Final),
-            "{path}"
-        );
+        assert_eq!((failure.reason, failure.retry), (expected, Retry::Final), "{path}");
     }
 }
 
@@ -137,11 +107,7 @@ async fn user_info_goes_to_its_own_origin_alone() {
     fetch(&url("/away")).await.unwrap();
     // user:p@ss
     let expected = Some("Basic dXNlcjpwQHNz");
-    let told: Vec<_> = origin
-        .heads()
-        .iter()
-        .map(|head| authorization(head).map(str::to_owned))
-        .collect();
+    let told: Vec<_> = origin.heads().iter().map(|head| authorization(head).map(str::to_owned)).collect();
     assert_eq!(told, vec![expected.map(str::to_owned); 3]);
     assert_eq!(authorization(&other.heads()[0]), None);
     assert!(!origin.heads().concat().contains('@'));
@@ -159,16 +125,8 @@ async fn the_credentials_file_signs_in_at_its_hosts() {
     .await;
     let text = format!("[\"{}\"]\nbearer = \"token\"", origin.address);
     let credentials = Credentials::parse(&text).unwrap();
-    let with = |credentials| FetchSettings {
-        credentials,
-        ..settings()
-    };
-    assert_eq!(
-        fetch_with(with(credentials.clone()), &origin.url("/"))
-            .await
-            .unwrap(),
-        b"yours"
-    );
+    let with = |credentials| FetchSettings { credentials, ..settings() };
+    assert_eq!(fetch_with(with(credentials.clone()), &origin.url("/")).await.unwrap(), b"yours");
     let own = origin.url("/").replace("http://", "http://u:p@");
     assert_eq!(fetch_with(with(credentials), &own).await.unwrap(), b"by address");
     assert_eq!(reason(&origin.url("/")).await, Reason::Forbidden);

@@ -1,0 +1,54 @@
+//! The demo's last word: what became of each call.
+
+use std::path::Path;
+
+use comfy_table::Table;
+use comfy_table::presets::ASCII_MARKDOWN;
+use serde_json::Value;
+
+use super::Posted;
+
+/// Prints a row a call, and the reasons of the failures.
+#[expect(clippy::print_stdout, reason = "what the command has to say")]
+pub(super) fn print(posted: &[Posted], calls: &[Value], directory: &Path) {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header(["call", "answer", "recording", "size", "codec", "duration", "analysis"]);
+    for (posted, call) in posted.iter().zip(calls) {
+        table.add_row([
+            posted.id.to_string(),
+            posted.answer.clone(),
+            text(call, "/recording/status"),
+            number(call, "/recording/size").map_or_else(dash, |size| format!("{:.0} kB", size / 1000.0)),
+            text(call, "/recording/codec"),
+            number(call, "/recording/duration_seconds")
+                .map_or_else(dash, |seconds| format!("{seconds:.2} s")),
+            text(call, "/analysis/status"),
+        ]);
+    }
+    println!("{table}");
+    for call in calls {
+        if call.pointer("/recording/status").and_then(Value::as_str) == Some("failed") {
+            println!(
+                "call {}: {} ({}) after {} tries",
+                call.pointer("/id").unwrap_or(&Value::Null),
+                text(call, "/recording/reason"),
+                text(call, "/recording/last_error"),
+                call.pointer("/recording/attempts").unwrap_or(&Value::Null),
+            );
+        }
+    }
+    println!("Everything was in {}, which is removed at the end.", directory.display());
+}
+
+fn text(call: &Value, pointer: &str) -> String {
+    call.pointer(pointer).and_then(Value::as_str).map_or_else(dash, str::to_owned)
+}
+
+fn number(call: &Value, pointer: &str) -> Option<f64> {
+    call.pointer(pointer).and_then(Value::as_f64)
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}

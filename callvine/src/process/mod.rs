@@ -1,0 +1,237 @@
+//! The long-running processes: the one place where the parts are put together, started in order and stopped in order.
+//!
+//! Start: database, broker, recordings, consumers, listeners. Stop: listeners drain and consumers finish what they have
+//! in hand; then what was accepted is committed; then the relay publishes what it can; all within one deadline.
+
+mod gauges;
+mod lock;
+mod storage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use callvine_gateway::{Admin, AdminListen, Gateway, Intake, KeyRing, ListenAddress};
+use callvine_shared::bus::{Bus, Local, RabbitMq};
+use callvine_shared::objects::Objects;
+use callvine_shared::relay;
+use callvine_shared::store::Store;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::storage::{open, url_of};
+use crate::args::{Broker, Switch};
+use crate::failure::Failure;
+
+/// Of the time for a shutdown, this is kept for the last step: publishing what was accepted.
+const FLUSH_TIME: Duration = Duration::from_secs(3);
+
+/// What a process is made of.
+pub(crate) struct Plan {
+    /// The public listener, if this process takes calls.
+    pub(crate) gateway: Option<Public>,
+    /// The worker's settings, if this process fetches recordings.
+    pub(crate) worker: Option<callvine_worker::Settings>,
+    /// The admin listener.
+    pub(crate) admin: callvine_gateway::AdminSettings,
+    /// The database's URL.
+    pub(crate) database_url: String,
+    /// The broker's, if there is one.
+    pub(crate) broker: Broker,
+    /// Where recordings are kept, if this process keeps them.
+    pub(crate) recordings_url: Option<String>,
+    /// Whether the database is brought to the current schema.
+    pub(crate) migrate: bool,
+}
+
+/// The public listener.
+pub(crate) struct Public {
+    /// Its settings.
+    pub(crate) settings: callvine_gateway::Settings,
+    /// Whether the published test keys are accepted.
+    pub(crate) dev_keys: bool,
+}
+
+/// A process that runs.
+pub(crate) struct Running {
+    /// `http://…` of the public listener, if it has one.
+    pub(crate) public_url: Option<String>,
+    /// `http://…` of the admin listener, if it has one.
+    pub(crate) admin_url: Option<String>,
+    /// Ends the listeners and the consumers.
+    accepting: CancellationToken,
+    /// Ends the relay and what else serves the others.
+    serving: CancellationToken,
+    accepting_tasks: Vec<JoinHandle<()>>,
+    serving_tasks: Vec<JoinHandle<()>>,
+    bus: Bus,
+    store: Store,
+    _lock: Option<lock::DataLock>,
+}
+
+impl Running {
+    /// Starts all parts. Returns when they are ready; waits for the database as long as `stop` is not cancelled, and
+    /// not for the broker.
+    pub(crate) async fn start(
+        plan: Plan,
+        metrics: PrometheusHandle,
+        stop: &CancellationToken,
+    ) -> Result<Option<Self>, Failure> {
+        plan.admin.check().map_err(setting_failure)?;
+        let public = match &plan.gateway {
+            Some(public) => Some(bind(public.settings.listen, "CALLVINE_LISTEN").await?),
+            None => None,
+        };
+        let admin = match plan.admin.admin_listen {
+            AdminListen::On(address) => Some(bind(address, "CALLVINE_ADMIN_LISTEN").await?),
+            AdminListen::Off => None,
+        };
+        let lock = lock::DataLock::of_embedded(&plan.database_url)?;
+        let store = open(&plan.database_url).await?;
+        let (accepting, serving) = (CancellationToken::new(), CancellationToken::new());
+        let bus = bus(&plan.broker, &store)?;
+        let objects = match &plan.recordings_url {
+            Some(url) => Some(Objects::open(url).await.context("cannot open the place of the recordings")?),
+            None => None,
+        };
+        let mut running = Self {
+            public_url: public.as_ref().map(url).transpose()?,
+            admin_url: admin.as_ref().map(url).transpose()?,
+            accepting,
+            serving,
+            accepting_tasks: Vec::new(),
+            serving_tasks: Vec::new(),
+            bus: bus.clone(),
+            store: store.clone(),
+            _lock: lock,
+        };
+        if let Some(listener) = admin {
+            running.serve_admin(listener, &plan, objects.clone(), metrics);
+        }
+        let ready = tokio::select! {
+            () = stop.cancelled() => None,
+            ready = storage::wait_for(&store, plan.migrate) => Some(ready?),
+        };
+        if ready.is_none() {
+            running.stop(Duration::ZERO).await;
+            return Ok(None);
+        }
+        running.start_parts(plan, objects, public).await?;
+        Ok(Some(running))
+    }
+
+    async fn start_parts(
+        &mut self,
+        plan: Plan,
+        objects: Option<Objects>,
+        public_listener: Option<TcpListener>,
+    ) -> Result<(), Failure> {
+        if self.store.is_embedded() {
+            self.store.release_leases(chrono::Utc::now()).await.context("cannot take over the database")?;
+        }
+        self.serving_tasks.push(tokio::spawn(relay::run(
+            self.store.clone(),
+            self.bus.clone(),
+            self.serving.clone(),
+        )));
+        self.serving_tasks.push(tokio::spawn(gauges::run(self.store.clone(), self.serving.clone())));
+        if let (Some(settings), Some(objects)) = (plan.worker, objects) {
+            let worker = callvine_worker::Worker::new(&settings, self.store.clone(), objects)
+                .map_err(setting_failure)?;
+            let consuming = worker.run(self.bus.clone(), self.accepting.clone());
+            self.accepting_tasks.push(tokio::spawn(consuming));
+        }
+        if let (Some(public), Some(listener)) = (plan.gateway, public_listener) {
+            self.serve_public(&public, listener).await?;
+        }
+        Ok(())
+    }
+
+    async fn serve_public(&mut self, public: &Public, listener: TcpListener) -> Result<(), Failure> {
+        let keys = KeyRing::load(&self.store, public.dev_keys).await.context("cannot read the API keys")?;
+        let keys = Arc::new(keys);
+        self.serving_tasks
+            .push(tokio::spawn(keys.clone().keep_current(self.store.clone(), self.serving.clone())));
+        let (intake, committing) = Intake::start(self.store.clone(), public.settings.max_in_flight);
+        let gateway =
+            Gateway { store: self.store.clone(), intake, keys, max_body_bytes: public.settings.max_body };
+        let accepting = self.accepting.clone();
+        self.accepting_tasks.push(tokio::spawn(async move {
+            callvine_gateway::serve_public(listener, Arc::new(gateway), accepting).await;
+            // The last connection is gone, and with it the last handle: the intake ends when its queue is empty.
+            if let Err(error) = committing.await {
+                tracing::error!(%error, "the intake ended badly");
+            }
+        }));
+        Ok(())
+    }
+
+    fn serve_admin(
+        &mut self,
+        listener: TcpListener,
+        plan: &Plan,
+        objects: Option<Objects>,
+        metrics: PrometheusHandle,
+    ) {
+        let admin = Arc::new(Admin {
+            store: self.store.clone(),
+            bus: Some(self.bus.clone()),
+            objects,
+            // A gateway goes on without the broker; a worker alone has nothing to do without it.
+            broker_required: plan.gateway.is_none(),
+            token: plan.admin.token_digest(),
+            metrics,
+            draining: self.accepting.clone(),
+        });
+        let serving = self.serving.clone();
+        self.serving_tasks.push(tokio::spawn(callvine_gateway::serve_admin(listener, admin, serving)));
+    }
+
+    /// Stops in order, within `timeout`; what is not finished by then is cut off, and goes on at the next start.
+    pub(crate) async fn stop(self, timeout: Duration) {
+        let deadline = tokio::time::Instant::now() + timeout;
+        self.accepting.cancel();
+        let accepting = futures_util::future::join_all(self.accepting_tasks);
+        if tokio::time::timeout_at(deadline - FLUSH_TIME.min(timeout), accepting).await.is_err() {
+            tracing::warn!("not everything in hand was finished in time; it goes on at the next start");
+        }
+        self.serving.cancel();
+        let closing = async {
+            futures_util::future::join_all(self.serving_tasks).await;
+            self.bus.close().await;
+            self.store.close().await;
+        };
+        if tokio::time::timeout_at(deadline, closing).await.is_err() {
+            tracing::warn!(
+                "not everything in the outbox was published in time; it goes on at the next start"
+            );
+        }
+    }
+}
+
+fn bus(broker: &Broker, store: &Store) -> Result<Bus, Failure> {
+    match &broker.amqp_url {
+        Some(url) => {
+            let rabbitmq = RabbitMq::start(url, broker.stream == Switch::On).map_err(setting_failure)?;
+            Ok(Bus::RabbitMq(rabbitmq))
+        }
+        None => Ok(Bus::Local(Local::new(store.clone()))),
+    }
+}
+
+async fn bind(ListenAddress(address): ListenAddress, variable: &str) -> Result<TcpListener, Failure> {
+    let listener = TcpListener::bind(address).await;
+    Ok(listener.with_context(|| format!("cannot listen on {address} ({variable})"))?)
+}
+
+fn url(listener: &TcpListener) -> Result<String, Failure> {
+    let address = listener.local_addr().context("a listener has no address")?;
+    Ok(format!("http://{address}"))
+}
+
+/// For errors whose text names the setting.
+pub(crate) fn setting_failure(error: impl std::error::Error) -> Failure {
+    Failure::Setting(error.to_string())
+}

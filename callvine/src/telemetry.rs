@@ -1,0 +1,53 @@
+//! What the program says about itself: logs on standard error, metrics for the admin listener.
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{LogFormat, Logging};
+use crate::failure::Failure;
+
+/// How often histograms are folded into their buckets. Without it they keep every sample.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Upper bounds of the buckets of durations, in seconds: from a lonely request to the longest fetch.
+const SECONDS_BUCKETS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
+
+/// Upper bounds of the buckets of counts.
+const COUNT_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Starts logging to standard error; standard output is for what the commands have to say.
+pub(crate) fn start_logging(settings: &Logging, default_level: &str) -> Result<(), Failure> {
+    let filter = settings.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default_level);
+    let filter =
+        EnvFilter::try_new(filter).map_err(|error| Failure::Setting(format!("--log (RUST_LOG): {error}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// Starts to collect metrics. Needs a runtime.
+pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+    use metrics_exporter_prometheus::Matcher;
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets(&COUNT_BUCKETS)?
+        .install_recorder()?;
+    callvine_shared::metrics::describe();
+    callvine_gateway::metrics::describe();
+    callvine_worker::metrics::describe();
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
+        loop {
+            interval.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}

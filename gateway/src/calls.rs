@@ -1,0 +1,138 @@
+//! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, with what became of it.
+
+use callvine_shared::call::{CallId, RecordingUrl};
+use callvine_shared::error_chain::Chain;
+use callvine_shared::store::{AnalysisState, CallRecord, RecordingState, StoreError};
+use chrono::{DateTime, Utc};
+use http::header::{CACHE_CONTROL, HeaderValue};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+use tracing::error;
+
+use crate::answer::{self, Answer};
+use crate::intake::ANSWER_DEADLINE;
+use crate::rejection::Rejection;
+use crate::{Gateway, auth};
+
+/// Shows the call with this id, the text of one path segment or query value.
+pub(crate) async fn show(
+    gateway: &Gateway,
+    request: &Request<Incoming>,
+    id: &str,
+) -> Result<Answer, Rejection> {
+    let key = auth::authenticate(&gateway.keys, request.headers(), Utc::now())?;
+    let id = parse_id(id).ok_or(Rejection::NoSuchCall)?;
+    let read = timeout(ANSWER_DEADLINE, gateway.store.call(id, key.client())).await;
+    let record = match read {
+        Ok(read) => read.map_err(|error| not_read(id, &error))?,
+        Err(_elapsed) => return Err(Rejection::NotRead),
+    };
+    Ok(found(&record.ok_or(Rejection::NoSuchCall)?))
+}
+
+fn not_read(id: CallId, error: &StoreError) -> Rejection {
+    error!(call.id = id.0, "call {id} can't be read: {}", Chain(error));
+    Rejection::NotRead
+}
+
+/// The one spelling of an id that is in a `Location`: no sign, no leading zeros.
+fn parse_id(text: &str) -> Option<CallId> {
+    let id: i64 = text.parse().ok()?;
+    (id > 0 && id.to_string() == text).then_some(CallId(id))
+}
+
+fn found(record: &CallRecord) -> Answer {
+    let mut body = br#"{"success":true,"data":{"#.to_vec();
+    record.call.write_json_fields(RecordingUrl::WithoutUserinfo, &mut body);
+    body.extend_from_slice(br#","recording":"#);
+    body.extend_from_slice(&to_json(&Recording::of(&record.recording)));
+    body.extend_from_slice(br#","analysis":"#);
+    body.extend_from_slice(&to_json(&Analysis::of(&record.analysis)));
+    body.extend_from_slice(b"}}");
+    let mut answer = answer::json(StatusCode::OK, body);
+    // It changes with every step of the recording, and is for this key alone.
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[derive(Serialize)]
+struct Recording<'a> {
+    status: &'a str,
+    attempts: i32,
+    next_attempt_at: Option<String>,
+    reason: Option<&'a str>,
+    last_error: Option<&'a str>,
+    location: Option<&'a str>,
+    size: Option<i64>,
+    sha256: Option<&'a str>,
+    media_type: Option<&'a str>,
+    codec: Option<&'a str>,
+    duration_seconds: Option<f64>,
+    channels: Option<i32>,
+    sample_rate: Option<i32>,
+    stored_at: Option<String>,
+}
+
+impl<'a> Recording<'a> {
+    fn of(state: &'a RecordingState) -> Self {
+        Self {
+            status: &state.status,
+            attempts: state.attempts,
+            next_attempt_at: state.next_attempt_at.map(published_time),
+            reason: state.reason.as_deref(),
+            last_error: state.last_error.as_deref(),
+            location: state.location.as_deref(),
+            size: state.size_bytes,
+            sha256: state.sha256.as_deref(),
+            media_type: state.media_type.as_deref(),
+            codec: state.codec.as_deref(),
+            duration_seconds: state.duration_seconds,
+            channels: state.channels,
+            sample_rate: state.sample_rate,
+            stored_at: state.stored_at.map(published_time),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Analysis<'a> {
+    status: &'a str,
+    analyzer: Option<&'a str>,
+    results: Option<&'a RawValue>,
+}
+
+impl<'a> Analysis<'a> {
+    fn of(state: &'a AnalysisState) -> Self {
+        Self {
+            status: &state.status,
+            analyzer: state.analyzer.as_deref(),
+            results: state.results.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        }
+    }
+}
+
+/// As `created_at` is written: UTC.
+fn published_time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Our own structs of strings and numbers: there is nothing in them that JSON can't hold.
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        assert_eq!(parse_id("7"), Some(CallId(7)));
+        for text in ["", "0", "-7", "+7", "07", "7 ", "7.0", "seven", "9223372036854775808"] {
+            assert_eq!(parse_id(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One connection's bytes, watched: a client that is silent, drips or does not read is let go, and one that is still
+//! sending when it is answered gets to read its answer.
+//!
+//! hyper has no deadline while it tells HTTP/1.1 from HTTP/2, and one deadline for both an idle connection and a slow
+//! head. Here they differ, and cost a request no timer: the timer is only moved when it fires.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::Version;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+/// A request's head must be complete this long after its first byte; the first one this long after the connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection without a request is closed after this long: longer than the pools of common clients keep theirs
+/// (60 s or less), so that they close first and no request meets a connection that is just being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// A client that takes no byte of its answer for this long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After the last answer, what the client still sends is thrown away for so long and so much. Closed at once instead,
+/// with bytes unread, the connection would be reset, and the answer lost with it.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
+const LINGER_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Thrown away at a time.
+const LINGER_BUFFER_BYTES: usize = 16 * 1024;
+
+/// The requests of one connection, shared by its bytes and its service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requests(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicU32,
+    ended: AtomicU32,
+    is_http2: AtomicBool,
+}
+
+impl Requests {
+    /// A request's head has arrived; it is under way until the guard is dropped.
+    pub(crate) fn begin(&self, version: Version) -> RequestUnderWay {
+        if version == Version::HTTP_2 {
+            self.0.is_http2.store(true, Ordering::Relaxed);
+        }
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        RequestUnderWay(Arc::clone(&self.0))
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(crate) struct RequestUnderWay(Arc<Counts>);
+
+impl Drop for RequestUnderWay {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A TCP connection with deadlines.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    requests: Requests,
+    /// Requests that had begun when the wait for the next one began.
+    waiting_since_request: u32,
+    /// Some of the next request's head has arrived, or nothing of the first one yet.
+    head_begun: bool,
+    /// When the next request's head, or the whole wait for one, must be over.
+    read_deadline: Instant,
+    read_timer: Pin<Box<Sleep>>,
+    /// While the client takes nothing.
+    write_timer: Option<Pin<Box<Sleep>>>,
+    client_finished: bool,
+    linger: Option<Linger>,
+}
+
+#[derive(Debug)]
+struct Linger {
+    timer: Pin<Box<Sleep>>,
+    bytes: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, requests: Requests) -> Self {
+        let read_deadline = Instant::now() + HEAD_TIMEOUT;
+        Self {
+            stream,
+            requests,
+            waiting_since_request: 0,
+            head_begun: true,
+            read_deadline,
+            read_timer: Box::pin(sleep_until(read_deadline)),
+            write_timer: None,
+            client_finished: false,
+            linger: None,
+        }
+    }
+
+    /// Whether a request is under way; if none is, the wait for the next one has begun.
+    fn is_busy(&mut self) -> bool {
+        let Counts { begun, ended, .. } = &*self.requests.0;
+        let ended = ended.load(Ordering::Acquire);
+        let begun = begun.load(Ordering::Relaxed);
+        if begun != ended {
+            return true;
+        }
+        if self.waiting_since_request != begun {
+            self.waiting_since_request = begun;
+            self.head_begun = false;
+            self.read_deadline = Instant::now() + IDLE_TIMEOUT;
+        }
+        false
+    }
+
+    /// Bytes have arrived. On HTTP/2 they need not be a request's; there, an idle connection stays idle.
+    fn note_bytes(&mut self) {
+        let is_http2 = self.requests.0.is_http2.load(Ordering::Relaxed);
+        if !self.is_busy() && !self.head_begun && !is_http2 {
+            self.head_begun = true;
+            self.read_deadline = Instant::now() + HEAD_TIMEOUT;
+        }
+    }
+
+    /// Ready when the client has kept us waiting for too long. While a request is under way, its handler has the
+    /// deadlines.
+    fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_busy() {
+            return Poll::Pending;
+        }
+        if self.read_timer.deadline() > self.read_deadline {
+            self.read_timer.as_mut().reset(self.read_deadline);
+        }
+        loop {
+            ready!(self.read_timer.as_mut().poll(cx));
+            if Instant::now() >= self.read_deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.read_timer.as_mut().reset(self.read_deadline);
+        }
+    }
+
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.write_timer = None;
+            return written;
+        }
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) else {
+            return this.poll_read_deadline(cx);
+        };
+        if buffer.filled().len() > before {
+            this.note_bytes();
+        } else {
+            this.client_finished = true;
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.poll_written(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.poll_written(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    /// Says that nothing more will come, then waits for the client to finish too, if it may be in the middle of a
+    /// request.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        if this.client_finished || !this.head_begun {
+            return Poll::Ready(Ok(()));
+        }
+        let linger =
+            this.linger.get_or_insert_with(|| Linger { timer: Box::pin(sleep(LINGER_TIMEOUT)), bytes: 0 });
+        let mut buffer = [0; LINGER_BUFFER_BYTES];
+        while linger.bytes < LINGER_MAX_BYTES {
+            let mut buffer = ReadBuf::new(&mut buffer);
+            match Pin::new(&mut this.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => linger.bytes += buffer.filled().len(),
+                Poll::Ready(_finished) => break,
+                Poll::Pending => return linger.timer.as_mut().poll(cx).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,165 @@
+//! Group commit: calls that arrive while a transaction runs are stored together by the next one.
+//!
+//! One task commits, as fast as the database lets it, and takes with it whatever waits; nobody waits for a timer. A
+//! call is in here from [`Intake::store`] to its answer, and there is a bound on how many are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callvine_shared::call::{Call, CallId};
+use callvine_shared::error_chain::Chain;
+use callvine_shared::store::{ReceivedCall, Store, StoreError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tracing::error;
+
+use crate::metrics::{Counted, IntakeMetrics};
+use crate::rejection::Rejection;
+
+/// Most calls in one transaction. Larger ones bring no more calls a second, but make each caller wait longer.
+const BATCH_MAX: usize = 512;
+
+/// A caller is answered after this long, whatever the database does: before the 5 s that are promised.
+pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_millis(4500);
+
+/// Where calls are handed in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    queue: mpsc::Sender<Waiting>,
+    slots: Arc<Semaphore>,
+    metrics: IntakeMetrics,
+}
+
+/// A call on its way to the database.
+struct Waiting {
+    call: ReceivedCall,
+    since: Instant,
+    caller: Caller,
+}
+
+/// Who waits for a call's answer, and the slot that it takes until then.
+struct Caller {
+    answer: oneshot::Sender<Result<Call, Rejection>>,
+    _slot: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+impl Caller {
+    fn answer(self, answer: Result<Call, Rejection>) {
+        // Nobody there any more changes nothing: what is stored is stored.
+        drop(self.answer.send(answer));
+    }
+}
+
+impl Intake {
+    /// Starts the committing task. It ends when every handle is dropped and all that was handed in is answered; until
+    /// then the caller must keep the task running.
+    ///
+    /// At most `max_in_flight` calls are in here at a time.
+    #[must_use]
+    pub fn start(store: Store, max_in_flight: usize) -> (Self, JoinHandle<()>) {
+        let (sender, queue) = mpsc::channel(max_in_flight);
+        let metrics = IntakeMetrics::new();
+        let committer = Committer { store, metrics: metrics.clone() };
+        let task = tokio::spawn(committer.run(queue));
+        (Self { queue: sender, slots: Arc::new(Semaphore::new(max_in_flight)), metrics }, task)
+    }
+
+    /// Stores a call: when this returns `Ok`, it is on disk.
+    ///
+    /// Dropped, the call may be stored or not.
+    pub(crate) async fn store(&self, call: ReceivedCall) -> Result<Call, Rejection> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_none_left| Rejection::Overloaded)?;
+        let (answer, answered) = oneshot::channel();
+        let caller = Caller { answer, _slot: slot, _counted: Counted::new(&self.metrics.in_flight) };
+        let waiting = Waiting { call, since: Instant::now(), caller };
+        // There is room for whoever has a slot, so that only a dead committer refuses.
+        self.queue.try_send(waiting).map_err(|_dead| Rejection::Internal)?;
+        match timeout(ANSWER_DEADLINE, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(Rejection::NotStored),
+        }
+    }
+}
+
+/// The one task that stores calls.
+struct Committer {
+    store: Store,
+    metrics: IntakeMetrics,
+}
+
+impl Committer {
+    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut waiting = Vec::with_capacity(BATCH_MAX);
+        while queue.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+            let mut calls = Vec::with_capacity(waiting.len());
+            let mut callers = Vec::with_capacity(waiting.len());
+            for Waiting { call, since, caller } in waiting.drain(..) {
+                // An older one's caller was told that it failed, and may have sent it again.
+                if since.elapsed() < ANSWER_DEADLINE {
+                    calls.push(call);
+                    callers.push(caller);
+                }
+            }
+            if !calls.is_empty() {
+                self.commit(calls, callers).await;
+            }
+        }
+    }
+
+    async fn commit(&self, calls: Vec<ReceivedCall>, callers: Vec<Caller>) {
+        match self.insert(&calls).await {
+            Ok(ids) => answer_all(ids, calls, callers),
+            Err(StoreError::Rejected(_)) if calls.len() > 1 => self.commit_singly(calls, callers).await,
+            Err(error) => {
+                error!("{} calls can't be stored: {}", calls.len(), Chain(&error));
+                refuse_all(callers);
+            }
+        }
+    }
+
+    /// One call that the database refuses must not fail its neighbours.
+    async fn commit_singly(&self, calls: Vec<ReceivedCall>, callers: Vec<Caller>) {
+        let mut rest = calls.into_iter().zip(callers);
+        while let Some((call, caller)) = rest.next() {
+            let single = vec![call];
+            match self.insert(&single).await {
+                Ok(ids) => answer_all(ids, single, vec![caller]),
+                Err(error @ StoreError::Rejected(_)) => {
+                    error!("a call can't be stored, validation should have refused it: {}", Chain(&error));
+                    caller.answer(Err(Rejection::NotStored));
+                }
+                // The others would fail alike, each after its own wait.
+                Err(error) => {
+                    error!("{} calls can't be stored: {}", rest.len() + 1, Chain(&error));
+                    caller.answer(Err(Rejection::NotStored));
+                    return refuse_all(rest.map(|(_call, caller)| caller));
+                }
+            }
+        }
+    }
+
+    async fn insert(&self, calls: &[ReceivedCall]) -> Result<Vec<CallId>, StoreError> {
+        let begun = Instant::now();
+        let inserted = self.store.insert_calls(calls).await;
+        self.metrics.commit_duration.record(begun.elapsed());
+        if let Ok(ids) = &inserted {
+            self.metrics.batch_size.record(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+            self.metrics.accepted.increment(u64::try_from(ids.len()).unwrap_or(u64::MAX));
+        }
+        inserted
+    }
+}
+
+fn answer_all(ids: Vec<CallId>, calls: Vec<ReceivedCall>, callers: Vec<Caller>) {
+    for ((id, received), caller) in ids.into_iter().zip(calls).zip(callers) {
+        caller.answer(Ok(Call { id, call: received.call, created_at: received.created_at }));
+    }
+}
+
+fn refuse_all(callers: impl IntoIterator<Item = Caller>) {
+    for caller in callers {
+        caller.answer(Err(Rejection::NotStored));
+    }
+}

@@ -1,0 +1,164 @@
+//! The API keys in memory: who sent a request is answered without the database, and a made or revoked key counts
+//! within a few seconds.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use callvine_shared::api_key::Digest;
+use callvine_shared::error_chain::Chain;
+use callvine_shared::store::{Store, StoreError};
+use chrono::{DateTime, Utc};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// How often the keys are read again. A made or revoked key must count everywhere within 5 s, the time that the
+/// database takes included.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The published keys for development, and whose they are.
+const DEV_KEYS: [(&str, &str); 2] = [("test_key_123", "test"), ("prod_key_456", "production")];
+
+/// A key that is accepted.
+#[derive(Debug)]
+pub struct Key {
+    /// `None` for a published development key, which is in no database.
+    id: Option<i64>,
+    client: Arc<str>,
+    /// Seconds since 1970 UTC of the latest request, and the latest one that is in the database.
+    last_used: AtomicI64,
+    recorded: AtomicI64,
+}
+
+impl Key {
+    fn new(id: Option<i64>, client: &str, last_used: Option<DateTime<Utc>>) -> Arc<Self> {
+        let last_used = last_used.map_or(0, |at| at.timestamp());
+        Arc::new(Self {
+            id,
+            client: client.into(),
+            last_used: AtomicI64::new(last_used),
+            recorded: AtomicI64::new(last_used),
+        })
+    }
+
+    /// Whose key it is.
+    #[must_use]
+    pub fn client(&self) -> &Arc<str> {
+        &self.client
+    }
+
+    /// What the database is to be told about this key's use, if anything.
+    fn unrecorded_use(&self) -> Option<(i64, DateTime<Utc>)> {
+        let last_used = self.last_used.load(Ordering::Relaxed);
+        let news = last_used > self.recorded.load(Ordering::Relaxed);
+        self.id.filter(|_| news).zip(DateTime::from_timestamp(last_used, 0))
+    }
+}
+
+type Keys = HashMap<Digest, Arc<Key>>;
+
+/// All keys that are accepted, by their digest.
+#[derive(Debug)]
+pub struct KeyRing {
+    /// Replaced as a whole; never locked across an await.
+    keys: RwLock<Arc<Keys>>,
+    dev_keys: bool,
+}
+
+impl KeyRing {
+    /// Reads the keys. With `dev_keys`, the published test keys are accepted too.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn load(store: &Store, dev_keys: bool) -> Result<Self, StoreError> {
+        let ring = Self { keys: RwLock::default(), dev_keys };
+        ring.refresh(store).await?;
+        Ok(ring)
+    }
+
+    /// The key that was sent, if it is accepted; notes that it was used.
+    #[must_use]
+    pub fn find(&self, key: &[u8], now: DateTime<Utc>) -> Option<Arc<Key>> {
+        let found = Arc::clone(self.current().get(&Digest::of(key))?);
+        found.last_used.fetch_max(now.timestamp(), Ordering::Relaxed);
+        Some(found)
+    }
+
+    /// Reads the keys again and writes down when they were used, every few seconds until `shutdown`. While the
+    /// database is away, the last known keys stay.
+    pub async fn keep_current(self: Arc<Self>, store: Store, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut outdated = false;
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            let synchronised = self.synchronise(&store).await;
+            match &synchronised {
+                Ok(()) if outdated => info!("the API keys are current again"),
+                Err(error) if !outdated => {
+                    warn!("the API keys can't be read, the last known ones stay: {}", Chain(error));
+                }
+                _ => {}
+            }
+            outdated = synchronised.is_err();
+        }
+        if let Err(error) = self.record_uses(&store).await {
+            warn!("the last uses of API keys were not written down: {}", Chain(&error));
+        }
+    }
+
+    async fn synchronise(&self, store: &Store) -> Result<(), StoreError> {
+        self.refresh(store).await?;
+        self.record_uses(store).await
+    }
+
+    async fn record_uses(&self, store: &Store) -> Result<(), StoreError> {
+        let keys = self.current();
+        let used: Vec<_> = keys.values().filter_map(|key| Some((key, key.unrecorded_use()?))).collect();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let uses: Vec<_> = used.iter().map(|(_key, id_and_time)| *id_and_time).collect();
+        store.record_key_use(&uses).await?;
+        for (key, (_id, at)) in used {
+            key.recorded.store(at.timestamp(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// A panic elsewhere leaves the pointer whole, so a poisoned lock is as good as any.
+    fn current(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
+        let known = self.current();
+        let mut keys = Keys::new();
+        if self.dev_keys {
+            for (key, client) in DEV_KEYS {
+                let digest = Digest::of(key.as_bytes());
+                keys.insert(
+                    digest,
+                    known.get(&digest).cloned().unwrap_or_else(|| Key::new(None, client, None)),
+                );
+            }
+        }
+        for row in store.api_keys().await? {
+            let Some(digest) = Digest::from_bytes(&row.digest) else {
+                error!("API key {} has a digest that is no SHA-256 and is ignored", row.id);
+                continue;
+            };
+            if row.revoked_at.is_none() {
+                // The known one, since it also knows of uses that are not written down yet.
+                let key = known.get(&digest).filter(|key| key.id == Some(row.id)).cloned();
+                keys.insert(
+                    digest,
+                    key.unwrap_or_else(|| Key::new(Some(row.id), &row.client, row.last_used_at)),
+                );
+            }
+        }
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+}

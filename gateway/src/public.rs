@@ -1,0 +1,200 @@
+//! The public listener: from path and method to an endpoint, and what every answer of it has in common.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, HeaderMap, HeaderName, HeaderValue,
+};
+use http::{Method, Request, StatusCode, Uri};
+use hyper::body::Incoming;
+use tracing::{debug, error};
+use uuid::Uuid;
+
+use crate::answer::{self, Answer};
+use crate::rejection::{Methods, Rejection};
+use crate::{Gateway, calls, metrics, webhook};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest `X-Request-Id` that is taken over from a caller.
+const REQUEST_ID_MAX_BYTES: usize = 128;
+
+/// Any web page may call, with a key that its user gives it.
+const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("Location, Retry-After, X-Request-Id");
+const ALLOWED_HEADERS: HeaderValue =
+    HeaderValue::from_static("Content-Type, X-API-Key, Authorization, Idempotency-Key, X-Request-Id");
+
+/// Seconds for which a browser remembers a preflight's answer: a day. Browsers cap it at two hours or less.
+const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
+
+/// Answers a request, whatever happens.
+pub(crate) async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Answer {
+    let begun = Instant::now();
+    let request_id = request_id(request.headers());
+    let endpoint = Endpoint::of(request.uri()).map_or("other", |endpoint| endpoint.name());
+    let is_head = request.method() == Method::HEAD;
+
+    let mut answer = recover(endpoint, route(gateway, request)).await.unwrap_or_else(|rejection| {
+        debug!(request.id = ?request_id, "{endpoint} answers {}: {rejection}", rejection.status());
+        rejection.into_answer()
+    });
+    if is_head {
+        answer = answer::without_body(answer);
+    }
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    headers.insert(REQUEST_ID, request_id);
+    metrics::answered(endpoint, answer.status(), begun.elapsed());
+    answer
+}
+
+/// What there is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint<'a> {
+    Webhook,
+    Call { id: &'a str },
+}
+
+impl<'a> Endpoint<'a> {
+    fn of(uri: &'a Uri) -> Option<Self> {
+        let path = uri.path();
+        match path.strip_suffix('/').unwrap_or(path) {
+            "/webhook.php" | "/webhook" => Some(Self::Webhook),
+            "/recording.php" => Some(Self::Call { id: call_id(uri.query().unwrap_or_default()) }),
+            path => match path.strip_prefix("/calls/") {
+                Some(id) if !id.contains('/') => Some(Self::Call { id }),
+                _ => None,
+            },
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Call { .. } => "call",
+        }
+    }
+
+    fn methods(self) -> Methods {
+        match self {
+            Self::Webhook => Methods::Post,
+            Self::Call { .. } => Methods::Get,
+        }
+    }
+}
+
+/// The last `call_id` of a query string; empty, which is no id, when there is none. Digits need no decoding.
+fn call_id(query: &str) -> &str {
+    query.split('&').rev().find_map(|pair| pair.strip_prefix("call_id=")).unwrap_or_default()
+}
+
+async fn route(gateway: &Gateway, request: Request<Incoming>) -> Result<Answer, Rejection> {
+    let endpoint = Endpoint::of(request.uri()).ok_or(Rejection::NotFound)?;
+    let methods = endpoint.methods();
+    if request.method() == Method::OPTIONS {
+        return Ok(preflight(methods));
+    }
+    if !methods.include(request.method()) {
+        return Err(Rejection::Method(methods));
+    }
+    match endpoint {
+        Endpoint::Webhook => webhook::receive(gateway, request).await,
+        Endpoint::Call { id } => calls::show(gateway, &request, id).await,
+    }
+}
+
+/// A browser asks before it sends what a form could not; it has no key yet.
+fn preflight(methods: Methods) -> Answer {
+    let mut answer = answer::empty(StatusCode::NO_CONTENT);
+    let headers = answer.headers_mut();
+    headers.insert(ALLOW, methods.allow());
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods.allow());
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
+    answer
+}
+
+/// A panic while answering one request is a bug, but no reason to break the connection, which other requests use too.
+async fn recover(
+    endpoint: &'static str,
+    answering: impl Future<Output = Result<Answer, Rejection>>,
+) -> Result<Answer, Rejection> {
+    // Whatever the request shares with others is behind locks and atomics that bear it.
+    AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_panic| {
+        error!("answering a request to {endpoint} panicked: this is a bug");
+        Err(Rejection::Internal)
+    })
+}
+
+/// The caller's own, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|value| is_request_id(value.as_bytes()));
+    given.cloned().unwrap_or_else(|| {
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+    })
+}
+
+fn is_request_id(value: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    (1..=REQUEST_ID_MAX_BYTES).contains(&value.len()) && value.iter().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_exact_but_for_a_trailing_slash_and_the_query() {
+        let uri = |text: &'static str| Uri::from_static(text);
+        for path in
+            ["/webhook.php", "/webhook", "/webhook.php/", "/webhook/", "/webhook.php?x=/y", "/webhook/?"]
+        {
+            assert_eq!(Endpoint::of(&uri(path)), Some(Endpoint::Webhook), "{path}");
+        }
+        for path in
+            ["/calls/7", "/calls/7/", "/recording.php?call_id=7", "/recording.php/?x&call_id=1&call_id=7"]
+        {
+            assert_eq!(Endpoint::of(&uri(path)), Some(Endpoint::Call { id: "7" }), "{path}");
+        }
+        for path in [
+            "/",
+            "/webhook.php//",
+            "//webhook",
+            "/Webhook",
+            "/webhook.phpx",
+            "/calls",
+            "/calls/",
+            "/calls/7/x",
+        ] {
+            assert_eq!(Endpoint::of(&uri(path)), None, "{path}");
+        }
+        assert_eq!(Endpoint::of(&uri("/recording.php")), Some(Endpoint::Call { id: "" }));
+    }
+
+    #[test]
+    fn request_ids_are_taken_over_or_made() {
+        let id = |given: &'static str| {
+            let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(given))]);
+            request_id(&headers).to_str().unwrap().to_owned()
+        };
+        assert_eq!(id("a.B_c-9"), "a.B_c-9");
+        for refused in ["", "a b", "a/b", "\"x\"", "a,b"] {
+            assert_eq!(Uuid::parse_str(&id(refused)).unwrap().get_version_num(), 7, "{refused}");
+        }
+        assert!(is_request_id(&[b'x'; 128]) && !is_request_id(&[b'x'; 129]));
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error() {
+        let panicking = async { panic!("a bug") };
+        assert_eq!(recover("webhook", panicking).await.unwrap_err(), Rejection::Internal);
+    }
+}

@@ -1,0 +1,187 @@
+//! Every answer that is not a success: its status, headers and published body, beside its cause.
+
+use callvine_shared::call::Invalid;
+use http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Method, StatusCode};
+use serde::Serialize;
+
+use crate::answer::{self, Answer};
+
+/// Seconds after which a provider may try again when the database is out of reach: it is about to be restarted, or
+/// somebody has to look.
+const RETRY_AFTER_DATABASE: HeaderValue = HeaderValue::from_static("5");
+
+/// Seconds after which a provider may try again when too much came at once: a batch takes milliseconds, so the queue
+/// is short again soon.
+const RETRY_AFTER_OVERLOAD: HeaderValue = HeaderValue::from_static("1");
+
+/// Why a request is not answered with success. Shown, it is the message for the caller.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Rejection {
+    #[error("There is nothing at this address")]
+    NotFound,
+    #[error("There is no call with this ID")]
+    NoSuchCall,
+    #[error("This endpoint only accepts {} requests", .0.message())]
+    Method(Methods),
+    #[error("API key must be provided in X-API-Key header or Authorization header")]
+    KeyMissing,
+    #[error("The provided API key is not valid")]
+    KeyUnknown,
+    #[error("An admin token must be provided as Authorization: Bearer")]
+    AdminToken,
+    #[error("Request body must have at most {max_bytes} bytes")]
+    TooLarge { max_bytes: usize },
+    #[error("Request body did not arrive in time")]
+    BodyTimeout,
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error("Failed to insert call log into database")]
+    NotStored,
+    #[error("Failed to read call log from database")]
+    NotRead,
+    #[error("An unexpected error occurred while processing the request")]
+    Internal,
+    #[error("Too many calls are waiting to be stored, please try again")]
+    Overloaded,
+}
+
+/// The methods that an endpoint accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Methods {
+    Post,
+    Get,
+}
+
+impl Methods {
+    fn message(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Get => "GET",
+        }
+    }
+
+    fn published(self) -> &'static [&'static str] {
+        match self {
+            Self::Post => &["POST"],
+            Self::Get => &["GET", "HEAD"],
+        }
+    }
+
+    pub(crate) fn include(self, method: &Method) -> bool {
+        match self {
+            Self::Post => method == Method::POST,
+            Self::Get => method == Method::GET || method == Method::HEAD,
+        }
+    }
+
+    /// For the `Allow` header; every endpoint answers `OPTIONS` too.
+    pub(crate) fn allow(self) -> HeaderValue {
+        match self {
+            Self::Post => HeaderValue::from_static("POST, OPTIONS"),
+            Self::Get => HeaderValue::from_static("GET, HEAD, OPTIONS"),
+        }
+    }
+}
+
+/// A published error body, its fields in the published order.
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_fields: Option<&'a [&'static str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    example: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed_methods: Option<&'static [&'static str]>,
+}
+
+impl Rejection {
+    /// The answer for the caller.
+    pub(crate) fn into_answer(self) -> Answer {
+        let mut answer = answer::json(self.status(), self.body());
+        if let Some((name, value)) = self.header() {
+            answer.headers_mut().insert(name, value);
+        }
+        answer
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound | Self::NoSuchCall => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::KeyMissing | Self::KeyUnknown | Self::AdminToken => StatusCode::UNAUTHORIZED,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::NotStored | Self::NotRead | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Method(methods) => Some((ALLOW, methods.allow())),
+            Self::KeyMissing | Self::KeyUnknown | Self::AdminToken => {
+                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+            }
+            // The rest of the body is not read, so that nothing can follow it on this connection.
+            Self::TooLarge { .. } | Self::BodyTimeout => {
+                Some((CONNECTION, HeaderValue::from_static("close")))
+            }
+            Self::NotStored | Self::NotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
+            Self::Overloaded => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
+            Self::NotFound | Self::NoSuchCall | Self::Invalid(_) | Self::Internal => None,
+        }
+    }
+
+    fn error(&self) -> &'static str {
+        match self {
+            Self::NotFound | Self::NoSuchCall => "Not found",
+            Self::Method(_) => "Method not allowed",
+            Self::KeyMissing | Self::AdminToken => "Authentication required",
+            Self::KeyUnknown => "Invalid API key",
+            Self::TooLarge { .. } => "Payload too large",
+            Self::BodyTimeout => "Request timeout",
+            Self::Invalid(invalid) => match invalid {
+                Invalid::Json => "Invalid JSON",
+                Invalid::MissingFields(_) => "Missing required fields",
+                Invalid::FieldType { .. } => "Invalid field type",
+                Invalid::FieldValue { .. } => "Invalid field value",
+                Invalid::TimeFormat { field: "start_time" } => "Invalid start_time format",
+                Invalid::TimeFormat { .. } => "Invalid end_time format",
+                Invalid::TimeRange => "Invalid time range",
+                Invalid::RecordingUrl => "Invalid recording URL",
+            },
+            Self::NotStored | Self::NotRead => "Database error",
+            Self::Internal => "Internal server error",
+            Self::Overloaded => "Service overloaded",
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let message = self.to_string();
+        let mut body = Body {
+            error: self.error(),
+            message: &message,
+            missing_fields: None,
+            example: None,
+            field: None,
+            allowed_methods: None,
+        };
+        match self {
+            Self::Method(methods) => body.allowed_methods = Some(methods.published()),
+            Self::Invalid(Invalid::MissingFields(fields)) => body.missing_fields = Some(fields),
+            Self::Invalid(Invalid::TimeFormat { .. }) => body.example = Some("2024-01-15 09:00:00"),
+            Self::Invalid(Invalid::FieldType { field } | Invalid::FieldValue { field, .. }) => {
+                body.field = Some(field);
+            }
+            _ => {}
+        }
+        // Strings in a struct: there is nothing in it that JSON can't hold.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}

@@ -1,0 +1,185 @@
+//! A listener's connections: accepted up to a bound, HTTP/1.1 or HTTP/2 by prior knowledge, and closed in peace.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::answer::Answer;
+use crate::connection::{Connection, Requests};
+use crate::metrics::{self, Counted};
+use crate::{Admin, Gateway, admin, public};
+
+/// Most connections of providers. Each costs a file descriptor and a few KiB while it is idle; more wait in the
+/// system's backlog.
+const PUBLIC_CONNECTIONS_MAX: usize = 10_000;
+
+/// Most connections of operators: probes, scrapes and a few browsers.
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// Pause after a failed `accept`: when file descriptors have run out, it would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Most bytes of a request's head, and of a body read ahead. hyper's own bound of 400 KiB would let a few thousand
+/// clients hold a gigabyte.
+const READ_BUFFER_MAX_BYTES: usize = 64 * 1024;
+
+/// Most bytes of an HTTP/2 request's head, uncompressed.
+const HTTP2_HEAD_MAX_BYTES: u32 = 16 * 1024;
+
+/// Most requests at once on one HTTP/2 connection.
+const HTTP2_STREAMS_MAX: u32 = 200;
+
+/// Most HTTP/2 requests that were reset before they were looked at; past it the connection is an attack
+/// (CVE-2023-44487).
+const HTTP2_RESETS_MAX: usize = 20;
+
+/// What a listener serves.
+#[derive(Clone, Debug)]
+pub(crate) enum Site {
+    /// To providers.
+    Public(Arc<Gateway>),
+    /// To operators.
+    Admin(Arc<Admin>),
+}
+
+impl Site {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Public(_) => "public",
+            Self::Admin(_) => "admin",
+        }
+    }
+
+    fn connections_max(&self) -> usize {
+        match self {
+            Self::Public(_) => PUBLIC_CONNECTIONS_MAX,
+            Self::Admin(_) => ADMIN_CONNECTIONS_MAX,
+        }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Answer {
+        match self {
+            Self::Public(gateway) => public::answer(&gateway, request).await,
+            Self::Admin(admin) => admin::answer(&admin, &request).await,
+        }
+    }
+}
+
+/// Accepts and serves connections until `shutdown`, then waits until the last one is closed.
+pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: CancellationToken) {
+    let tasks = TaskTracker::new();
+    let http = Arc::new(http(tasks.clone()));
+    let slots = Arc::new(Semaphore::new(site.connections_max()));
+    let connections = metrics::connections(site.name());
+    while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener, &slots)).await {
+        let (slot, stream) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!("the {} listener can't accept: {error}", site.name());
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let counted = Counted::new(&connections);
+        let connection = serve_connection(stream, site.clone(), Arc::clone(&http), shutdown.child_token());
+        tasks.spawn(async move {
+            connection.await;
+            drop((slot, counted));
+        });
+    }
+    // From here on, whoever connects is refused rather than left waiting.
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// The next connection, as soon as there is a slot for it.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(tokio::sync::OwnedSemaphorePermit, TcpStream)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _address)) => return Ok((slot, stream)),
+            // That client is gone already; the next one has nothing to do with it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn http(tasks: TaskTracker) -> auto::Builder<Tasks> {
+    let mut http = auto::Builder::new(Tasks(tasks));
+    http.http1()
+        // A client that has sent its request may close its half, and still wants the answer.
+        .half_close(true)
+        .max_buf_size(READ_BUFFER_MAX_BYTES)
+        // The connection itself has the deadlines.
+        .header_read_timeout(None);
+    http.http2()
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_header_list_size(HTTP2_HEAD_MAX_BYTES)
+        .max_pending_accept_reset_streams(HTTP2_RESETS_MAX);
+    http
+}
+
+/// Runs the tasks of HTTP/2 requests where they are waited for.
+#[derive(Clone, Debug)]
+struct Tasks(TaskTracker);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    site: Site,
+    http: Arc<auto::Builder<Tasks>>,
+    shutdown: CancellationToken,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!("a connection keeps its delay: {error}");
+    }
+    let requests = Requests::default();
+    let io = TokioIo::new(Connection::new(stream, requests.clone()));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let under_way = requests.begin(request.version());
+        let answering = site.clone().answer(request);
+        async move {
+            let answer = answering.await;
+            drop(under_way);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let mut connection = pin!(http.serve_connection(io, service));
+    let ended = match shutdown.run_until_cancelled(connection.as_mut()).await {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!("a connection ended badly: {error}");
+    }
+}

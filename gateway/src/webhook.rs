@@ -1,0 +1,40 @@
+//! `POST /webhook.php`: the whole order of checks from top to bottom, then the call on disk, then the answer.
+
+use callvine_shared::call::{Call, NewCall, RecordingUrl};
+use callvine_shared::store::ReceivedCall;
+use chrono::{SubsecRound as _, Utc};
+use http::header::{HeaderValue, LOCATION};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+
+use crate::answer::{self, Answer};
+use crate::rejection::Rejection;
+use crate::{Gateway, auth, body};
+
+/// Bytes of an answer with short names; most are a little shorter.
+const ANSWER_CAPACITY_BYTES: usize = 640;
+
+/// Stores the call in a request.
+pub(crate) async fn receive(gateway: &Gateway, request: Request<Incoming>) -> Result<Answer, Rejection> {
+    let now = Utc::now();
+    let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
+    // The rate of the key is checked here.
+    let body = body::read(request.into_body(), gateway.max_body_bytes).await?;
+    // An answer that was given before, to the same idempotency key, is given again here.
+    let call = NewCall::parse(&body)?;
+    let received = ReceivedCall { client: key.client().clone(), call, created_at: now.trunc_subsecs(0) };
+    let call = gateway.intake.store(received).await?;
+    Ok(created(&call))
+}
+
+fn created(call: &Call) -> Answer {
+    let mut body = Vec::with_capacity(ANSWER_CAPACITY_BYTES);
+    body.extend_from_slice(br#"{"success":true,"message":"Call log created successfully","data":"#);
+    call.write_json(RecordingUrl::AsSent, &mut body);
+    body.push(b'}');
+    let mut answer = answer::json(StatusCode::CREATED, body);
+    if let Ok(location) = HeaderValue::try_from(format!("/calls/{}", call.id)) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    answer
+}

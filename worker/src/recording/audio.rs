@@ -1,0 +1,135 @@
+//! Proves that bytes are audio, and says which: by their content, never by a name or a `Content-Type`.
+//!
+//! Blocking, and bounded: one pass over the file in small blocks. Nothing here plays, converts or keeps samples; the
+//! [`Waveform`] is what is left of them.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use super::failure::{Failure, Reason};
+
+mod adpcm;
+mod input;
+mod pcm;
+mod wav;
+mod waveform;
+
+use input::Input;
+pub use waveform::{WAVEFORM_BUCKETS, Waveform};
+
+/// Most channels of a recording. Telephony has one or two, a conference recorder a few more; a header that claims
+/// thousands is not audio.
+const CHANNELS_MAX: u16 = 32;
+
+/// Highest sample rate: twice that of any converter made.
+const SAMPLE_RATE_MAX: u32 = 768_000;
+
+/// What a recording is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Such as `audio/wav`.
+    pub media_type: &'static str,
+    /// As ffprobe calls it, such as `pcm_alaw`.
+    pub codec: Cow<'static, str>,
+    /// Above zero.
+    pub duration_seconds: f64,
+    /// From 1 to 32.
+    pub channels: u16,
+    /// In hertz, above zero.
+    pub sample_rate: u32,
+    /// How far the proof goes.
+    pub verification: Verification,
+    /// The shape of the sound, where it was decoded.
+    pub waveform: Option<Waveform>,
+}
+
+/// How far the proof goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Every sample was decoded.
+    Decoded,
+    /// The structure was walked to its end; the samples are of a codec that isn't decoded here.
+    HeaderOnly,
+}
+
+impl Verification {
+    /// The name to store: `decoded` or `header_only`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decoded => "decoded",
+            Self::HeaderOnly => "header_only",
+        }
+    }
+}
+
+/// Proves that the file at `path` is audio. Blocks; call it where blocking is allowed.
+///
+/// # Errors
+/// [`Reason::NotAudio`], [`Reason::Truncated`] where its header promises more than there is, [`Reason::Empty`] where
+/// it has no samples, [`Reason::Storage`] where it can't be read.
+pub fn prove(path: &Path) -> Result<Facts, Failure> {
+    let mut input = Input::open(path)?;
+    let start = input.start()?;
+    match start.get(..12) {
+        Some([b'R', b'I' | b'F', b'F' | b'6', b'F' | b'4', _, _, _, _, b'W', b'A', b'V', b'E']) => {
+            wav::prove(&mut input)
+        }
+        Some([b'B', b'W', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E']) => wav::prove(&mut input),
+        None if start.starts_with(b"RIFF") => Err(truncated()),
+        _ => Err(not_audio(format!("the recording is {}", looks_like(&start)))),
+    }
+}
+
+/// What bytes that are no audio seem to be, for people.
+fn looks_like(start: &[u8]) -> &'static str {
+    let text = start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let begins = |name: &[u8]| text.get(..name.len()).is_some_and(|text| text.eq_ignore_ascii_case(name));
+    if begins(b"<!doctype html") || begins(b"<html") {
+        "a web page, perhaps one to sign in"
+    } else if begins(b"<") {
+        "XML or HTML, perhaps an error"
+    } else if begins(b"{") || begins(b"[") {
+        "JSON, perhaps an error"
+    } else if begins(b"PK\x03\x04") || begins(b"\x1f\x8b") || begins(b"Rar!") || begins(b"7z\xbc\xaf") {
+        "an archive"
+    } else if begins(b"\x89PNG") || begins(b"\xff\xd8\xff") || begins(b"GIF8") {
+        "an image"
+    } else if begins(b"%PDF") {
+        "a PDF"
+    } else {
+        "of no audio format that is known here"
+    }
+}
+
+/// Checks what every header says.
+fn check_shape(channels: u16, sample_rate: u32) -> Result<(), Failure> {
+    if !(1..=CHANNELS_MAX).contains(&channels) {
+        return Err(not_audio(format!("the recording's header says {channels} channels")));
+    }
+    if !(1..=SAMPLE_RATE_MAX).contains(&sample_rate) {
+        return Err(not_audio(format!("the recording's header says {sample_rate} samples a second")));
+    }
+    Ok(())
+}
+
+/// The time that so many frames take, in seconds.
+#[expect(clippy::cast_precision_loss, reason = "2^53 frames are 5,000 years")]
+fn seconds(frames: u64, sample_rate: u32) -> f64 {
+    frames as f64 / f64::from(sample_rate)
+}
+
+fn not_audio(detail: impl Into<String>) -> Failure {
+    Failure::new(Reason::NotAudio, detail)
+}
+
+fn truncated() -> Failure {
+    Failure::new(Reason::Truncated, "the recording's header promises more than there is")
+}
+
+fn empty() -> Failure {
+    Failure::new(Reason::Empty, "the recording has a header and no sound")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Bounded reading of the file that is proved.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::recording::failure::{Failure, Reason};
+
+/// How much of the start decides the format.
+const START_BYTES: u64 = 64;
+
+/// A file and where we are in it.
+pub(super) struct Input {
+    reader: BufReader<File>,
+    length_bytes: u64,
+    position: u64,
+}
+
+impl Input {
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let file = File::open(path).map_err(|error| unreadable(&error))?;
+        let length_bytes = file.metadata().map_err(|error| unreadable(&error))?.len();
+        Ok(Self { reader: BufReader::new(file), length_bytes, position: 0 })
+    }
+
+    pub(super) const fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
+
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes from here to the end.
+    pub(super) const fn left_bytes(&self) -> u64 {
+        self.length_bytes.saturating_sub(self.position)
+    }
+
+    /// The first bytes of the file, fewer where it is shorter. Leaves the position at the beginning.
+    pub(super) fn start(&mut self) -> Result<Vec<u8>, Failure> {
+        self.seek(0)?;
+        let mut start = Vec::new();
+        let read = self.reader.by_ref().take(START_BYTES).read_to_end(&mut start);
+        read.map_err(|error| unreadable(&error))?;
+        self.seek(0)?;
+        Ok(start)
+    }
+
+    /// Goes to this offset; past the end there is nothing to read.
+    pub(super) fn seek(&mut self, position: u64) -> Result<(), Failure> {
+        let seek = match i64::try_from(i128::from(position) - i128::from(self.position)) {
+            // Keeps what is buffered.
+            Ok(distance) if position != 0 => self.reader.seek_relative(distance),
+            _ => self.reader.seek(SeekFrom::Start(position)).map(drop),
+        };
+        seek.map_err(|error| unreadable(&error))?;
+        self.position = position;
+        Ok(())
+    }
+
+    /// The next bytes, or nothing where fewer are left.
+    pub(super) fn read<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Failure> {
+        let mut bytes = [0; N];
+        Ok(self.fill(&mut bytes)?.then_some(bytes))
+    }
+
+    /// Fills the buffer; `false` where fewer bytes are left, which are then gone.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, Failure> {
+        match self.reader.read_exact(buffer) {
+            Ok(()) => {
+                self.position += buffer.len() as u64;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.seek(self.length_bytes)?;
+                Ok(false)
+            }
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::new(Reason::Storage, format!("cannot read the temporary file: {}", error.kind()))
+}
