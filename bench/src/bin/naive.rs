@@ -78,7 +78,8 @@ async fn main() -> anyhow::Result<()> {
         Some(url) => {
             let connection = Connection::connect(url, ConnectionProperties::default()).await?;
             let channel = confirming_channel(&connection).await?;
-            let namespace = sqlx::query_scalar("select event_namespace from installation").fetch_one(&pool).await?;
+            let namespace =
+                sqlx::query_scalar("select event_namespace from installation").fetch_one(&pool).await?;
             (Some(Publishing { events: Events::new(namespace), channel }), Some(connection))
         }
     };
