@@ -130,6 +130,13 @@ pub(crate) struct Memory {
 }
 
 impl Measures {
+    /// Processor time of a call that no process here is charged for: the kernel's interrupts, and the rest of the
+    /// machine.
+    pub(crate) fn other_us(&self) -> f64 {
+        let Cpu { server_us, postgres_us, rabbitmq_us, load_us, machine_us, .. } = self.cpu;
+        (machine_us - server_us - postgres_us - rabbitmq_us - load_us).max(0.0)
+    }
+
     /// Calls answered a second while the load lasted.
     pub(crate) fn calls_per_second(&self) -> f64 {
         per_second(self.calls, self.seconds)
@@ -140,6 +147,12 @@ impl Measures {
     pub(crate) fn sustained_per_second(&self) -> Option<f64> {
         let confirms = self.confirms.filter(|confirms| confirms.left == 0)?;
         Some(per_second(self.calls, self.seconds + confirms.drain_seconds))
+    }
+
+    /// Calls a second that could go on for ever: until the last confirm where events are published, else until the last
+    /// answer.
+    pub(crate) fn lasting_per_second(&self) -> Option<f64> {
+        if self.confirms.is_some() { self.sustained_per_second() } else { Some(self.calls_per_second()) }
     }
 
     /// Events confirmed a second while the load lasted.

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use harness::{Fsync, Postgres, RabbitMq, free_port, new_directory};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// A server of middling size. All else is as it comes, `fsync`, `full_page_writes` and `synchronous_commit` included.
 const POSTGRES_SETTINGS: [&str; 2] = ["shared_buffers=1GB", "max_wal_size=8GB"];
+
+/// The version that is installed where there is none; another one may print another report.
+const OHA_VERSION: &str = "1.16.0";
 
 /// What runs are made on.
 pub(crate) struct Stage {
@@ -43,6 +46,24 @@ impl Stage {
             oha: target.join("tools/bin/oha"),
             binaries,
         })
+    }
+
+    /// Whether oha is where it should be; builds it there, which takes minutes, when that is wanted.
+    pub(crate) async fn has_oha(&self, build: bool) -> anyhow::Result<bool> {
+        if self.oha.exists() || !build {
+            return Ok(self.oha.exists());
+        }
+        let root = self.oha.parent().and_then(Path::parent).context("oha has no directory")?;
+        let mut command = tokio::process::Command::new("cargo");
+        command
+            .args(["install", "oha", "--locked", "--version", OHA_VERSION])
+            // TLS without a system library; no call here needs any.
+            .args(["--no-default-features", "--features", "rustls", "--root"])
+            .arg(root)
+            .kill_on_drop(true);
+        let status = command.status().await.context("cannot start cargo")?;
+        ensure!(status.success(), "cargo cannot install oha: it ended with {status}");
+        Ok(true)
     }
 
     /// A new, empty database.

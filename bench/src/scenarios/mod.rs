@@ -149,6 +149,12 @@ pub(crate) async fn sit(stage: &Stage, scenario: Scenario, arguments: &Arguments
     })
 }
 
+/// Whether anything of what is wanted talks to RabbitMQ.
+pub(crate) fn need_broker(arguments: &Arguments) -> bool {
+    let subjects = arguments.scenarios.iter().flat_map(|scenario| scenario.subjects());
+    subjects.filter(|subject| arguments.only.contains(subject)).any(|subject| subject.needs_broker())
+}
+
 /// What makes no sense, or nothing new, is left out.
 fn is_wanted(subject: Subject, case: &Case) -> bool {
     let is_alone = case.label == ALONE;
