@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs everything in one process: gateway, relay and worker
     ///
-    /// Stores in SQLite and delivers in process, unless DATABASE_URL and AMQP_URL say otherwise.
+    /// Stores in SQLite and delivers in process, unless `DATABASE_URL` and `AMQP_URL` say otherwise.
     Up(Box<Up>),
     /// Runs the HTTP ingest process alone, on PostgreSQL and RabbitMQ
     Gateway(Box<Gateway>),
@@ -147,7 +147,7 @@ pub(crate) struct Database {
     /// Directory of the embedded database and of the recordings
     #[arg(long, env = "CALLVINE_DATA_DIR", value_name = "DIRECTORY", default_value = "./callvine-data")]
     pub(crate) data_dir: PathBuf,
-    /// postgres://… or sqlite://PATH [default: SQLite in the data directory]
+    /// `postgres://…` or `sqlite://PATH` [default: SQLite in the data directory]
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
 }
@@ -166,7 +166,7 @@ pub(crate) struct Broker {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct RecordingsPlace {
-    /// Where recordings are kept: file:///absolute/path [default: below the data directory]
+    /// Where recordings are kept: `file:///absolute/path` [default: below the data directory]
     #[arg(long, env = "CALLVINE_RECORDINGS_URL", value_name = "URL")]
     pub(crate) recordings_url: Option<String>,
 }
@@ -191,7 +191,7 @@ pub(crate) struct Process {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Logging")]
 pub(crate) struct Logging {
-    /// What is logged, on standard error: a level, or `target=level`, comma-separated [default: info; demo: error]
+    /// What is logged, on standard error: a level, or `target=level`, comma-separated [default: info,lapin=off; demo: error,lapin=off]
     #[arg(long, env = "RUST_LOG", value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
     /// How it is logged

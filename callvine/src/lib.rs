@@ -55,9 +55,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    // The demo's own lines are the point, and a recording that is given up is part of the show.
-    let default_level = if matches!(cli.command, Command::Demo(_)) { "error" } else { "info" };
-    telemetry::start_logging(&cli.logging, default_level)?;
+    // The AMQP client logs connections that break, or are closed while it is at it, as errors. They are supervised, and
+    // the supervisor says what matters. The demo's own lines are the point, and a recording that is given up is part of
+    // the show.
+    let default_filter =
+        if matches!(cli.command, Command::Demo(_)) { "error,lapin=off" } else { "info,lapin=off" };
+    telemetry::start_logging(&cli.logging, default_filter)?;
     // One TLS implementation for all clients. It can only be installed once, and this is the one place.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed already");

@@ -19,8 +19,8 @@ const SECONDS_BUCKETS: [f64; 16] =
 const COUNT_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Starts logging to standard error; standard output is for what the commands have to say.
-pub(crate) fn start_logging(settings: &Logging, default_level: &str) -> Result<(), Failure> {
-    let filter = settings.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default_level);
+pub(crate) fn start_logging(settings: &Logging, default_filter: &str) -> Result<(), Failure> {
+    let filter = settings.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default_filter);
     let filter =
         EnvFilter::try_new(filter).map_err(|error| Failure::Setting(format!("--log (RUST_LOG): {error}")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

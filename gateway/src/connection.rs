@@ -43,6 +43,7 @@ struct Counts {
     begun: AtomicU32,
     ended: AtomicU32,
     is_http2: AtomicBool,
+    is_last: AtomicBool,
 }
 
 impl Requests {
@@ -53,6 +54,11 @@ impl Requests {
         }
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         RequestUnderWay(Arc::clone(&self.0))
+    }
+
+    /// No request is wanted after the one that is under way, if any.
+    pub(crate) fn end(&self) {
+        self.0.is_last.store(true, Ordering::Relaxed);
     }
 }
 
@@ -81,6 +87,9 @@ pub(crate) struct Connection {
     /// While the client takes nothing.
     write_timer: Option<Pin<Box<Sleep>>>,
     client_finished: bool,
+    /// Nothing was there when last looked for: unless a body was left unread, the client is not in the middle of a
+    /// request.
+    is_idle: bool,
     linger: Option<Linger>,
 }
 
@@ -102,6 +111,7 @@ impl Connection {
             read_timer: Box::pin(sleep_until(read_deadline)),
             write_timer: None,
             client_finished: false,
+            is_idle: true,
             linger: None,
         }
     }
@@ -124,6 +134,7 @@ impl Connection {
 
     /// Bytes have arrived. On HTTP/2 they need not be a request's; there, an idle connection stays idle.
     fn note_bytes(&mut self) {
+        self.is_idle = false;
         let is_http2 = self.requests.0.is_http2.load(Ordering::Relaxed);
         if !self.is_busy() && !self.head_begun && !is_http2 {
             self.head_begun = true;
@@ -137,6 +148,7 @@ impl Connection {
         if self.is_busy() {
             return Poll::Pending;
         }
+        self.is_idle = true;
         if self.read_timer.deadline() > self.read_deadline {
             self.read_timer.as_mut().reset(self.read_deadline);
         }
@@ -155,6 +167,7 @@ impl Connection {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
+            self.is_idle = false;
             self.write_timer = None;
             return written;
         }
@@ -209,18 +222,21 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
-    /// Says that nothing more will come, then waits for the client to finish too, if it may be in the middle of a
-    /// request.
+    /// Says that nothing more will come, and waits until the client has seen it: it may be in the middle of sending.
+    /// Only a connection that is ended while it is idle needs no such care.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.linger.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-        }
-        if this.client_finished || !this.head_begun {
-            return Poll::Ready(Ok(()));
-        }
-        let linger =
-            this.linger.get_or_insert_with(|| Linger { timer: Box::pin(sleep(LINGER_TIMEOUT)), bytes: 0 });
+        let linger = match &mut this.linger {
+            Some(linger) => linger,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                let has_nothing_to_say = this.is_idle && this.requests.0.is_last.load(Ordering::Relaxed);
+                if this.client_finished || has_nothing_to_say {
+                    return Poll::Ready(Ok(()));
+                }
+                this.linger.insert(Linger { timer: Box::pin(sleep(LINGER_TIMEOUT)), bytes: 0 })
+            }
+        };
         let mut buffer = [0; LINGER_BUFFER_BYTES];
         while linger.bytes < LINGER_MAX_BYTES {
             let mut buffer = ReadBuf::new(&mut buffer);

@@ -27,6 +27,8 @@ mod public;
 mod rejection;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
 use std::sync::Arc;

@@ -161,6 +161,7 @@ async fn serve_connection(
         debug!("a connection keeps its delay: {error}");
     }
     let requests = Requests::default();
+    let ending = requests.clone();
     let io = TokioIo::new(Connection::new(stream, requests.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
         let under_way = requests.begin(request.version());
@@ -175,6 +176,7 @@ async fn serve_connection(
     let ended = match shutdown.run_until_cancelled(connection.as_mut()).await {
         Some(ended) => ended,
         None => {
+            ending.end();
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -1,5 +1,7 @@
 //! `POST /webhook.php`: the whole order of checks from top to bottom, then the call on disk, then the answer.
 
+use std::sync::Arc;
+
 use callvine_shared::call::{Call, NewCall, RecordingUrl};
 use callvine_shared::store::ReceivedCall;
 use chrono::{SubsecRound as _, Utc};
@@ -22,7 +24,8 @@ pub(crate) async fn receive(gateway: &Gateway, request: Request<Incoming>) -> Re
     let body = body::read(request.into_body(), gateway.max_body_bytes).await?;
     // An answer that was given before, to the same idempotency key, is given again here.
     let call = NewCall::parse(&body)?;
-    let received = ReceivedCall { client: key.client().clone(), call, created_at: now.trunc_subsecs(0) };
+    let received =
+        ReceivedCall { client: key.client().clone(), call: Arc::new(call), created_at: now.trunc_subsecs(0) };
     let call = gateway.intake.store(received).await?;
     Ok(created(&call))
 }

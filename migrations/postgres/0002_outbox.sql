@@ -8,16 +8,22 @@ create table installation (
 );
 insert into installation default values;
 
--- A row leaves when the broker has confirmed it. `available_at` is when it may be claimed, in microseconds since 1970
--- UTC: now for an event, later for a retry, and the end of the lease while a relay has it in hand.
+-- A row is one event with its body, or the `call.created` of all calls of one batch: their ids from `first_call_id` to
+-- `last_call_id`, and no bodies, since these can be made from `call_logs`. It leaves when the broker has confirmed all
+-- of it. `available_at` is when it may be claimed, in microseconds since 1970 UTC: now for an event, later for a
+-- retry, and the end of the lease while a relay has it in hand.
 create table outbox (
     id bigint primary key generated always as identity,
-    event_id text not null,
     routing_key text not null,
     queue text,
-    body text not null,
+    event_id text,
+    body text,
+    first_call_id bigint,
+    last_call_id bigint,
     available_at bigint not null,
-    created_at bigint not null
+    created_at bigint not null,
+    check ((body is null) = (first_call_id is not null) and (body is null) = (last_call_id is not null)),
+    check ((body is null) = (event_id is null))
 );
 create index outbox_available_at on outbox (available_at);
 

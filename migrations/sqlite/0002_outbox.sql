@@ -8,16 +8,22 @@ create table installation (
 ) strict;
 insert into installation default values;
 
--- A row leaves when it has been delivered. `available_at` is when it may be claimed, in microseconds since 1970 UTC:
--- now for an event, later for a retry, and the end of the lease while a relay has it in hand.
+-- A row is one event with its body, or the `call.created` of all calls of one batch: their ids from `first_call_id` to
+-- `last_call_id`, and no bodies, since these can be made from `call_logs`. It leaves when all of it has been
+-- delivered. `available_at` is when it may be claimed, in microseconds since 1970 UTC: now for an event, later for a
+-- retry, and the end of the lease while a relay has it in hand.
 create table outbox (
     id integer primary key autoincrement,
-    event_id text not null,
     routing_key text not null,
     queue text, -- set: straight to this queue; null: to the event exchange
-    body text not null,
+    event_id text,
+    body text,
+    first_call_id integer,
+    last_call_id integer,
     available_at integer not null,
-    created_at integer not null
+    created_at integer not null,
+    check ((body is null) = (first_call_id is not null) and (body is null) = (last_call_id is not null)),
+    check ((body is null) = (event_id is null))
 ) strict;
 create index outbox_available_at on outbox (available_at);
 

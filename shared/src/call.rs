@@ -6,6 +6,7 @@ mod recording_url;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
@@ -210,7 +211,7 @@ pub struct Call {
     /// Its number.
     pub id: CallId,
     /// What was sent; read back from the database, `recording_url` is without user name and password.
-    pub call: NewCall,
+    pub call: Arc<NewCall>,
     /// When it was received; whole seconds.
     pub created_at: DateTime<Utc>,
 }
@@ -235,7 +236,7 @@ impl Call {
     /// Appends the fields of that object without its braces, so that more can follow.
     pub fn write_json_fields(&self, url: RecordingUrl, out: &mut Vec<u8>) {
         let NewCall { from_phone, to_phone, handled_by, department, start_time, end_time, recording_url } =
-            &self.call;
+            &*self.call;
         out.extend_from_slice(b"\"id\":");
         out.extend_from_slice(self.id.0.to_string().as_bytes());
         json::write_field(out, "from_phone", from_phone);

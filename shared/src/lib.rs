@@ -3,6 +3,7 @@
 //! - [`call`], [`event`], [`api_key`], [`retry`]: pure; they do no I/O and know nothing of the rest
 //! - [`store`]: the database
 //! - [`bus`]: how messages reach their consumers
+//! - `handoff`: from the intake to the relay without the database
 //! - [`relay`]: from the outbox to the bus
 //! - [`objects`]: where recordings are kept
 //! - [`metrics`], [`error_chain`]: what the processes say about themselves
@@ -12,6 +13,7 @@ pub mod bus;
 pub mod call;
 pub mod error_chain;
 pub mod event;
+mod handoff;
 pub mod metrics;
 pub mod objects;
 pub mod relay;

@@ -1,18 +1,32 @@
-//! The relay: takes what is due from the outbox, publishes it, and removes what was confirmed. Every process that
-//! writes to the outbox runs one; several may work on the same outbox.
+//! The relay: publishes what is in the outbox, and removes what was confirmed. Every process that writes to the outbox
+//! runs one; several may work on the same outbox.
+//!
+//! What this process has just committed comes from memory; the database is read for the rest: what was left by a
+//! process that ended, what had no room, and what was to wait for its time. Some batches are published at the same
+//! time, so that confirms of one are waited for while the next is sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, BusError, Message, Queue};
+use crate::bus::{Bus, BusError, Message};
+use crate::call::Call;
 use crate::error_chain::Chain;
+use crate::handoff::FreshBatch;
 use crate::metrics::EVENTS_PUBLISHED;
-use crate::store::{OutboxRow, Store, StoreError};
+use crate::store::{OutboxContent, OutboxRow, Store, StoreError};
 
-/// Rows claimed and published at a time: enough to fill the pipeline, few enough to be confirmed within a lease.
-const BATCH: u16 = 512;
+/// Batches that are published at the same time; each has a channel to the broker for itself.
+pub(crate) const WINDOW: usize = 8;
+
+/// Rows claimed at a time. Few enough to be published within their lease, even if each stands for a whole batch.
+const CLAIM: u16 = 128;
+
+/// Rows removed or released by one statement at most.
+const SETTLE: usize = 1024;
 
 /// How often the outbox is looked at although this process wrote nothing: for what other processes left.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,82 +34,172 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The wait after the database or the broker failed.
 const FAILURE_PAUSE: Duration = Duration::from_millis(500);
 
-/// A message that no queue takes, or that the broker refuses, is tried again after this.
-const REFUSED_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
+/// What was not confirmed is tried again after this.
+const UNCONFIRMED_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
 
-/// Publishes what is due until `shutdown`, and then as much of the rest as the broker takes.
+/// Publishes until `shutdown`, and then what is left, as far as the broker takes it.
 pub async fn run(store: Store, bus: Bus, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
+    let (settled, settling) = mpsc::unbounded_channel();
+    let relay = Relay { store: store.clone(), bus, window: Arc::new(Semaphore::new(WINDOW)), settled };
+    let settle = tokio::spawn(settle(store.clone(), settling));
+    tokio::join!(relay.publish_fresh(&shutdown), relay.publish_leftovers(&shutdown));
+    store.handoff().set_open(false);
+    // All permits are back when all that was under way is settled.
+    let idle = relay.window.clone().acquire_many_owned(u32::try_from(WINDOW).unwrap_or(u32::MAX)).await;
+    drop((idle, relay));
+    if let Err(error) = settle.await {
+        tracing::error!(%error, "the relay ended badly");
+    }
+}
+
+struct Relay {
+    store: Store,
+    bus: Bus,
+    window: Arc<Semaphore>,
+    /// Bounded by the rows of the outbox that are leased to this process: by the handoff's room and by [`CLAIM`].
+    settled: mpsc::UnboundedSender<Settled>,
+}
+
+/// What became of rows of the outbox.
+struct Settled {
+    outbox_ids: Vec<i64>,
+    confirmed: bool,
+}
+
+impl Relay {
+    /// Publishes what this process commits, until the shutdown and until the last of it.
+    async fn publish_fresh(&self, shutdown: &CancellationToken) {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                batch = self.store.handoff().next() => batch,
+                () = shutdown.cancelled() => None,
+            };
+            let Some(FreshBatch { outbox_ids, calls, room }) = batch else { return };
+            self.start(Work { outbox_ids, content: Content::Calls(calls) }, Some(room)).await;
+        }
+    }
+
+    /// Publishes what the database has, until the shutdown and until nothing is due.
+    async fn publish_leftovers(&self, shutdown: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.bus.ready() => {}
+                () = shutdown.cancelled() => {}
+            }
+            match self.publish_due().await {
+                Ok(0) if shutdown.is_cancelled() => return,
+                Ok(0) => self.wait_for_work(shutdown).await,
+                Ok(_) => {}
+                Err(error) => {
+                    self.store.handoff().set_open(false);
+                    tracing::warn!(error = %Chain(&error), "events wait in the outbox");
+                    if shutdown.is_cancelled() {
+                        return;
+                    }
+                    pause(FAILURE_PAUSE, shutdown).await;
+                }
+            }
+        }
+    }
+
+    /// Claims what is due and starts to publish it; returns how many rows that were.
+    async fn publish_due(&self) -> Result<usize, RelayError> {
+        self.bus.ping().await?;
+        self.store.handoff().set_open(true);
+        let rows = self.store.claim_due(Utc::now(), CLAIM).await?;
+        let count = rows.len();
+        for OutboxRow { id, content } in rows {
+            self.start(Work { outbox_ids: vec![id], content: Content::Row(content) }, None).await;
+        }
+        Ok(count)
+    }
+
+    /// Starts to publish, as soon as there is a place in the window.
+    async fn start(&self, work: Work, room: Option<OwnedSemaphorePermit>) {
+        let Ok(place) = self.window.clone().acquire_owned().await else { return };
+        let (store, bus, settled) = (self.store.clone(), self.bus.clone(), self.settled.clone());
+        tokio::spawn(async move {
+            let outbox_ids = work.outbox_ids;
+            let confirmed = match publish(&store, &bus, work.content).await {
+                Ok(()) => true,
+                Err(error) => {
+                    // Nothing is handed over any more until the outbox has been looked at again.
+                    store.handoff().set_open(false);
+                    tracing::warn!(error = %Chain(&error), "events wait in the outbox");
+                    false
+                }
+            };
+            if settled.send(Settled { outbox_ids, confirmed }).is_err() {
+                tracing::error!("nobody settles rows of the outbox; they are published again");
+            }
+            drop((room, place));
+        });
+    }
+
+    /// Until something is written that was not handed over, something becomes due, or it is time to look anyway.
+    async fn wait_for_work(&self, shutdown: &CancellationToken) {
+        let wait = match self.store.next_due().await {
+            Ok(due) => due.map_or(POLL_INTERVAL, |due| until(due).min(POLL_INTERVAL)),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "cannot look into the outbox");
+                FAILURE_PAUSE
+            }
+        };
         tokio::select! {
-            () = shutdown.cancelled() => break,
-            () = bus.ready() => {}
-        }
-        match publish_due(&store, &bus).await {
-            Ok(published) if published > 0 => {}
-            Ok(_) => wait_for_work(&store, &shutdown).await,
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "events wait in the outbox");
-                pause(FAILURE_PAUSE, &shutdown).await;
-            }
-        }
-    }
-    flush(&store, &bus).await;
-}
-
-/// Publishes until nothing is due or something is in the way.
-async fn flush(store: &Store, bus: &Bus) {
-    loop {
-        match publish_due(store, bus).await {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) => {
-                return tracing::warn!(error = %Chain(&error), "events stay in the outbox until the next start");
-            }
+            () = self.store.handoff().leftovers() => {}
+            () = pause(wait, shutdown) => {}
         }
     }
 }
 
-/// Claims, publishes and removes one batch; returns how many messages were published.
-async fn publish_due(store: &Store, bus: &Bus) -> Result<usize, RelayError> {
-    bus.ping().await?;
-    let rows = store.claim_due(Utc::now(), BATCH).await?;
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let (ids, messages): (Vec<i64>, Vec<Message>) = rows.into_iter().map(message).unzip();
-    let published = bus.publish(&messages).await;
-    let (confirmed, rest): (Vec<_>, Vec<_>) =
-        ids.into_iter().zip(published.confirmed).partition(|(_, confirmed)| *confirmed);
-    let ids_of = |rows: Vec<(i64, bool)>| rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-    let count = confirmed.len();
-    if count > 0 {
-        store.remove_published(&ids_of(confirmed)).await?;
-        metrics::counter!(EVENTS_PUBLISHED).increment(count as u64);
-    }
-    if !rest.is_empty() {
-        store.release_unpublished(&ids_of(rest), Utc::now() + REFUSED_PAUSE).await?;
-    }
-    published.error.map_or(Ok(count), |error| Err(error.into()))
+/// Rows of the outbox, and what they stand for.
+struct Work {
+    outbox_ids: Vec<i64>,
+    content: Content,
 }
 
-fn message(row: OutboxRow) -> (i64, Message) {
-    let queue = row.queue.as_deref().and_then(Queue::from_name);
-    (row.id, Message { event_id: row.event_id, routing_key: row.routing_key, queue, body: row.body })
+enum Content {
+    /// `call.created` of these calls.
+    Calls(Vec<Call>),
+    /// What a row stands for.
+    Row(OutboxContent),
 }
 
-/// Until something is written, something becomes due, or it is time to look anyway.
-async fn wait_for_work(store: &Store, shutdown: &CancellationToken) {
-    let wait = match store.next_due().await {
-        Ok(due) => due.map_or(POLL_INTERVAL, |due| until(due).min(POLL_INTERVAL)),
-        Err(error) => {
-            tracing::warn!(error = %Chain(&error), "cannot look into the outbox");
-            FAILURE_PAUSE
-        }
+/// Returns `Ok` when every message is confirmed.
+async fn publish(store: &Store, bus: &Bus, content: Content) -> Result<(), RelayError> {
+    let messages: Vec<Message> = match content {
+        Content::Calls(calls) => store.messages_created(&calls).await?,
+        Content::Row(content) => store.messages_of(content).await?,
     };
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = store.outbox_written() => {}
-        () = tokio::time::sleep(wait) => {}
+    let published = bus.publish(&messages).await;
+    let confirmed = published.confirmed.iter().filter(|confirmed| **confirmed).count();
+    metrics::counter!(EVENTS_PUBLISHED).increment(confirmed as u64);
+    match published.error {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Removes what was confirmed from the outbox and makes the rest due again, until every sender is gone. While the
+/// database is away nothing is settled, and the rows are published again when their leases end.
+async fn settle(store: Store, mut settling: mpsc::UnboundedReceiver<Settled>) {
+    let mut batch = Vec::with_capacity(SETTLE);
+    while settling.recv_many(&mut batch, SETTLE).await > 0 {
+        let (mut confirmed, mut rest) = (Vec::new(), Vec::new());
+        for settled in batch.drain(..) {
+            if settled.confirmed { &mut confirmed } else { &mut rest }.extend(settled.outbox_ids);
+        }
+        if !confirmed.is_empty()
+            && let Err(error) = store.remove_published(&confirmed).await
+        {
+            tracing::warn!(error = %Chain(&error), "published events stay in the outbox and are published again");
+        }
+        if !rest.is_empty()
+            && let Err(error) = store.release_unpublished(&rest, Utc::now() + UNCONFIRMED_PAUSE).await
+        {
+            tracing::warn!(error = %Chain(&error), "unpublished events wait for their leases to end");
+        }
     }
 }
 

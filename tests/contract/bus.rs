@@ -60,7 +60,7 @@ async fn local() -> (tempfile::TempDir, Bus) {
 fn message(routing_key: &str, queue: Option<Queue>, body: &str) -> Message {
     Message {
         event_id: format!("id of {body}"),
-        routing_key: routing_key.to_owned(),
+        routing_key: routing_key.to_owned().into(),
         queue,
         body: body.to_owned(),
     }

@@ -1,5 +1,11 @@
 //! What is promised, on every engine that promises it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed step fails the test"
+)]
 
 mod admin;
 mod bus;
@@ -8,6 +14,7 @@ mod commands;
 mod http;
 mod keys;
 mod migrations;
+mod public;
 mod server;
 mod store;
 mod webhook;

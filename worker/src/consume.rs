@@ -20,14 +20,14 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// 200 ms doubled five times is 6.4 s, so work goes on within seconds of the database's return.
 const LONGEST_DOUBLINGS: u32 = 6;
 
-/// Takes recordings from the consumer until the shutdown, `concurrency` at a time, and then waits for those in hand.
+/// Takes recordings from the consumer until the shutdown, `most_in_hand` at a time, and then waits for those in hand.
 pub(crate) async fn run(
     mut consumer: Consumer,
     recordings: Arc<Recordings>,
-    concurrency: usize,
+    most_in_hand: usize,
     shutdown: CancellationToken,
 ) {
-    let permits = Arc::new(Semaphore::new(concurrency));
+    let permits = Arc::new(Semaphore::new(most_in_hand));
     let in_hand = TaskTracker::new();
     loop {
         // The permit comes first: a message that is taken is worked on at once.

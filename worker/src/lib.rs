@@ -21,6 +21,10 @@ use crate::recording::Recordings;
 use crate::recording::fetch::{CredentialsError, FetchSettings, Fetcher};
 pub use crate::settings::Settings;
 
+/// Messages in hand for each recording that is fetched at the same time: the others wait for a place at their host, or
+/// for their turn, so that one slow host does not fill the worker.
+const IN_HAND_PER_FETCH: usize = 4;
+
 /// The recording worker.
 #[derive(Debug)]
 pub struct Worker {
@@ -35,16 +39,16 @@ impl Worker {
     /// [`WorkerError`] when a setting can't be used.
     pub fn new(settings: &Settings, store: Store, objects: Objects) -> Result<Self, WorkerError> {
         let fetcher = Fetcher::new(FetchSettings::load(settings)?)?;
-        let recordings =
-            Recordings::new(store, objects, fetcher, (settings.fetch_attempts, settings.fetch_backoff));
+        let recordings = Recordings::new(store, objects, fetcher, settings);
         Ok(Self { recordings: Arc::new(recordings), concurrency: settings.worker_concurrency })
     }
 
     /// Fetches recordings until the shutdown; returns when those in hand are settled.
     pub async fn run(self, bus: Bus, shutdown: CancellationToken) {
-        let prefetch = u16::try_from(self.concurrency).unwrap_or(u16::MAX);
+        let in_hand = self.concurrency * IN_HAND_PER_FETCH;
+        let prefetch = u16::try_from(in_hand).unwrap_or(u16::MAX);
         let consumer = bus.consume(Queue::Recordings, prefetch, shutdown.clone());
-        consume::run(consumer, self.recordings, self.concurrency, shutdown).await;
+        consume::run(consumer, self.recordings, in_hand, shutdown).await;
     }
 }
 

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 
+/// Hosts that rest because they fail again and again.
+pub(crate) const RESTING_HOSTS: &str = "callvine_fetch_resting_hosts";
+/// How often a host was sent to rest.
+pub(crate) const BREAKER_OPENED: &str = "callvine_fetch_breaker_opened_total";
+/// How often a broken transfer was taken up where it broke.
+pub(crate) const RESUMES: &str = "callvine_fetch_resumes_total";
 const SETTLED: &str = "callvine_recordings_total";
 const FETCH_SECONDS: &str = "callvine_recording_fetch_seconds";
 const FETCHED_BYTES: &str = "callvine_recording_fetched_bytes_total";
@@ -12,8 +18,12 @@ const FETCHED_BYTES: &str = "callvine_recording_fetched_bytes_total";
 pub fn describe() {
     describe_counter!(
         SETTLED,
-        "Tries of recordings by result: stored, retried (to be tried again) or failed"
+        "Tries of recordings by result: stored, retried (to be tried again), failed, or postponed (not tried, since \
+         its host is slow and has no place)"
     );
+    describe_gauge!(RESTING_HOSTS, "Hosts that rest because they failed again and again");
+    describe_counter!(BREAKER_OPENED, "Times that a host was sent to rest");
+    describe_counter!(RESUMES, "Transfers that broke and were taken up where they broke");
     describe_histogram!(
         FETCH_SECONDS,
         Unit::Seconds,
@@ -22,7 +32,7 @@ pub fn describe() {
     describe_counter!(FETCHED_BYTES, Unit::Bytes, "Bytes of recordings fetched");
 }
 
-/// A try ended: `stored`, `retried` or `failed`.
+/// A try ended: `stored`, `retried`, `failed` or `postponed`.
 pub(crate) fn settled(result: &'static str) {
     counter!(SETTLED, "result" => result).increment(1);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use callvine_shared::objects::Objects;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -89,9 +89,12 @@ async fn until_signal(plan: Plan, shutdown_timeout: Duration) -> Result<(), Fail
     let metrics = telemetry::start_metrics()?;
     let Some(running) = Running::start(plan, metrics, &stop).await? else { return Ok(()) };
     announce(&running);
-    stop.cancelled().await;
+    let failed = tokio::select! {
+        () = stop.cancelled() => false,
+        () = running.failed() => true,
+    };
     running.stop(shutdown_timeout).await;
-    Ok(())
+    if failed { Err(anyhow!("a part of the process has ended; its log says which").into()) } else { Ok(()) }
 }
 
 /// One line a listener, once they are ready.

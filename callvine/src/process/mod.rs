@@ -60,6 +60,8 @@ pub(crate) struct Running {
     pub(crate) public_url: Option<String>,
     /// `http://…` of the admin listener, if it has one.
     pub(crate) admin_url: Option<String>,
+    /// Cancelled when a part has ended that the process can't do without.
+    failed: CancellationToken,
     /// Ends the listeners and the consumers.
     accepting: CancellationToken,
     /// Ends the relay and what else serves the others.
@@ -99,6 +101,7 @@ impl Running {
         let mut running = Self {
             public_url: public.as_ref().map(url).transpose()?,
             admin_url: admin.as_ref().map(url).transpose()?,
+            failed: CancellationToken::new(),
             accepting,
             serving,
             accepting_tasks: Vec::new(),
@@ -158,9 +161,19 @@ impl Running {
         let gateway =
             Gateway { store: self.store.clone(), intake, keys, max_body_bytes: public.settings.max_body };
         let accepting = self.accepting.clone();
+        let failed = self.failed.clone();
         self.accepting_tasks.push(tokio::spawn(async move {
-            callvine_gateway::serve_public(listener, Arc::new(gateway), accepting).await;
-            // The last connection is gone, and with it the last handle: the intake ends when its queue is empty.
+            let mut committing = committing;
+            let serving = callvine_gateway::serve_public(listener, Arc::new(gateway), accepting);
+            // With the last connection goes the last handle on the intake, which ends when its queue is empty. If it
+            // ends before, nothing can be stored any more.
+            tokio::select! {
+                () = serving => {}
+                _ = &mut committing => {
+                    tracing::error!("the intake has ended, which is a bug; ending too, to be started again");
+                    return failed.cancel();
+                }
+            }
             if let Err(error) = committing.await {
                 tracing::error!(%error, "the intake ended badly");
             }
@@ -187,6 +200,11 @@ impl Running {
         });
         let serving = self.serving.clone();
         self.serving_tasks.push(tokio::spawn(callvine_gateway::serve_admin(listener, admin, serving)));
+    }
+
+    /// Returns when a part has ended that the process can't do without.
+    pub(crate) async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// Stops in order, within `timeout`; what is not finished by then is cut off, and goes on at the next start.

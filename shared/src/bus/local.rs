@@ -157,7 +157,7 @@ impl Local {
 fn goes_to(message: &Message, queue: Queue) -> bool {
     match message.queue {
         Some(only) => only == queue,
-        None => BINDINGS.contains(&(message.routing_key.as_str(), queue)),
+        None => BINDINGS.contains(&(message.routing_key.as_ref(), queue)),
     }
 }
 

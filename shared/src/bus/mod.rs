@@ -3,12 +3,14 @@
 mod local;
 mod rabbitmq;
 
+use std::borrow::Cow;
+
 use tokio::sync::mpsc;
 
 pub use local::Local;
 pub use rabbitmq::RabbitMq;
 
-use crate::event::{ANALYSIS_REQUESTED, CALL_CREATED};
+use crate::event::{ANALYSIS_REQUESTED, CALL_CREATED, Event};
 use crate::store::StoreError;
 
 /// A message is handed out at most this often; then it goes to its queue's dead letters.
@@ -73,11 +75,23 @@ pub struct Message {
     /// The event's id.
     pub event_id: String,
     /// The event's routing key.
-    pub routing_key: String,
+    pub routing_key: Cow<'static, str>,
     /// Straight to this queue; `None`: to every queue that is bound to the routing key.
     pub queue: Option<Queue>,
     /// A CloudEvents JSON object.
     pub body: String,
+}
+
+impl From<Event> for Message {
+    /// To every queue that is bound to the event.
+    fn from(event: Event) -> Self {
+        Self {
+            event_id: event.id.to_string(),
+            routing_key: event.routing_key.into(),
+            queue: None,
+            body: event.body,
+        }
+    }
 }
 
 /// What became of a number of messages.

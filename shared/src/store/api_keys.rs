@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{Store, StoreError, seconds, with_pool, with_transaction};
+use super::{Store, StoreError, seconds, with_pool, with_transaction, with_writer};
 
 /// A key to be stored.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Rejected`] when the same key is stored already.
     pub async fn create_api_key(&self, key: &NewApiKey, now: DateTime<Utc>) -> Result<i64, StoreError> {
-        let id = with_pool!(self.write, pool => {
+        let id = with_writer!(self, pool => {
             sqlx::query_scalar(
                 "insert into api_keys (client, environment, prefix, digest, created_at)
                  values ($1, $2, $3, $4, $5) returning id",
@@ -105,7 +105,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn revoke_api_key(&self, id: i64, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let revoked = with_pool!(self.write, pool => {
+        let revoked = with_writer!(self, pool => {
             sqlx::query("update api_keys set revoked_at = $2 where id = $1 and revoked_at is null")
                 .bind(id)
                 .bind(seconds(now))

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{Pool, Store, StoreError, from_us, postgres, sqlite, with_pool};
+use super::{OUTBOX_LEASE, Pool, Store, StoreError, from_us, postgres, sqlite, with_pool};
 use crate::call::{Call, CallId, NewCall};
+use crate::handoff::FreshBatch;
 
 /// A call that was received and validated, and is not stored yet.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub struct ReceivedCall {
     /// Whose key it was sent with.
     pub client: Arc<str>,
     /// The call as sent.
-    pub call: NewCall,
+    pub call: Arc<NewCall>,
     /// When it was received; whole seconds are kept.
     pub created_at: DateTime<Utc>,
 }
@@ -73,6 +74,37 @@ pub struct AnalysisState {
     pub results: Option<String>,
 }
 
+/// What an insert has to write beside the calls: microseconds since 1970 UTC.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamps {
+    pub(super) now_us: i64,
+    /// From when on a relay may claim the events.
+    pub(super) available_at_us: i64,
+}
+
+/// What an insert has made.
+#[derive(Debug)]
+pub(super) struct Inserted {
+    /// Of the calls, in their order.
+    pub(super) ids: Vec<CallId>,
+    /// Of the rows that stand for their events.
+    pub(super) outbox_ids: Vec<i64>,
+}
+
+/// Ids in ascending order as runs without gaps, first and last of each.
+pub(super) fn runs(ids: &[CallId]) -> Vec<(i64, i64)> {
+    ids.chunk_by(|one, next| next.0 == one.0 + 1)
+        .filter_map(|run| Some((run.first()?.0, run.last()?.0)))
+        .collect()
+}
+
+fn stored(ids: &[CallId], calls: &[ReceivedCall]) -> Vec<Call> {
+    ids.iter()
+        .zip(calls)
+        .map(|(id, received)| Call { id: *id, call: received.call.clone(), created_at: received.created_at })
+        .collect()
+}
+
 impl Store {
     /// Stores the calls, a pending recording and a `call.created` event for each, all in one transaction: when this
     /// returns `Ok`, they are on disk. Ids come in the order of the calls.
@@ -83,13 +115,20 @@ impl Store {
     /// [`StoreError::Unavailable`]: nothing is known about the calls. [`StoreError::Rejected`]: none was stored, and
     /// at least one of them never will be.
     pub async fn insert_calls(&self, calls: &[ReceivedCall]) -> Result<Vec<CallId>, StoreError> {
-        let events = self.events().await?;
         let now = Utc::now();
-        let ids = match &self.write {
-            Pool::Postgres(pool) => postgres::insert_calls(pool, &self.ids, events, calls, now).await?,
-            Pool::Sqlite(pool) => sqlite::insert_calls(pool, events, calls, now).await?,
+        // A batch that the relay of this process takes from memory is leased to it from the start.
+        let room = self.handoff.reserve(calls.len());
+        let available_at = if room.is_some() { now + OUTBOX_LEASE } else { now };
+        let stamps =
+            Stamps { now_us: now.timestamp_micros(), available_at_us: available_at.timestamp_micros() };
+        let Inserted { ids, outbox_ids } = match &self.write {
+            Pool::Postgres(pool) => postgres::insert_calls(pool, &self.ids, calls, stamps).await?,
+            Pool::Sqlite(pool) => sqlite::insert_calls(pool, calls, stamps).await?,
         };
-        self.outbox_written.notify_one();
+        match room {
+            Some(room) => self.handoff.send(FreshBatch { outbox_ids, calls: stored(&ids, calls), room }),
+            None => self.handoff.note_leftovers(),
+        }
         Ok(ids)
     }
 
@@ -162,7 +201,7 @@ impl CallRow {
     pub(super) fn into_call(self) -> Call {
         Call {
             id: CallId(self.id),
-            call: NewCall {
+            call: Arc::new(NewCall {
                 from_phone: self.from_phone,
                 to_phone: self.to_phone,
                 handled_by: self.handled_by,
@@ -170,7 +209,7 @@ impl CallRow {
                 start_time: self.start_time,
                 end_time: self.end_time,
                 recording_url: self.recording_url,
-            },
+            }),
             created_at: self.created_at.and_utc(),
         }
     }
@@ -202,5 +241,18 @@ impl Row {
                 results: self.results,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_end_where_ids_skip() {
+        let runs = |ids: &[i64]| runs(&ids.iter().copied().map(CallId).collect::<Vec<_>>());
+        assert_eq!(runs(&[]), []);
+        assert_eq!(runs(&[5]), [(5, 5)]);
+        assert_eq!(runs(&[998, 999, 1000, 7001, 7002, 9001]), [(998, 1000), (7001, 7002), (9001, 9001)]);
     }
 }

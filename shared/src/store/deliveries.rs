@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use sqlx::QueryBuilder;
+
 use super::outbox::json_array;
-use super::{Pool, Store, StoreError, with_pool, with_transaction};
+use super::{Pool, Store, StoreError, with_pool, with_transaction, with_writer};
 
 /// How long a claimed delivery is left alone unless its claim is renewed.
 pub const LEASE: Duration = Duration::from_secs(15);
+
+/// Rows of one insert at most: far below what either database takes, and many enough to be one statement as a rule.
+const PUSH_CHUNK: usize = 512;
 
 /// A claimed delivery.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -32,14 +37,16 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         with_transaction!(self, tx => {
-            for (queue, event_id, body) in messages {
-                sqlx::query("insert into deliveries (queue, event_id, body, available_at) values ($1, $2, $3, $4)")
-                    .bind(*queue)
-                    .bind(*event_id)
-                    .bind(*body)
-                    .bind(now.timestamp_micros())
-                    .execute(&mut *tx)
-                    .await?;
+            let mut rest = messages;
+            while !rest.is_empty() {
+                let (chunk, others) = rest.split_at(rest.len().min(PUSH_CHUNK));
+                let mut insert = QueryBuilder::new("insert into deliveries (queue, event_id, body, available_at) ");
+                insert.push_values(chunk, |mut row, (queue, event_id, body)| {
+                    row.push_bind(*queue).push_bind(*event_id).push_bind(*body).push_bind(now.timestamp_micros());
+                });
+                // Each length is a text of its own: not worth keeping prepared.
+                insert.build().persistent(false).execute(&mut *tx).await?;
+                rest = others;
             }
         });
         Ok(())
@@ -68,6 +75,7 @@ impl Store {
             returning id, body, attempts";
         let (now_us, until_us) = (now.timestamp_micros(), (now + LEASE).timestamp_micros());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let _turn = self.turn().await;
         let mut rows: Vec<DeliveryRow> = match &self.write {
             Pool::Postgres(pool) => {
                 sqlx::query_as(POSTGRES)
@@ -98,6 +106,7 @@ impl Store {
     /// [`StoreError`] when the database can't be written.
     pub async fn renew_deliveries(&self, ids: &[i64], now: DateTime<Utc>) -> Result<(), StoreError> {
         let until_us = (now + LEASE).timestamp_micros();
+        let _turn = self.turn().await;
         match &self.write {
             Pool::Postgres(pool) => {
                 sqlx::query("update deliveries set available_at = $2 where id = any($1)")
@@ -124,7 +133,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn remove_delivery(&self, id: i64) -> Result<(), StoreError> {
-        with_pool!(self.write, pool => {
+        with_writer!(self, pool => {
             sqlx::query("delete from deliveries where id = $1").bind(id).execute(pool).await?;
         });
         Ok(())
@@ -135,7 +144,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn move_delivery(&self, id: i64, queue: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        with_pool!(self.write, pool => {
+        with_writer!(self, pool => {
             sqlx::query("update deliveries set queue = $2, available_at = $3, attempts = 0 where id = $1")
                 .bind(id)
                 .bind(queue)

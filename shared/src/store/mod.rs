@@ -17,23 +17,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgPool, SqlitePool};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use calls::{AnalysisState, CallRecord, ReceivedCall, RecordingState};
 pub use deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
 pub use error::StoreError;
-pub use outbox::{LEASE as OUTBOX_LEASE, OutboxRow};
+pub use outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
 pub use recordings::{Begun, PendingRecording};
 
 use crate::event::Events;
+use crate::handoff::Handoff;
 
 /// How long a statement waits for a free connection; a caller is answered "Database error" within 5 s.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Connections to PostgreSQL that one process opens at most. Ingest needs one at a time; the rest is for reading.
-const MAX_CONNECTIONS: u32 = 10;
 
 /// Runs `$body` with the concrete pool of either database. A function can't: the two pools have no common type, and
 /// sqlx's `Any` lacks timestamps. The statement must be text that both understand: `$1` binds, `returning`,
@@ -47,28 +45,42 @@ macro_rules! with_pool {
     };
 }
 
+/// Runs `$body` with the concrete pool for writing, when it is this caller's turn (see [`Store::turn`]). The turn ends
+/// with the body: a turn that is held while another one is asked for would wait for itself.
+macro_rules! with_writer {
+    ($store:expr, $p:ident => $body:expr) => {{
+        let turn = $store.turn().await;
+        let out = $crate::store::with_pool!($store.write, $p => $body);
+        drop(turn);
+        out
+    }};
+}
+
 /// Runs `$body` in one transaction of the writing pool and commits it. On SQLite it begins `immediate`: a transaction
 /// that reads first and writes then would fail at once when another wrote in between, whatever the busy timeout.
 macro_rules! with_transaction {
-    ($store:expr, $tx:ident => $body:expr) => {
+    ($store:expr, $tx:ident => $body:expr) => {{
+        let turn = $store.turn().await;
         match &$store.write {
             $crate::store::Pool::Postgres(pool) => {
                 let mut $tx = pool.begin().await?;
                 let out = $body;
                 $tx.commit().await?;
+                drop(turn);
                 out
             }
             $crate::store::Pool::Sqlite(pool) => {
                 let mut $tx = pool.begin_with("begin immediate").await?;
                 let out = $body;
                 $tx.commit().await?;
+                drop(turn);
                 out
             }
         }
-    };
+    }};
 }
 
-pub(crate) use {with_pool, with_transaction};
+pub(crate) use {with_pool, with_transaction, with_writer};
 
 /// The database. Cheap to clone. SQLite has one writing connection and a few reading ones; PostgreSQL uses one pool
 /// for both.
@@ -76,9 +88,14 @@ pub(crate) use {with_pool, with_transaction};
 pub struct Store {
     read: Pool,
     write: Pool,
+    /// For what may be lost in a crash because it is then done again; on PostgreSQL a commit here doesn't wait for the
+    /// disk.
+    repeatable: Pool,
+    /// On SQLite, everything that writes but the intake waits here for its turn.
+    turns: Option<Arc<Semaphore>>,
     ids: Arc<postgres::IdBlocks>,
     events: Arc<OnceCell<Events>>,
-    outbox_written: Arc<Notify>,
+    handoff: Arc<Handoff>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,16 +112,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] when the URL can't be used; [`StoreError::Unavailable`] when the SQLite file can't be opened.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let (read, write) = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let pool = Pool::Postgres(postgres::pool(url, MAX_CONNECTIONS)?);
-            (pool.clone(), pool)
+        let (read, write, repeatable) = if url.starts_with("postgres://") || url.starts_with("postgresql://")
+        {
+            let pool = Pool::Postgres(postgres::pool(url)?);
+            (pool.clone(), pool, Pool::Postgres(postgres::repeatable_pool(url)?))
         } else if url.starts_with("sqlite:") {
             let (read, write) = sqlite::pools(url).await?;
-            (Pool::Sqlite(read), Pool::Sqlite(write))
+            (Pool::Sqlite(read), Pool::Sqlite(write.clone()), Pool::Sqlite(write))
         } else {
             return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
         };
-        Ok(Self { read, write, ids: Arc::default(), events: Arc::default(), outbox_written: Arc::default() })
+        let turns = matches!(write, Pool::Sqlite(_)).then(|| Arc::new(Semaphore::new(1)));
+        Ok(Self {
+            read,
+            write,
+            repeatable,
+            turns,
+            ids: Arc::default(),
+            events: Arc::default(),
+            handoff: Arc::default(),
+        })
     }
 
     /// Brings the database to the current schema. Safe when several processes do it at once on PostgreSQL (sqlx takes
@@ -158,15 +185,25 @@ impl Store {
         Ok(())
     }
 
-    /// Waits until this process has written to the outbox; a write between two calls is not missed.
-    pub async fn outbox_written(&self) {
-        self.outbox_written.notified().await;
+    /// A turn at the one writing connection of SQLite, for everybody but the intake. So the intake never waits for more
+    /// than one of the others, however many there are: providers wait for it, and nobody waits for them.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        match &self.turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        }
+    }
+
+    /// The way for what this process commits to the relay of this process.
+    pub(crate) fn handoff(&self) -> &Handoff {
+        &self.handoff
     }
 
     /// Closes all connections, after the statements that are under way.
     pub async fn close(&self) {
         with_pool!(self.read, pool => pool.close().await);
         with_pool!(self.write, pool => pool.close().await);
+        with_pool!(self.repeatable, pool => pool.close().await);
     }
 
     /// The maker of this database's events.

@@ -5,25 +5,65 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::calls::CallRow;
 use super::{Pool, Store, StoreError, postgres, sqlite, with_pool};
+use crate::bus::{Message, Queue};
+use crate::call::{Call, CallId};
+
+const SELECT_CALLS: &str = "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
+    recording_url, created_at from call_logs where id between $1 and $2 order by id";
 
 /// How long a claimed row is left alone. Longer than a publish may take, so that a slow one isn't published twice;
 /// short, because the rows of a relay that was killed wait for it to end.
 pub const LEASE: Duration = Duration::from_secs(8);
 
 /// A claimed row.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub struct OutboxRow {
-    /// Of the row, not of the event.
+    /// Of the row, not of an event.
     pub id: i64,
-    /// The event's id.
-    pub event_id: String,
-    /// The event's routing key.
-    pub routing_key: String,
-    /// Straight to this queue, or to whoever is bound to the routing key.
-    pub queue: Option<String>,
-    /// A CloudEvents JSON object.
-    pub body: String,
+    /// What is to be published.
+    pub content: OutboxContent,
+}
+
+/// What a row of the outbox stands for.
+#[derive(Clone, Debug)]
+pub enum OutboxContent {
+    /// One message with its body.
+    Message(Message),
+    /// `call.created` of every call from the first to the last of these ids.
+    CallsCreated(CallId, CallId),
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    id: i64,
+    routing_key: String,
+    queue: Option<String>,
+    event_id: Option<String>,
+    body: Option<String>,
+    first_call_id: Option<i64>,
+    last_call_id: Option<i64>,
+}
+
+impl Row {
+    /// The table's checks see to it that a row has either a body or ids.
+    fn into_outbox_row(self) -> Option<OutboxRow> {
+        let content = match (self.event_id, self.body, self.first_call_id, self.last_call_id) {
+            (Some(event_id), Some(body), None, None) => {
+                let queue = self.queue.as_deref().and_then(Queue::from_name);
+                OutboxContent::Message(Message {
+                    event_id,
+                    routing_key: self.routing_key.into(),
+                    queue,
+                    body,
+                })
+            }
+            (None, None, Some(first), Some(last)) => OutboxContent::CallsCreated(CallId(first), CallId(last)),
+            _ => return None,
+        };
+        Some(OutboxRow { id: self.id, content })
+    }
 }
 
 impl Store {
@@ -35,10 +75,35 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn claim_due(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<OutboxRow>, StoreError> {
-        match &self.write {
-            Pool::Postgres(pool) => postgres::claim_due(pool, now, limit).await,
-            Pool::Sqlite(pool) => sqlite::claim_due(pool, now, limit).await,
-        }
+        let _turn = self.turn().await;
+        let rows = match &self.write {
+            Pool::Postgres(pool) => postgres::claim_due(pool, now, limit).await?,
+            Pool::Sqlite(pool) => sqlite::claim_due(pool, now, limit).await?,
+        };
+        Ok(rows.into_iter().filter_map(Row::into_outbox_row).collect())
+    }
+
+    /// The messages of a row, made from the calls where the row has none itself. Calls that were erased meanwhile have
+    /// none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn messages_of(&self, content: OutboxContent) -> Result<Vec<Message>, StoreError> {
+        let (first, last) = match content {
+            OutboxContent::Message(message) => return Ok(vec![message]),
+            OutboxContent::CallsCreated(first, last) => (first, last),
+        };
+        let calls: Vec<CallRow> = with_pool!(self.read, pool => {
+            sqlx::query_as(SELECT_CALLS).bind(first.0).bind(last.0).fetch_all(pool).await?
+        });
+        let calls: Vec<Call> = calls.into_iter().map(CallRow::into_call).collect();
+        self.messages_created(&calls).await
+    }
+
+    /// The `call.created` of each call.
+    pub(crate) async fn messages_created(&self, calls: &[Call]) -> Result<Vec<Message>, StoreError> {
+        let events = self.events().await?;
+        Ok(calls.iter().map(|call| events.call_created(call).into()).collect())
     }
 
     /// Removes rows whose publishing was confirmed.
@@ -46,7 +111,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written; the rows are then published again when their lease ends.
     pub async fn remove_published(&self, ids: &[i64]) -> Result<(), StoreError> {
-        match &self.write {
+        let _turn = self.turn().await;
+        match &self.repeatable {
             Pool::Postgres(pool) => {
                 sqlx::query("delete from outbox where id = any($1)").bind(ids).execute(pool).await?;
             }
@@ -66,6 +132,7 @@ impl Store {
     /// [`StoreError`] when the database can't be written; the rows then become due when their lease ends.
     pub async fn release_unpublished(&self, ids: &[i64], at: DateTime<Utc>) -> Result<(), StoreError> {
         let at_us = at.timestamp_micros();
+        let _turn = self.turn().await;
         match &self.write {
             Pool::Postgres(pool) => {
                 sqlx::query("update outbox set available_at = $2 where id = any($1)")

@@ -1,5 +1,6 @@
 //! What only PostgreSQL needs: its pool, migrations, and the statements that SQLite doesn't understand.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::str::FromStr;
@@ -9,10 +10,11 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
 
-use super::outbox::{LEASE, OutboxRow};
+use super::calls::{Inserted, Stamps, runs};
+use super::outbox::{LEASE, Row};
 use super::{ACQUIRE_TIMEOUT, ReceivedCall, StoreError};
-use crate::call::{Call, CallId, userinfo, without_userinfo};
-use crate::event::{CALL_CREATED, Events};
+use crate::call::{CallId, userinfo, without_userinfo};
+use crate::event::CALL_CREATED;
 
 /// PostgreSQL ends a statement after this long, so that a stuck one doesn't hold its connection for ever. Migrations
 /// are exempt.
@@ -26,37 +28,56 @@ const ID_BLOCK: i64 = 1000;
 const INSERT_CALLS: &str = "
 with input as (
     select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamp[],
-                         $8::timestamp[], $9::text[], $10::text[], $11::text[], $12::timestamp[], $13::text[], $14::text[])
+                         $8::timestamp[], $9::text[], $10::text[], $11::timestamp[])
         as t(id, client, from_phone, to_phone, handled_by, department, start_time, end_time, recording_url,
-             url_userinfo, title, created_at, event_id, body)
+             url_userinfo, created_at)
 ), calls as (
     insert into call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time,
                            recording_url, title, created_at)
-    select id, client, from_phone, to_phone, handled_by, department, start_time, end_time, recording_url, title,
-           created_at
+    select id, client, from_phone, to_phone, handled_by, department, start_time, end_time, recording_url,
+           'Call from ' || from_phone || ' to ' || to_phone || ' (handled by ' || handled_by || ')', created_at
     from input
 ), pending as (
     insert into recordings (call_id, url_userinfo) select id, url_userinfo from input
 )
-insert into outbox (event_id, routing_key, body, available_at, created_at)
-select event_id, $15, body, $16, $16 from input";
+insert into outbox (routing_key, first_call_id, last_call_id, available_at, created_at)
+select $12, first, last, $13, $14 from unnest($15::bigint[], $16::bigint[]) as t(first, last)
+returning id";
 
 const CLAIM_DUE: &str = "
 update outbox set available_at = $2
 where id in (select id from outbox where available_at <= $1 order by available_at, id limit $3 for update skip locked)
-returning id, event_id, routing_key, queue, body";
+returning id, routing_key, queue, event_id, body, first_call_id, last_call_id";
+
+/// Connections that one process opens at most. Ingest needs one at a time; the rest is for reading.
+const MAX_CONNECTIONS: u32 = 10;
+
+/// Connections for what may be lost and is then done again: one writes, and one is spare while that one is replaced.
+const MAX_REPEATABLE_CONNECTIONS: u32 = 2;
 
 /// A pool that connects when it is first asked to.
-pub(super) fn pool(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
+pub(super) fn pool(url: &str) -> Result<PgPool, StoreError> {
+    Ok(pool_of(options(url)?, MAX_CONNECTIONS))
+}
+
+/// The same for statements whose loss in a crash does no harm: a commit doesn't wait for the disk.
+pub(super) fn repeatable_pool(url: &str) -> Result<PgPool, StoreError> {
+    Ok(pool_of(options(url)?.options([("synchronous_commit", "off")]), MAX_REPEATABLE_CONNECTIONS))
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     // Not the error's own text: it may quote the URL, password and all.
-    let options = PgConnectOptions::from_str(url)
+    Ok(PgConnectOptions::from_str(url)
         .map_err(|_error| StoreError::Url("it is not a valid postgres:// URL".to_owned()))?
         .application_name("callvine")
-        .options([("statement_timeout", STATEMENT_TIMEOUT)]);
-    Ok(PgPoolOptions::new()
+        .options([("statement_timeout", STATEMENT_TIMEOUT)]))
+}
+
+fn pool_of(options: PgConnectOptions, max_connections: u32) -> PgPool {
+    PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// Migrates over a connection of its own, without the statement timeout.
@@ -106,39 +127,38 @@ impl IdBlocks {
 pub(super) async fn insert_calls(
     pool: &PgPool,
     ids: &IdBlocks,
-    events: Events,
     received: &[ReceivedCall],
-    now: DateTime<Utc>,
-) -> Result<Vec<CallId>, StoreError> {
+    stamps: Stamps,
+) -> Result<Inserted, StoreError> {
     let ids = ids.take(pool, received.len()).await?;
     let mut rows = Columns::with_capacity(received.len());
     for (id, received) in ids.iter().zip(received) {
-        rows.push(*id, received, events);
+        rows.push(*id, received);
     }
-    sqlx::query(INSERT_CALLS)
-        .bind(&rows.id)
-        .bind(&rows.client)
-        .bind(&rows.from_phone)
-        .bind(&rows.to_phone)
-        .bind(&rows.handled_by)
-        .bind(&rows.department)
-        .bind(&rows.start_time)
-        .bind(&rows.end_time)
-        .bind(&rows.recording_url)
-        .bind(&rows.url_userinfo)
-        .bind(&rows.title)
-        .bind(&rows.created_at)
-        .bind(&rows.event_id)
-        .bind(&rows.body)
+    let (first, last): (Vec<i64>, Vec<i64>) = runs(&ids).into_iter().unzip();
+    let outbox_ids = sqlx::query_scalar(INSERT_CALLS)
+        .bind(rows.id)
+        .bind(rows.client)
+        .bind(rows.from_phone)
+        .bind(rows.to_phone)
+        .bind(rows.handled_by)
+        .bind(rows.department)
+        .bind(rows.start_time)
+        .bind(rows.end_time)
+        .bind(rows.recording_url)
+        .bind(rows.url_userinfo)
+        .bind(rows.created_at)
         .bind(CALL_CREATED)
-        .bind(now.timestamp_micros())
-        .execute(pool)
+        .bind(stamps.available_at_us)
+        .bind(stamps.now_us)
+        .bind(first)
+        .bind(last)
+        .fetch_all(pool)
         .await?;
-    Ok(ids)
+    Ok(Inserted { ids, outbox_ids })
 }
 
 /// The rows of one batch, a vector a column, as `unnest` wants them.
-#[derive(Default)]
 struct Columns<'a> {
     id: Vec<i64>,
     client: Vec<&'a str>,
@@ -148,22 +168,30 @@ struct Columns<'a> {
     department: Vec<Option<&'a str>>,
     start_time: Vec<NaiveDateTime>,
     end_time: Vec<NaiveDateTime>,
-    recording_url: Vec<String>,
+    recording_url: Vec<Cow<'a, str>>,
     url_userinfo: Vec<Option<&'a str>>,
-    title: Vec<String>,
     created_at: Vec<NaiveDateTime>,
-    event_id: Vec<String>,
-    body: Vec<String>,
 }
 
 impl<'a> Columns<'a> {
     fn with_capacity(rows: usize) -> Self {
-        Self { id: Vec::with_capacity(rows), body: Vec::with_capacity(rows), ..Self::default() }
+        Self {
+            id: Vec::with_capacity(rows),
+            client: Vec::with_capacity(rows),
+            from_phone: Vec::with_capacity(rows),
+            to_phone: Vec::with_capacity(rows),
+            handled_by: Vec::with_capacity(rows),
+            department: Vec::with_capacity(rows),
+            start_time: Vec::with_capacity(rows),
+            end_time: Vec::with_capacity(rows),
+            recording_url: Vec::with_capacity(rows),
+            url_userinfo: Vec::with_capacity(rows),
+            created_at: Vec::with_capacity(rows),
+        }
     }
 
-    fn push(&mut self, id: CallId, received: &'a ReceivedCall, events: Events) {
+    fn push(&mut self, id: CallId, received: &'a ReceivedCall) {
         let call = &received.call;
-        let event = events.call_created(&Call { id, call: call.clone(), created_at: received.created_at });
         self.id.push(id.0);
         self.client.push(&received.client);
         self.from_phone.push(&call.from_phone);
@@ -172,20 +200,13 @@ impl<'a> Columns<'a> {
         self.department.push(call.department.as_deref());
         self.start_time.push(call.start_time);
         self.end_time.push(call.end_time);
-        self.recording_url.push(without_userinfo(&call.recording_url).into_owned());
+        self.recording_url.push(without_userinfo(&call.recording_url));
         self.url_userinfo.push(userinfo(&call.recording_url));
-        self.title.push(call.title());
         self.created_at.push(super::seconds(received.created_at));
-        self.event_id.push(event.id.to_string());
-        self.body.push(event.body);
     }
 }
 
-pub(super) async fn claim_due(
-    pool: &PgPool,
-    now: DateTime<Utc>,
-    limit: u16,
-) -> Result<Vec<OutboxRow>, StoreError> {
+pub(super) async fn claim_due(pool: &PgPool, now: DateTime<Utc>, limit: u16) -> Result<Vec<Row>, StoreError> {
     let rows = sqlx::query_as(CLAIM_DUE)
         .bind(now.timestamp_micros())
         .bind((now + LEASE).timestamp_micros())

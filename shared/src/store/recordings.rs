@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::calls::CallRow;
-use super::{Store, StoreError, from_us, seconds, with_pool, with_transaction};
+use super::{Store, StoreError, from_us, seconds, with_pool, with_transaction, with_writer};
 use crate::bus::Queue;
 use crate::call::CallId;
 use crate::event::{FailedRecording, StoredRecording};
@@ -82,7 +82,7 @@ impl Store {
         until: DateTime<Utc>,
     ) -> Result<Begun, StoreError> {
         let now_us = now.timestamp_micros();
-        let leased: Option<(i32, Option<String>)> = with_pool!(self.write, pool => {
+        let leased: Option<(i32, Option<String>)> = with_writer!(self, pool => {
             sqlx::query_as(
                 "update recordings set claimed_until = $3
                  where call_id = $1 and status = 'pending' and claimed_until <= $2
@@ -114,7 +114,7 @@ impl Store {
 
     async fn why_not_leased(&self, call_id: CallId, now: DateTime<Utc>) -> Result<Begun, StoreError> {
         // From the writing pool: what was just committed must be seen.
-        let row: Option<(String, i64, Option<i64>)> = with_pool!(self.write, pool => {
+        let row: Option<(String, i64, Option<i64>)> = with_writer!(self, pool => {
             sqlx::query_as("select status, claimed_until, next_attempt_at from recordings where call_id = $1")
                 .bind(call_id.0)
                 .fetch_optional(pool)
@@ -143,7 +143,7 @@ impl Store {
         call_id: CallId,
         until: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        with_pool!(self.write, pool => {
+        with_writer!(self, pool => {
             sqlx::query("update recordings set claimed_until = $2 where call_id = $1 and status = 'pending'")
                 .bind(call_id.0)
                 .bind(until.timestamp_micros())
@@ -202,7 +202,7 @@ impl Store {
             insert_event!(tx, events.recording_stored(call_id, recording, now), None, now, now);
             insert_event!(tx, events.analysis_requested(&call.into_call(), recording, now), None, now, now);
         });
-        self.outbox_written.notify_one();
+        self.handoff.note_leftovers();
         Ok(true)
     }
 
@@ -237,7 +237,7 @@ impl Store {
             let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
             insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
         });
-        self.outbox_written.notify_one();
+        self.handoff.note_leftovers();
         Ok(())
     }
 
@@ -257,7 +257,38 @@ impl Store {
             let Some(call) = call else { return Ok(()) };
             insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
         });
-        self.outbox_written.notify_one();
+        self.handoff.note_leftovers();
+        Ok(())
+    }
+
+    /// Gives the lease back, and lets the recording wait until `at`, without counting a try.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn postpone_recording(
+        &self,
+        call_id: CallId,
+        at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let events = self.events().await?;
+        with_transaction!(self, tx => {
+            let updated = sqlx::query(
+                "update recordings set claimed_until = 0, next_attempt_at = $2
+                 where call_id = $1 and status = 'pending'",
+            )
+            .bind(call_id.0)
+            .bind(at.timestamp_micros())
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if updated == 0 {
+                return Ok(());
+            }
+            let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
+            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
+        });
+        self.handoff.note_leftovers();
         Ok(())
     }
 
@@ -292,7 +323,7 @@ impl Store {
             insert_event!(tx, event, None, now, now);
             insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
         });
-        self.outbox_written.notify_one();
+        self.handoff.note_leftovers();
         Ok(true)
     }
 }

@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
-use super::outbox::{LEASE, OutboxRow};
+use super::calls::{Inserted, Stamps, runs};
+use super::outbox::{LEASE, Row};
 use super::{ACQUIRE_TIMEOUT, ReceivedCall, StoreError};
-use crate::call::{Call, CallId, userinfo, without_userinfo};
-use crate::event::{CALL_CREATED, Event, Events};
+use crate::call::{CallId, userinfo, without_userinfo};
+use crate::event::CALL_CREATED;
 
 /// How long a writer waits for another process, such as `callvine keys create` beside `callvine up`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,19 +52,11 @@ pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
     super::run_migrations(sqlx::migrate!("../migrations/sqlite"), &mut *connection).await
 }
 
-/// A call on its way into its three tables.
-struct Row<'a> {
-    call: Call,
-    client: &'a str,
-    event: Event,
-}
-
 pub(super) async fn insert_calls(
     pool: &SqlitePool,
-    events: Events,
     received: &[ReceivedCall],
-    now: DateTime<Utc>,
-) -> Result<Vec<CallId>, StoreError> {
+    stamps: Stamps,
+) -> Result<Inserted, StoreError> {
     let mut tx = pool.begin_with("begin immediate").await?;
     // Inside the transaction nobody else writes, so the ids that follow are free. The table remembers the largest id
     // ever used, erased ones too.
@@ -71,81 +64,82 @@ pub(super) async fn insert_calls(
         sqlx::query_scalar("select coalesce((select seq from sqlite_sequence where name = 'call_logs'), 0)")
             .fetch_one(&mut *tx)
             .await?;
-    let rows: Vec<Row<'_>> = (last + 1..)
-        .zip(received)
-        .map(|(id, received)| {
-            let call = Call { id: CallId(id), call: received.call.clone(), created_at: received.created_at };
-            Row { event: events.call_created(&call), client: &received.client, call }
-        })
-        .collect();
+    let rows: Vec<(CallId, &ReceivedCall)> = (last + 1..).map(CallId).zip(received).collect();
     let mut rest = rows.as_slice();
     for statements in STATEMENTS.iter() {
         while let Some((chunk, others)) = rest.split_at_checked(statements.rows) {
-            statements.insert(&mut tx, chunk, now).await?;
+            statements.insert(&mut tx, chunk).await?;
             rest = others;
         }
     }
+    let ids: Vec<CallId> = rows.iter().map(|(id, _)| *id).collect();
+    let mut outbox_ids = Vec::with_capacity(1);
+    for (first, last) in runs(&ids) {
+        let id = sqlx::query_scalar(
+            "insert into outbox (routing_key, first_call_id, last_call_id, available_at, created_at)
+             values ($1, $2, $3, $4, $5) returning id",
+        )
+        .bind(CALL_CREATED)
+        .bind(first)
+        .bind(last)
+        .bind(stamps.available_at_us)
+        .bind(stamps.now_us)
+        .fetch_one(&mut *tx)
+        .await?;
+        outbox_ids.push(id);
+    }
     tx.commit().await?;
-    Ok(rows.iter().map(|row| row.call.id).collect())
+    Ok(Inserted { ids, outbox_ids })
 }
 
 static STATEMENTS: LazyLock<[Statements; CHUNKS.len()]> = LazyLock::new(|| CHUNKS.map(Statements::new));
 
-/// The three inserts for a number of rows.
+/// The two inserts for a number of rows.
 struct Statements {
     rows: usize,
     calls: String,
     recordings: String,
-    outbox: String,
 }
 
 impl Statements {
     fn new(rows: usize) -> Self {
-        let insert = |table: &str, columns: &[&str]| {
-            let row = |row: usize| {
-                let parameters: Vec<String> =
-                    (1..=columns.len()).map(|column| format!("${}", row * columns.len() + column)).collect();
-                format!("({})", parameters.join(", "))
-            };
-            let values: Vec<String> = (0..rows).map(row).collect();
-            format!("insert into {table} ({}) values {}", columns.join(", "), values.join(", "))
+        let insert = |into: &str, parameters: usize, values: &dyn Fn(usize) -> String| {
+            let rows: Vec<String> = (0..rows).map(|row| values(row * parameters + 1)).collect();
+            format!("insert into {into} values {}", rows.join(", "))
         };
         Self {
             rows,
             calls: insert(
-                "call_logs",
-                &[
-                    "id",
-                    "client",
-                    "from_phone",
-                    "to_phone",
-                    "handled_by",
-                    "department",
-                    "start_time",
-                    "end_time",
-                    "recording_url",
-                    "title",
-                    "created_at",
-                ],
+                "call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time,
+                            recording_url, created_at, title)",
+                10,
+                &|first| {
+                    let [id, client, from, to, by, department, start, end, url, at] =
+                        std::array::from_fn(|column| format!("${}", first + column));
+                    let title =
+                        format!("'Call from ' || {from} || ' to ' || {to} || ' (handled by ' || {by} || ')'");
+                    format!(
+                        "({id}, {client}, {from}, {to}, {by}, {department}, {start}, {end}, {url}, {at}, {title})"
+                    )
+                },
             ),
-            recordings: insert("recordings", &["call_id", "url_userinfo"]),
-            outbox: insert("outbox", &["event_id", "routing_key", "body", "available_at", "created_at"]),
+            recordings: insert("recordings (call_id, url_userinfo)", 2, &|first| {
+                format!("(${first}, ${})", first + 1)
+            }),
         }
     }
 
     async fn insert(
         &'static self,
         tx: &mut Transaction<'_, Sqlite>,
-        rows: &[Row<'_>],
-        now: DateTime<Utc>,
+        rows: &[(CallId, &ReceivedCall)],
     ) -> Result<(), StoreError> {
         let mut calls = sqlx::query(self.calls.as_str());
         let mut recordings = sqlx::query(self.recordings.as_str());
-        let mut outbox = sqlx::query(self.outbox.as_str());
-        for Row { call: Call { id, call, created_at }, client, event } in rows {
+        for (id, ReceivedCall { client, call, created_at }) in rows {
             calls = calls
                 .bind(id.0)
-                .bind(*client)
+                .bind(client.as_ref())
                 .bind(&call.from_phone)
                 .bind(&call.to_phone)
                 .bind(&call.handled_by)
@@ -153,19 +147,11 @@ impl Statements {
                 .bind(call.start_time)
                 .bind(call.end_time)
                 .bind(without_userinfo(&call.recording_url))
-                .bind(call.title())
                 .bind(super::seconds(*created_at));
             recordings = recordings.bind(id.0).bind(userinfo(&call.recording_url));
-            outbox = outbox
-                .bind(event.id.to_string())
-                .bind(CALL_CREATED)
-                .bind(&event.body)
-                .bind(now.timestamp_micros())
-                .bind(now.timestamp_micros());
         }
         calls.execute(&mut **tx).await?;
         recordings.execute(&mut **tx).await?;
-        outbox.execute(&mut **tx).await?;
         Ok(())
     }
 }
@@ -175,11 +161,11 @@ pub(super) async fn claim_due(
     pool: &SqlitePool,
     now: DateTime<Utc>,
     limit: u16,
-) -> Result<Vec<OutboxRow>, StoreError> {
+) -> Result<Vec<Row>, StoreError> {
     let rows = sqlx::query_as(
         "update outbox set available_at = $2
          where id in (select id from outbox where available_at <= $1 order by available_at, id limit $3)
-         returning id, event_id, routing_key, queue, body",
+         returning id, routing_key, queue, event_id, body, first_call_id, last_call_id",
     )
     .bind(now.timestamp_micros())
     .bind((now + LEASE).timestamp_micros())

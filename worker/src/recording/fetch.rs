@@ -133,19 +133,22 @@ impl Fetcher {
         Ok(Self { settings, client, hosts, breakers })
     }
 
-    /// Waits for a place at the host of `url`, first come first served. Take it before any other scarce place, so
-    /// that a slow host holds up only its own recordings. Cancel-safe.
-    pub async fn enter(&self, url: &str) -> Place {
+    /// Waits for a place at the host of `url`, first come first served; `None` when the host is slow and has none. Take
+    /// it before any other scarce place, so that a slow host holds up only its own recordings. Cancel-safe.
+    pub async fn enter(&self, url: &str) -> Option<Place> {
         let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
         self.hosts.enter(&host.unwrap_or_default()).await
     }
 
-    /// Waits for a place at the host of `url`, then fetches it as [`Self::fetch_in`] does.
-    ///
-    /// # Errors
-    /// [`Failure`], which says whether to try again.
-    pub async fn fetch(&self, url: &str, directory: &Path) -> Result<Fetched, Failure> {
-        let place = self.enter(url).await;
+    /// As a worker does it, but for one that is turned away: it stays until it is let in.
+    #[cfg(test)]
+    async fn fetch(&self, url: &str, directory: &Path) -> Result<Fetched, Failure> {
+        let place = loop {
+            match self.enter(url).await {
+                Some(place) => break place,
+                None => tokio::task::yield_now().await,
+            }
+        };
         self.fetch_in(place, url, directory).await
     }
 
@@ -183,7 +186,7 @@ impl Fetcher {
                 }
                 _ => return Err(failure),
             };
-            metrics::counter!("callvine_fetch_resumes_total").increment(1);
+            metrics::counter!(crate::metrics::RESUMES).increment(1);
         }
         sink.finish().await
     }

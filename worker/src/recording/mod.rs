@@ -13,12 +13,14 @@ use callvine_shared::objects::Objects;
 use callvine_shared::retry::backoff;
 use callvine_shared::store::{Begun, PendingRecording, Store, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::failure::{Failure, Reason, Retry};
 use self::fetch::{Fetched, Fetcher};
 use crate::consume::while_unavailable;
 use crate::metrics;
+use crate::settings::Settings;
 
 /// How long a recording is a worker's own before the lease must be renewed. Short, because the recordings of a worker
 /// that was killed wait for it to end.
@@ -30,6 +32,14 @@ const RENEWAL: Duration = Duration::from_secs(5);
 /// A recording that another worker has is looked at again this long after its lease ends.
 const AFTER_LEASE: TimeDelta = TimeDelta::seconds(1);
 
+/// A recording whose host has no place comes back after this, and up to [`TURNED_AWAY_STEPS`] times
+/// [`TURNED_AWAY_SPREAD`] later: a minute in all, so that the thousands of a slow host don't come back at once.
+const TURNED_AWAY_FIRST: TimeDelta = TimeDelta::seconds(5);
+/// See [`TURNED_AWAY_FIRST`].
+const TURNED_AWAY_SPREAD: TimeDelta = TimeDelta::milliseconds(500);
+/// See [`TURNED_AWAY_FIRST`].
+const TURNED_AWAY_STEPS: i32 = 110;
+
 /// Hexadecimal digits of the content's SHA-256 in an object's key: 128 bits, so that keys can't be guessed.
 const KEY_DIGITS: usize = 32;
 
@@ -39,20 +49,24 @@ pub struct Recordings {
     store: Store,
     objects: Objects,
     fetcher: Fetcher,
+    /// Recordings that are being fetched, proved and kept: `CALLVINE_WORKER_CONCURRENCY`.
+    fetching: Semaphore,
     attempts: u32,
     backoff: Duration,
 }
 
 impl Recordings {
-    /// Recordings are tried up to `attempts` times, with `backoff` doubled between them.
+    /// Recordings are fetched, and tried again, as the settings say.
     #[must_use]
-    pub fn new(
-        store: Store,
-        objects: Objects,
-        fetcher: Fetcher,
-        (attempts, backoff): (u32, Duration),
-    ) -> Self {
-        Self { store, objects, fetcher, attempts, backoff }
+    pub fn new(store: Store, objects: Objects, fetcher: Fetcher, settings: &Settings) -> Self {
+        Self {
+            store,
+            objects,
+            fetcher,
+            fetching: Semaphore::new(settings.worker_concurrency),
+            attempts: settings.fetch_attempts,
+            backoff: settings.fetch_backoff,
+        }
     }
 
     /// Takes one step with a call's recording, and commits it. May be called again for the same call at any time, at
@@ -73,8 +87,10 @@ impl Recordings {
         });
         match begun.await? {
             Begun::Leased(recording) => {
-                let outcome = self.with_lease(call_id, self.fetch_and_keep(&recording)).await;
-                self.settle(&recording, outcome, shutdown).await
+                match self.with_lease(call_id, self.fetch_and_keep(&recording)).await {
+                    Some(outcome) => self.settle(&recording, outcome, shutdown).await,
+                    None => self.postpone(call_id, shutdown).await,
+                }
             }
             // Its worker may die, and this message may be the last one about it.
             Begun::Busy(until) => self.look_again(call_id, until + AFTER_LEASE, shutdown).await,
@@ -89,6 +105,14 @@ impl Recordings {
                 Ok(())
             }
         }
+    }
+
+    /// Its host is slow and has no place. Not a try; and those behind this one need not wait with it.
+    async fn postpone(&self, call_id: CallId, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        let now = Utc::now();
+        let at = now + TURNED_AWAY_FIRST + TURNED_AWAY_SPREAD * fastrand::i32(0..TURNED_AWAY_STEPS);
+        metrics::settled("postponed");
+        while_unavailable(shutdown, || self.store.postpone_recording(call_id, at, now)).await
     }
 
     async fn look_again(
@@ -116,10 +140,29 @@ impl Recordings {
         }
     }
 
-    async fn fetch_and_keep(&self, recording: &PendingRecording) -> Result<StoredRecording, Failure> {
+    /// `None` when the recording's host has no place for it for some time.
+    async fn fetch_and_keep(&self, recording: &PendingRecording) -> Option<Result<StoredRecording, Failure>> {
+        // The place at the host comes first: whoever waits for it keeps no other host's recordings from being fetched.
+        let place = self.fetcher.enter(&recording.url).await?;
+        let fetching = self.fetching.acquire().await.ok()?;
         let started = Instant::now();
-        let fetched = self.fetcher.fetch(&recording.url, &self.objects.staging()).await?;
-        metrics::fetched(started.elapsed(), fetched.size_bytes);
+        let fetched = self.fetcher.fetch_in(place, &recording.url, &self.objects.staging()).await;
+        let kept = match fetched {
+            Ok(fetched) => {
+                metrics::fetched(started.elapsed(), fetched.size_bytes);
+                self.prove_and_keep(recording, fetched).await
+            }
+            Err(failure) => Err(failure),
+        };
+        drop(fetching);
+        Some(kept)
+    }
+
+    async fn prove_and_keep(
+        &self,
+        recording: &PendingRecording,
+        fetched: Fetched,
+    ) -> Result<StoredRecording, Failure> {
         let Fetched { file, size_bytes, sha256 } = fetched;
         let (file, facts) = prove(file).await?;
         let sha256 = hex::encode(sha256);
@@ -217,6 +260,7 @@ fn extension(media_type: &str) -> &'static str {
         "audio/flac" => "flac",
         "audio/aiff" => "aiff",
         "audio/mp4" => "m4a",
+        "audio/aac" => "aac",
         "audio/amr" | "audio/amr-wb" => "amr",
         _ => "audio",
     }

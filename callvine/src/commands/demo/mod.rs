@@ -90,16 +90,16 @@ async fn show(running: &Running, origin: &str, directory: &Path) -> anyhow::Resu
     let url = running.public_url.as_deref().context("the demo has no public listener")?;
     let client = Client::builder().no_proxy().build().context("cannot make an HTTP client")?;
     let bar = ProgressBar::new(CALLS as u64 * 2);
+    progress(&bar, "posting calls");
     bar.set_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}").context("the bar's template is wrong")?,
     );
-    bar.set_message("posting calls");
     let mut posted = Vec::with_capacity(CALLS);
     for number in 0..CALLS {
         posted.push(post(&client, url, &call(number, origin)).await?);
         bar.inc(1);
     }
-    bar.set_message("fetching recordings");
+    progress(&bar, &format!("posted {CALLS} calls; fetching their recordings"));
     let settled = tokio::time::timeout(PATIENCE, async {
         let mut interval = tokio::time::interval(LOOK_INTERVAL);
         loop {
@@ -116,6 +116,16 @@ async fn show(running: &Running, origin: &str, directory: &Path) -> anyhow::Resu
     bar.finish_and_clear();
     table::print(&posted, &calls, directory);
     judge(&calls)
+}
+
+/// On a terminal the bar says what it is at; elsewhere it is hidden, and a line does.
+#[expect(clippy::print_stderr, reason = "progress is for people, and not what the command has to say")]
+fn progress(bar: &ProgressBar, at: &str) {
+    if bar.is_hidden() {
+        eprintln!("{at}");
+    } else {
+        bar.set_message(at.to_owned());
+    }
 }
 
 /// An answered post.

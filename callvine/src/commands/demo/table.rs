@@ -29,12 +29,13 @@ pub(super) fn print(posted: &[Posted], calls: &[Value], directory: &Path) {
     println!("{table}");
     for call in calls {
         if call.pointer("/recording/status").and_then(Value::as_str) == Some("failed") {
+            let attempts = number(call, "/recording/attempts").unwrap_or_default();
             println!(
-                "call {}: {} ({}) after {} tries",
+                "call {}: {} ({}) after {attempts} {}",
                 call.pointer("/id").unwrap_or(&Value::Null),
                 text(call, "/recording/reason"),
                 text(call, "/recording/last_error"),
-                call.pointer("/recording/attempts").unwrap_or(&Value::Null),
+                if attempts > 1.0 { "tries" } else { "try" },
             );
         }
     }

@@ -61,7 +61,7 @@ struct Settings {
 }
 
 impl RabbitMq {
-    /// Begins to connect to the broker at `url`, and keeps at it until [`RabbitMq::close`]. With `stream`, the
+    /// Begins to connect to the broker at `url`, and keeps at it until the bus is closed. With `stream`, the
     /// replayable stream is declared too.
     ///
     /// # Errors

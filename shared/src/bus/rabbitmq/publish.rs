@@ -19,7 +19,7 @@ use crate::event::CONTENT_TYPE;
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Channels that publish at the same time.
-const PUBLISHING_CHANNELS: usize = 4;
+const PUBLISHING_CHANNELS: usize = crate::relay::WINDOW;
 
 /// The publishing connection while it lasts.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl RabbitMq {
                 Confirmation::Ack(None) => *confirmed = true,
                 // An unroutable message is returned, and confirmed all the same.
                 Confirmation::Ack(Some(_returned)) => {
-                    error = Some(BusError::Unroutable(message.routing_key.clone()))
+                    error = Some(BusError::Unroutable(message.routing_key.to_string()))
                 }
                 Confirmation::Nack(_) | Confirmation::NotRequested => error = Some(BusError::Refused),
             }
@@ -100,7 +100,7 @@ impl RabbitMq {
     ) -> Result<lapin::PublisherConfirm, BusError> {
         let (exchange, routing_key) = match message.queue {
             Some(queue) => ("", queue.name()),
-            None => (EXCHANGE, message.routing_key.as_str()),
+            None => (EXCHANGE, message.routing_key.as_ref()),
         };
         // What no queue of ours is bound to may well have no taker, when the stream is off.
         let mandatory =

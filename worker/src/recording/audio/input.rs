@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use symphonia::core::io::MediaSource;
+
 use crate::recording::failure::{Failure, Reason};
 
 /// How much of the start decides the format.
@@ -46,6 +48,17 @@ impl Input {
         Ok(start)
     }
 
+    /// The part of the file from `start`, `length_bytes` long or to its end. The two share one place in the file:
+    /// seek before reading here again.
+    pub(super) fn section(&mut self, start: u64, length_bytes: u64) -> Result<Section, Failure> {
+        self.seek(0)?;
+        let file = self.reader.get_ref().try_clone().map_err(|error| unreadable(&error))?;
+        let length_bytes = length_bytes.min(self.length_bytes.saturating_sub(start));
+        let mut section = Section { file, start, length_bytes, position: 0 };
+        section.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&error))?;
+        Ok(section)
+    }
+
     /// Goes to this offset; past the end there is nothing to read.
     pub(super) fn seek(&mut self, position: u64) -> Result<(), Failure> {
         let seek = match i64::try_from(i128::from(position) - i128::from(self.position)) {
@@ -80,6 +93,53 @@ impl Input {
     }
 }
 
-fn unreadable(error: &io::Error) -> Failure {
+/// A part of the file, for a decoder to read as if it were all there is.
+pub(super) struct Section {
+    file: File,
+    start: u64,
+    length_bytes: u64,
+    position: u64,
+}
+
+impl Read for Section {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.length_bytes.saturating_sub(self.position);
+        let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let Some(buffer) = buffer.get_mut(..room) else {
+            return Ok(0);
+        };
+        let read = self.file.read(buffer)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Section {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(distance) => self.position.checked_add_signed(distance),
+            SeekFrom::End(distance) => self.length_bytes.checked_add_signed(distance),
+        };
+        let position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        let absolute = self.start.checked_add(position).ok_or(io::ErrorKind::InvalidInput)?;
+        self.file.seek(SeekFrom::Start(absolute))?;
+        self.position = position;
+        Ok(position)
+    }
+}
+
+impl MediaSource for Section {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.length_bytes)
+    }
+}
+
+/// Our own disk failed.
+pub(super) fn unreadable(error: &io::Error) -> Failure {
     Failure::new(Reason::Storage, format!("cannot read the temporary file: {}", error.kind()))
 }

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS};
 
+use super::decode::{self, Container};
 use super::input::Input;
 use super::pcm::Pcm;
-use super::{Facts, Verification, adpcm, check_shape, empty, not_audio, seconds, truncated, waveform};
+use super::{Facts, Verification, adpcm, check_shape, empty, mp3, not_audio, seconds, truncated, waveform};
 use crate::recording::failure::Failure;
 
 /// Most chunks before the samples: recorders write a handful, and a file of nothing else must not take for ever.
@@ -50,10 +51,22 @@ pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
     let (format, data) = read_header(input)?;
     check_shape(format.channels, format.sample_rate)?;
     input.seek(data.start)?;
-    match pcm(&format) {
-        Some(pcm) => prove_pcm(input, &format, &data, pcm),
-        None => prove_blocks(input, &format, &data),
+    match (pcm(&format), format.tag) {
+        (Some(pcm), _) => prove_pcm(input, &format, &data, pcm),
+        (None, 0x50 | 0x55) => prove_mpeg(input, &data),
+        (None, _) => prove_blocks(input, &format, &data),
     }
+}
+
+/// MPEG audio in a WAV file says by itself what it is.
+fn prove_mpeg(input: &mut Input, data: &Data) -> Result<Facts, Failure> {
+    let sound = decode::run(input.section(data.start, data.bytes)?, Container::Mp3)?;
+    let mut facts = sound.facts;
+    let padded = mp3::frames_padded(sound.packets, &facts);
+    let declared = data.frames_declared.filter(|frames| (1..=padded).contains(frames));
+    facts.media_type = "audio/wav";
+    facts.duration_seconds = seconds(declared.unwrap_or(padded), facts.sample_rate);
+    Ok(facts)
 }
 
 /// Walks the chunks up to the samples.
@@ -202,7 +215,7 @@ fn prove_blocks(input: &mut Input, format: &Format, data: &Data) -> Result<Facts
         duration_seconds: seconds(frames, format.sample_rate),
         channels: format.channels,
         sample_rate: format.sample_rate,
-        verification: if waveform.is_some() { Verification::Decoded } else { Verification::HeaderOnly },
+        verification: Verification::of(waveform.as_ref()),
         waveform,
     })
 }

@@ -97,7 +97,7 @@ impl Breakers {
             }
         }
         let resting = hosts.values().filter(|breaker| breaker.rest.is_some()).count();
-        metrics::gauge!("callvine_fetch_resting_hosts").set(u32::try_from(resting).unwrap_or(u32::MAX));
+        metrics::gauge!(crate::metrics::RESTING_HOSTS).set(u32::try_from(resting).unwrap_or(u32::MAX));
     }
 }
 
@@ -117,7 +117,7 @@ impl Breaker {
         }
         if self.failed.len() >= FAILURES_TO_OPEN {
             self.rest = Some(Rest { length: first_rest, until: now + first_rest, reason, asked: false });
-            metrics::counter!("callvine_fetch_breaker_opened_total").increment(1);
+            metrics::counter!(crate::metrics::BREAKER_OPENED).increment(1);
         }
     }
 }

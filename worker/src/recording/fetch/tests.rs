@@ -200,7 +200,7 @@ async fn no_connection_no_answer_and_no_tls_have_their_reasons() {
 async fn a_fetch_waits_for_a_place_at_its_host() {
     let origin = Origin::answering(ok(b"x")).await;
     let fetcher = fetcher(FetchSettings { per_host: 1, ..settings() });
-    let held = fetcher.enter(&origin.url("/")).await;
+    let held = fetcher.enter(&origin.url("/")).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let url = origin.url("/");
     let mut waiting = Box::pin(fetcher.fetch(&url, directory.path()));

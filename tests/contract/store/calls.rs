@@ -1,0 +1,107 @@
+//! Calls: in by batches, out by their client.
+
+use callvine_shared::call::CallId;
+use callvine_shared::store::{Begun, Store, StoreError};
+use chrono::{DateTime, Utc};
+
+use super::{begin, call, due, one_call, received, seconds, stored};
+
+contract!(
+    calls_come_back_as_they_were_sent,
+    a_batch_of_any_size_gets_distinct_ids_in_order,
+    a_call_is_seen_by_its_own_client_alone,
+    credentials_are_kept_out_of_the_public_table_and_out_of_events,
+    one_bad_call_keeps_the_whole_batch_out,
+    concurrent_batches_never_share_an_id,
+);
+
+async fn calls_come_back_as_they_were_sent(store: &Store) {
+    let mut unusual = call("HTTPS://Example.com:8443/a/b?c=d&e=%20#f");
+    unusual.from_phone = "+49 (0) 30/1234-5 \u{1F4DE}".to_owned();
+    unusual.handled_by = "O'Brien; drop table call_logs; -- \\ \"quoted\" {a,b} 名前".to_owned();
+    unusual.department = None;
+    unusual.start_time = "1970-01-01T00:00:00".parse().unwrap();
+    unusual.end_time = "9999-12-31T23:59:59".parse().unwrap();
+    for sent in [call("https://example.com/call.wav"), unusual] {
+        let ids = store.insert_calls(&[received(sent.clone())]).await.unwrap();
+        let record = store.call(ids[0], "a client").await.unwrap().unwrap();
+        assert_eq!(*record.call.call, sent);
+        assert_eq!(record.call.id, ids[0]);
+        assert_eq!(record.call.created_at, "2024-01-15T10:30:00Z".parse::<DateTime<Utc>>().unwrap());
+        assert_eq!((record.recording.status.as_str(), record.recording.attempts), ("pending", 0));
+        assert_eq!(record.analysis.status, "none");
+        assert!(record.recording.location.is_none() && record.recording.stored_at.is_none());
+    }
+}
+
+async fn a_batch_of_any_size_gets_distinct_ids_in_order(store: &Store) {
+    let mut seen = Vec::new();
+    for size in [1, 7, 8, 9, 64, 73, 512, 1500] {
+        let batch: Vec<_> = (0..size)
+            .map(|number| {
+                let mut call = call("https://example.com/call.wav");
+                call.from_phone = format!("{size}/{number}");
+                received(call)
+            })
+            .collect();
+        let ids = store.insert_calls(&batch).await.unwrap();
+        assert_eq!(ids.len(), size);
+        for (id, sent) in [(ids[0], &batch[0]), (ids[size - 1], &batch[size - 1])] {
+            let record = store.call(id, "a client").await.unwrap().unwrap();
+            assert_eq!(record.call.call.from_phone, sent.call.from_phone);
+        }
+        seen.extend(ids);
+    }
+    assert!(seen.iter().all(|id| id.0 > 0));
+    let count = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), count);
+}
+
+async fn a_call_is_seen_by_its_own_client_alone(store: &Store) {
+    let id = one_call(store).await;
+    assert!(store.call(id, "a client").await.unwrap().is_some());
+    assert!(store.call(id, "another").await.unwrap().is_none());
+    assert!(store.call(CallId(id.0 + 1_000_000), "a client").await.unwrap().is_none());
+}
+
+async fn credentials_are_kept_out_of_the_public_table_and_out_of_events(store: &Store) {
+    let url = "https://user:s3cret@example.com/call.wav";
+    let ids = store.insert_calls(&[received(call(url))]).await.unwrap();
+    let record = store.call(ids[0], "a client").await.unwrap().unwrap();
+    assert_eq!(record.call.call.recording_url, "https://example.com/call.wav");
+    let now = Utc::now();
+    let events = due(store, now).await;
+    assert_eq!(events[0].2["data"]["recording_url"], "https://example.com/call.wav");
+    let Begun::Leased(pending) = begin(store, ids[0], now).await else { panic!("not leased") };
+    assert_eq!(pending.url, url, "the worker needs them");
+    assert!(!format!("{pending:?}").contains("s3cret"));
+    store.recording_stored(ids[0], &stored(), now).await.unwrap();
+    for (_, _, event) in due(store, now + seconds(1)).await {
+        assert!(!event.to_string().contains("s3cret"));
+    }
+}
+
+async fn one_bad_call_keeps_the_whole_batch_out(store: &Store) {
+    let good = received(call("https://example.com/good.wav"));
+    let before = due(store, Utc::now()).await.len();
+    let mut bad = call("https://example.com/bad.wav");
+    // The validation refuses U+0000, since PostgreSQL does; SQLite would take it.
+    bad.from_phone = "a\0b".to_owned();
+    match store.insert_calls(&[good.clone(), received(bad)]).await {
+        Err(StoreError::Rejected(_)) => assert_eq!(due(store, Utc::now()).await.len(), before),
+        Ok(_) => assert!(store.is_embedded()),
+        Err(error) => panic!("{error:?}"),
+    }
+    store.insert_calls(&[good]).await.unwrap();
+}
+
+async fn concurrent_batches_never_share_an_id(store: &Store) {
+    let batch = vec![received(call("https://example.com/call.wav")); 40];
+    let inserts = (0..10).map(|_| store.insert_calls(&batch));
+    let mut ids: Vec<CallId> = futures_util::future::try_join_all(inserts).await.unwrap().concat();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 400);
+}

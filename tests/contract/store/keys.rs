@@ -1,0 +1,60 @@
+//! API keys, and a database that was not migrated.
+
+use std::time::Duration;
+
+use callvine_shared::store::{NewApiKey, Store, StoreError};
+use chrono::{DateTime, Utc};
+use harness::Postgres;
+
+use super::seconds;
+
+contract!(
+    keys_are_made_listed_used_and_revoked,
+    the_same_key_is_not_stored_twice,
+    an_unmigrated_database_is_said_to_be_one,
+);
+
+fn key(digest: u8) -> NewApiKey {
+    NewApiKey {
+        client: "a client".to_owned(),
+        environment: "live".to_owned(),
+        prefix: "cv_live_abcd".to_owned(),
+        digest: vec![digest; 32],
+    }
+}
+
+async fn keys_are_made_listed_used_and_revoked(store: &Store) {
+    let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+    let first = store.create_api_key(&key(1), now).await.unwrap();
+    let second = store.create_api_key(&key(2), now).await.unwrap();
+    store.record_key_use(&[(second, now + seconds(60))]).await.unwrap();
+    assert!(store.revoke_api_key(first, now + seconds(120)).await.unwrap());
+    assert!(!store.revoke_api_key(first, now).await.unwrap());
+    assert!(!store.revoke_api_key(second + 1000, now).await.unwrap());
+    let keys = store.api_keys().await.unwrap();
+    assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), [first, second]);
+    assert_eq!(keys[0].revoked_at, Some(now + seconds(120)));
+    assert_eq!((keys[1].last_used_at, keys[1].revoked_at), (Some(now + seconds(60)), None));
+    assert_eq!(keys[1].digest, vec![2; 32]);
+    assert_eq!((keys[1].client.as_str(), keys[1].created_at), ("a client", now));
+}
+
+async fn the_same_key_is_not_stored_twice(store: &Store) {
+    store.create_api_key(&key(1), Utc::now()).await.unwrap();
+    let again = store.create_api_key(&key(1), Utc::now()).await;
+    assert!(matches!(again, Err(StoreError::Rejected(_))), "{again:?}");
+}
+
+/// `store` is only there to say which database is meant.
+async fn an_unmigrated_database_is_said_to_be_one(store: &Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = if store.is_embedded() {
+        format!("sqlite://{}/empty.db", directory.path().display())
+    } else {
+        Postgres::shared().await.database().await
+    };
+    let empty = Store::connect(&url).await.unwrap();
+    let refused = empty.api_keys().await;
+    assert!(matches!(refused, Err(StoreError::Mismatch(_))), "{refused:?}");
+    tokio::time::timeout(Duration::from_secs(10), empty.close()).await.unwrap();
+}

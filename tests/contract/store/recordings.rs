@@ -1,0 +1,155 @@
+//! The state machine of a recording, and what each step tells.
+
+use callvine_shared::bus::Queue;
+use callvine_shared::call::CallId;
+use callvine_shared::store::{Begun, Store};
+use chrono::{DateTime, Utc};
+
+use super::{begin, due, one_call, seconds, stored};
+
+contract!(
+    a_recording_goes_from_pending_over_leased_to_stored,
+    a_leased_recording_is_busy_until_the_lease_ends,
+    a_lease_can_be_renewed,
+    a_failed_try_is_counted_and_comes_back_when_it_is_due,
+    a_recording_that_is_given_up_tells_everybody,
+    a_settled_recording_stays_settled,
+    a_deferred_recording_is_looked_at_again,
+    a_postponed_recording_waits_without_its_lease,
+    an_unknown_recording_is_unknown,
+);
+
+async fn a_recording_goes_from_pending_over_leased_to_stored(store: &Store) {
+    let id = one_call(store).await;
+    let now: DateTime<Utc> = "2026-01-01T12:00:00Z".parse().unwrap();
+    due(store, Utc::now()).await;
+    let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
+    assert_eq!((pending.call_id, pending.attempts), (id, 0));
+    assert_eq!(pending.url, "https://example.com/call.wav");
+    assert!(store.recording_stored(id, &stored(), now).await.unwrap());
+    let record = store.call(id, "a client").await.unwrap().unwrap();
+    let recording = record.recording;
+    assert_eq!((recording.status.as_str(), recording.attempts), ("stored", 1));
+    assert_eq!(recording.size_bytes, Some(242_880));
+    assert_eq!(recording.duration_seconds, Some(15.18));
+    assert_eq!((recording.channels, recording.sample_rate), (Some(2), Some(8000)));
+    assert_eq!(recording.stored_at, Some(now));
+    assert_eq!(record.analysis.status, "requested");
+    let events = due(store, Utc::now()).await;
+    let keys: Vec<_> = events.iter().map(|(key, ..)| key.as_str()).collect();
+    assert_eq!(keys, ["recording.stored", "analysis.requested"]);
+    assert_eq!(events[0].2["data"]["sha256"], "ab".repeat(32));
+    assert_eq!(events[1].2["data"]["call_id"], id.0);
+    assert_eq!(events[1].2["data"]["handled_by"], "Agent Smith");
+    assert_eq!(events[1].2["data"]["location"], "file:///r/2026/1.wav");
+}
+
+async fn a_leased_recording_is_busy_until_the_lease_ends(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+    match begin(store, id, now + seconds(14)).await {
+        Begun::Busy(until) => assert_eq!(until.timestamp_micros(), (now + seconds(15)).timestamp_micros()),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(begin(store, id, now + seconds(15)).await, Begun::Leased(_)));
+}
+
+async fn a_lease_can_be_renewed(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+    store.renew_recording_lease(id, now + seconds(30)).await.unwrap();
+    assert!(matches!(begin(store, id, now + seconds(29)).await, Begun::Busy(_)));
+    assert!(matches!(begin(store, id, now + seconds(30)).await, Begun::Leased(_)));
+}
+
+async fn a_failed_try_is_counted_and_comes_back_when_it_is_due(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    due(store, now).await;
+    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+    let at = now + seconds(5);
+    store.retry_recording(id, ("not_found", "the host answered 404"), at, now).await.unwrap();
+    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    assert_eq!((recording.status.as_str(), recording.attempts), ("pending", 1));
+    assert_eq!(recording.reason, None, "it is not given up");
+    assert_eq!(recording.last_error.as_deref(), Some("the host answered 404"));
+    assert_eq!(recording.next_attempt_at.unwrap().timestamp_micros(), at.timestamp_micros());
+    match begin(store, id, at - seconds(1)).await {
+        Begun::NotDue(due) => assert_eq!(due.timestamp_micros(), at.timestamp_micros()),
+        other => panic!("{other:?}"),
+    }
+    assert!(due(store, at - seconds(1)).await.is_empty(), "the retry waits in the outbox");
+    let retries = due(store, at).await;
+    assert_eq!(retries.len(), 1);
+    assert_eq!(retries[0].1, Some(Queue::Recordings.name()));
+    let Begun::Leased(pending) = begin(store, id, at).await else { panic!("not leased") };
+    assert_eq!(pending.attempts, 1);
+}
+
+async fn a_recording_that_is_given_up_tells_everybody(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    due(store, now).await;
+    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+    assert!(store.recording_failed(id, ("not_audio", "it is a web page"), now).await.unwrap());
+    let record = store.call(id, "a client").await.unwrap().unwrap();
+    assert_eq!((record.recording.status.as_str(), record.recording.attempts), ("failed", 1));
+    assert_eq!(record.recording.reason.as_deref(), Some("not_audio"));
+    assert_eq!(record.analysis.status, "none");
+    let events = due(store, Utc::now()).await;
+    let queues: Vec<_> = events.iter().map(|(key, queue, _)| (key.as_str(), *queue)).collect();
+    assert_eq!(queues, [("recording.failed", None), ("recording.failed", Some("callvine.recordings.dead"))]);
+    assert_eq!(events[0].2["data"]["reason"], "not_audio");
+    assert_eq!(events[0].2["data"]["attempts"], 1);
+    assert_eq!(events[0].2["data"]["last_error"], "it is a web page");
+}
+
+async fn a_settled_recording_stays_settled(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    assert!(store.recording_stored(id, &stored(), now).await.unwrap());
+    due(store, Utc::now()).await;
+    assert!(!store.recording_stored(id, &stored(), now).await.unwrap());
+    assert!(!store.recording_failed(id, ("timeout", "late"), now).await.unwrap());
+    store.retry_recording(id, ("timeout", "late"), now, now).await.unwrap();
+    assert!(matches!(begin(store, id, now).await, Begun::Settled));
+    assert!(due(store, Utc::now()).await.is_empty(), "nothing happened, so nothing is told");
+    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    assert_eq!((recording.status.as_str(), recording.attempts, recording.reason), ("stored", 1, None));
+}
+
+async fn a_deferred_recording_is_looked_at_again(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    due(store, now).await;
+    store.defer_recording(id, now + seconds(16), now).await.unwrap();
+    assert!(due(store, now + seconds(5)).await.is_empty());
+    let again = due(store, now + seconds(16)).await;
+    let subject = format!("calls/{id}");
+    assert!(again.iter().any(|(_, queue, event)| queue.is_some() && event["subject"] == subject));
+    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    assert_eq!(recording.attempts, 0, "looking is not trying");
+}
+
+async fn a_postponed_recording_waits_without_its_lease(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    due(store, now).await;
+    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+    store.postpone_recording(id, now + seconds(5), now).await.unwrap();
+    assert!(matches!(begin(store, id, now + seconds(4)).await, Begun::NotDue(_)));
+    assert_eq!(due(store, now + seconds(5)).await.len(), 1);
+    let Begun::Leased(pending) = begin(store, id, now + seconds(5)).await else { panic!("not leased") };
+    assert_eq!(pending.attempts, 0, "waiting is not trying");
+}
+
+async fn an_unknown_recording_is_unknown(store: &Store) {
+    let now = Utc::now();
+    assert!(matches!(begin(store, CallId(404), now).await, Begun::Unknown));
+    assert!(!store.recording_stored(CallId(404), &stored(), now).await.unwrap());
+    assert!(!store.recording_failed(CallId(404), ("dns", ""), now).await.unwrap());
+    store.defer_recording(CallId(404), now, now).await.unwrap();
+    assert!(due(store, Utc::now()).await.is_empty());
+}
