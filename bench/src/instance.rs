@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use harness::{Process, Signal, Start, eventually, new_directory, run};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
 use yardstick::API_KEY;
 
 use crate::ledger::Ledger;
@@ -15,6 +18,13 @@ use crate::subject::Subject;
 
 /// Start with migrations, on a machine that may be busy.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Far longer than a queue needs to count.
+const COUNT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The queues that events of calls go to.
+const QUEUE: &str = "callvine.recordings";
+const NAIVE_QUEUE: &str = "naive.recordings";
 
 /// Where the program keeps its SQLite file below its data directory.
 const SQLITE_FILE: &str = "callvine.db";
@@ -31,6 +41,7 @@ pub(crate) struct Instance {
     directory: PathBuf,
     database: Option<String>,
     vhost: Option<String>,
+    queue: &'static str,
 }
 
 impl Instance {
@@ -63,7 +74,8 @@ impl Instance {
         let key = if is_naive(subject) { API_KEY.to_owned() } else { key };
         let is_full = full.is_some();
         let database = database.filter(|_| !is_full);
-        Ok(Self { process, url, key, ledger, directory, database, vhost })
+        let queue = if is_naive(subject) { NAIVE_QUEUE } else { QUEUE };
+        Ok(Self { process, url, key, ledger, directory, database, vhost, queue })
     }
 
     /// Its process id.
@@ -77,6 +89,24 @@ impl Instance {
             None => Ok(()),
             Some(status) => bail!("it has ended with {status}\n{}", self.process.account()),
         }
+    }
+
+    /// Makes sure that the queue has at least so many events, where there is a queue.
+    pub(crate) async fn prove_published(&self, events: u64) -> anyhow::Result<()> {
+        let Some(vhost) = &self.vhost else {
+            return Ok(());
+        };
+        let connection = Connection::connect(vhost, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        // A quorum queue counts its messages some moments after it has confirmed them.
+        eventually(COUNT_DEADLINE, "the queue has counted its messages", async || {
+            let queue = channel.queue_declare(self.queue.into(), passive, FieldTable::default()).await;
+            queue.is_ok_and(|queue| u64::from(queue.message_count()) >= events)
+        })
+        .await;
+        connection.close(200, "counted".into()).await?;
+        Ok(())
     }
 
     /// Kills it and removes what it had, except a database that was full before.

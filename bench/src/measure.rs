@@ -1,6 +1,7 @@
 //! One run: a fresh subject, a warm-up, the load, the time until its last event is confirmed, and the proof that every
 //! call that was answered is stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -82,6 +83,9 @@ async fn http(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
         let stored = ledger.calls().await?;
         ensure!(stored >= answered, "{answered} calls were answered 201, and only {stored} are stored");
     }
+    if confirms.is_some_and(|confirms| confirms.left == 0) {
+        instance.prove_published(answered).await?;
+    }
     instance.remove(stage).await?;
     Ok(measures)
 }
@@ -130,7 +134,8 @@ async fn broker(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
     let vhost = stage.vhost().await?;
     let body = plan.bodies.lines.first().context("there are no calls to send")?;
     let call = NewCall::parse(body.as_bytes())?;
-    let stored = Call { id: CallId(1_234_567), call, created_at: Utc::now().trunc_subsecs(0) };
+    let stored =
+        Call { id: CallId(1_234_567), call: Arc::new(call), created_at: Utc::now().trunc_subsecs(0) };
     let event = Events::new(Uuid::nil()).call_created(&stored).body;
     if plan.warm_up_seconds > 0 {
         load::broker::run(&vhost, event.clone(), plan.warm_up_seconds).await?;

@@ -70,7 +70,7 @@ pub async fn read_body(request: Request<Incoming>) -> Result<Bytes, Answer> {
 
 /// The published 201, with all the headers of the program's.
 #[must_use]
-pub fn created(id: i64, call: NewCall, created_at: DateTime<Utc>) -> Answer {
+pub fn created(id: i64, call: Arc<NewCall>, created_at: DateTime<Utc>) -> Answer {
     let mut body = Vec::with_capacity(ANSWER_CAPACITY_BYTES);
     body.extend_from_slice(br#"{"success":true,"message":"Call log created successfully","data":"#);
     Call { id: CallId(id), call, created_at }.write_json(RecordingUrl::AsSent, &mut body);

@@ -47,7 +47,8 @@ async fn echo() -> io::Result<()> {
 
 async fn example_body() -> io::Result<Bytes> {
     let call = NewCall::parse(EXAMPLE).map_err(io::Error::other)?;
-    let body = yardstick::created(123, call, Utc::now().trunc_subsecs(0)).into_body().collect().await;
+    let body =
+        yardstick::created(123, Arc::new(call), Utc::now().trunc_subsecs(0)).into_body().collect().await;
     Ok(body.map_or_else(|never: Infallible| match never {}, http_body_util::Collected::to_bytes))
 }
 
@@ -59,9 +60,11 @@ async fn validate() -> io::Result<()> {
 
 async fn check(keys: Keys, ids: Arc<AtomicI64>, request: Request<Incoming>) -> Answer {
     match yardstick::read_call(&keys, request).await {
-        Ok((_client, call)) => {
-            yardstick::created(ids.fetch_add(1, Ordering::Relaxed), call, Utc::now().trunc_subsecs(0))
-        }
+        Ok((_client, call)) => yardstick::created(
+            ids.fetch_add(1, Ordering::Relaxed),
+            Arc::new(call),
+            Utc::now().trunc_subsecs(0),
+        ),
         Err(refusal) => refusal,
     }
 }

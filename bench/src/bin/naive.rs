@@ -100,7 +100,7 @@ async fn confirming_channel(connection: &Connection) -> anyhow::Result<Channel> 
 
 async fn receive(gateway: Arc<Gateway>, request: Request<Incoming>) -> Answer {
     let (client, call) = match yardstick::read_call(&gateway.keys, request).await {
-        Ok(read) => read,
+        Ok((client, call)) => (client, Arc::new(call)),
         Err(refusal) => return refusal,
     };
     let created_at = Utc::now().trunc_subsecs(0);
@@ -144,7 +144,7 @@ async fn store_and_publish(
     pool: &PgPool,
     publishing: &Publishing,
     client: &str,
-    (call, created_at): (&NewCall, DateTime<Utc>),
+    (call, created_at): (&Arc<NewCall>, DateTime<Utc>),
 ) -> anyhow::Result<i64> {
     let mut transaction = pool.begin().await?;
     let id = insert_call(&mut *transaction, client, call, created_at).await?;
