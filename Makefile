@@ -1,5 +1,5 @@
 # What a contributor runs; CONTRIBUTING.md says more.
-.PHONY: demo test lint deny
+.PHONY: demo test bench lint deny
 
 # Where Cargo puts what it builds.
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -14,6 +14,14 @@ test:
 	tests/setup.sh
 	docker-compose --env-file .env.example --file docker-compose.yml config --quiet
 	cargo test --workspace --locked --no-fail-fast
+
+# Callvine against its ceilings and the naive gateway, on servers of its own; writes docs/performance.md. All of it takes
+# over an hour on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.
+bench:
+	tests/setup.sh
+	cargo build --release --locked --package callvine
+	cargo build --release --locked --package callvine-bench
+	CALLVINE_BIN=$(target)/release/callvine $(target)/release/callvine-bench $(ARGS)
 
 # Formatting, clippy and documentation, with warnings as errors.
 lint:

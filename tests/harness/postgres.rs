@@ -35,6 +35,7 @@ pub enum Fsync {
 pub struct Postgres {
     port: u16,
     fsync: Fsync,
+    settings: Vec<String>,
     directory: PathBuf,
     process: Mutex<Option<Process>>,
     databases: AtomicU32,
@@ -56,11 +57,20 @@ impl Postgres {
     /// # Panics
     /// When it does not start, with its command line and log.
     pub async fn start(fsync: Fsync) -> Self {
+        Self::start_with(fsync, &[]).await
+    }
+
+    /// Starts a server of one's own with further settings (`shared_buffers=1GB`), which win over the tests'.
+    ///
+    /// # Panics
+    /// When it does not start, with its command line and log.
+    pub async fn start_with(fsync: Fsync, settings: &[&str]) -> Self {
         let mut attempt = 1;
         loop {
             let server = Self {
                 port: free_port(),
                 fsync,
+                settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
                 directory: new_directory("postgres"),
                 process: Mutex::new(None),
                 databases: AtomicU32::new(0),
@@ -96,6 +106,14 @@ impl Postgres {
     /// Its TCP port on 127.0.0.1, the same over restarts.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The process id of the server, the parent of all its backends.
+    ///
+    /// # Panics
+    /// When it isn't running.
+    pub fn pid(&self) -> Pid {
+        self.process.lock().unwrap().as_ref().expect("PostgreSQL is running").pid()
     }
 
     /// `SIGKILL` to the server and all its backends, as a crash of the machine would; returns when they are gone.
@@ -168,6 +186,9 @@ impl Postgres {
             "shared_buffers=64MB".to_owned(),
             "log_line_prefix=%m [%p] ".to_owned(),
         ] {
+            command.arg("-c").arg(setting);
+        }
+        for setting in &self.settings {
             command.arg("-c").arg(setting);
         }
         let mut process = Process::start(&Start {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::process::Pid;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
@@ -92,6 +93,14 @@ impl RabbitMq {
     /// Its AMQP port on 127.0.0.1, the same over restarts.
     pub fn port(&self) -> u16 {
         self.amqp_port
+    }
+
+    /// The process id of the node.
+    ///
+    /// # Panics
+    /// When it isn't running.
+    pub fn pid(&self) -> Pid {
+        self.node.lock().unwrap().as_ref().expect("RabbitMQ is running").pid()
     }
 
     /// Runs `rabbitmqctl` with these arguments (about 0.6 s) and returns its output.

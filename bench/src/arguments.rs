@@ -1,0 +1,105 @@
+//! The command line. Everything has a default: `make bench` alone measures all there is.
+
+use std::path::PathBuf;
+
+use crate::scenarios::Scenario;
+use crate::subject::Subject;
+
+/// Measures Callvine on private servers, against its ceilings and against the naive gateway; writes the results to
+/// performance.md, and to a JSON file and plots beside it
+#[derive(clap::Parser, Clone, Debug)]
+#[command(name = "callvine-bench", max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// What to measure; the results of other scenarios stay as they were
+    #[arg(
+        long = "scenario",
+        value_name = "NAME",
+        value_enum,
+        value_delimiter = ',',
+        default_values_t = Scenario::ALL
+    )]
+    pub(crate) scenarios: Vec<Scenario>,
+
+    /// Subjects to measure, of those that a scenario has
+    #[arg(long, value_name = "SUBJECT", value_enum, value_delimiter = ',', default_values_t = Subject::ALL)]
+    pub(crate) only: Vec<Subject>,
+
+    /// Connections under full load (`throughput`)
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 256, 2000])]
+    pub(crate) connections: Vec<u32>,
+
+    /// Calls a second (`rates`)
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1_000, 5_000, 10_000])]
+    pub(crate) rates: Vec<u32>,
+
+    /// Calls of a burst (`burst`)
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) burst: u32,
+
+    /// Lonely calls, 20 ms apart (`lonely`)
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub(crate) lonely: u32,
+
+    /// Rows that the table has before (`sizes`); about 350 bytes of disk each
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [0, 10_000_000, 50_000_000])]
+    pub(crate) rows: Vec<u64>,
+
+    /// Sizes of calls in bytes (`bodies`); the usual call has 308
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [308, 1_024, 10_240])]
+    pub(crate) bodies: Vec<usize>,
+
+    /// Repetitions of each scenario, interleaved: A B C A B C
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+
+    /// Length of each run
+    #[arg(long, value_name = "S", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: u32,
+
+    /// Full load before each run
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) warm_up: u32,
+
+    /// A smoke run of everything in little: it shows that the bench works, and nothing else
+    #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "rows", "rounds", "seconds", "warm_up"])]
+    pub(crate) quick: bool,
+
+    /// The folder of performance.md [default: docs; with --quick, the build's own directory]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// The program under test
+    #[arg(long, value_name = "FILE", env = "CALLVINE_BIN", default_value = "target/release/callvine")]
+    pub(crate) callvine: PathBuf,
+}
+
+impl Arguments {
+    /// As `--quick` wants them.
+    pub(crate) fn in_little(self) -> Self {
+        if !self.quick {
+            return self;
+        }
+        Self {
+            connections: vec![16],
+            rates: vec![200],
+            burst: 2_000,
+            lonely: 20,
+            rows: vec![0, 10_000],
+            bodies: vec![10_240],
+            rounds: 1,
+            seconds: 1,
+            warm_up: 0,
+            ..self
+        }
+    }
+
+    /// The command that does it again.
+    pub(crate) fn command() -> String {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        if arguments.is_empty() {
+            "make bench".to_owned()
+        } else {
+            format!("make bench ARGS=\"{}\"", arguments.join(" "))
+        }
+    }
+}

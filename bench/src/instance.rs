@@ -1,0 +1,203 @@
+//! One subject, started afresh: its database, virtual host, process and key; and all of that removed again.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use harness::{Process, Signal, Start, eventually, new_directory, run};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use yardstick::API_KEY;
+
+use crate::ledger::Ledger;
+use crate::stage::Stage;
+use crate::subject::Subject;
+
+/// Start with migrations, on a machine that may be busy.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Far longer than a queue needs to count.
+const COUNT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The queues that events of calls go to.
+const QUEUE: &str = "callvine.recordings";
+const NAIVE_QUEUE: &str = "naive.recordings";
+
+/// Where the program keeps its SQLite file below its data directory.
+const SQLITE_FILE: &str = "callvine.db";
+
+/// A running server that takes calls.
+pub(crate) struct Instance {
+    process: Process,
+    /// Of the webhook.
+    pub(crate) url: String,
+    /// What calls are sent with.
+    pub(crate) key: String,
+    /// Where its calls are; `None` for what stores nothing.
+    pub(crate) ledger: Option<Ledger>,
+    directory: PathBuf,
+    database: Option<String>,
+    vhost: Option<String>,
+    queue: &'static str,
+}
+
+impl Instance {
+    /// Starts a subject, on a database that is full already or on a new one, and makes sure that a call is answered
+    /// as published.
+    pub(crate) async fn start(stage: &Stage, subject: Subject, full: Option<&str>) -> anyhow::Result<Self> {
+        let database = match (full, subject) {
+            (_, Subject::Echo | Subject::Validate | Subject::Embedded) => None,
+            (Some(url), _) => Some(url.to_owned()),
+            (None, _) => Some(stage.database().await),
+        };
+        let vhost = if subject.needs_broker() { Some(stage.vhost().await?) } else { None };
+        let key = match &database {
+            Some(url) => create_key(stage, url).await,
+            None => API_KEY.to_owned(),
+        };
+        let directory = new_directory("subject");
+        let ledger = match (&database, subject) {
+            (Some(url), _) => {
+                prepare(stage, subject, url).await?;
+                Some(Ledger::postgres(url).await?)
+            }
+            (None, Subject::Embedded) => Some(Ledger::Sqlite { file: directory.join(SQLITE_FILE) }),
+            (None, _) => None,
+        };
+        let mut command = command(stage, subject, database.as_deref(), vhost.as_deref())?;
+        command.env("CALLVINE_DATA_DIR", &directory).current_dir(&directory);
+        let (process, address) = listening(&directory, command).await?;
+        let url = format!("{address}/webhook.php");
+        let key = if is_naive(subject) { API_KEY.to_owned() } else { key };
+        let is_full = full.is_some();
+        let database = database.filter(|_| !is_full);
+        let queue = if is_naive(subject) { NAIVE_QUEUE } else { QUEUE };
+        Ok(Self { process, url, key, ledger, directory, database, vhost, queue })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid().as_raw_pid()
+    }
+
+    /// Fails when it has ended.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        match self.process.exited() {
+            None => Ok(()),
+            Some(status) => bail!("it has ended with {status}\n{}", self.process.account()),
+        }
+    }
+
+    /// Makes sure that the queue has at least so many events, where there is a queue.
+    pub(crate) async fn prove_published(&self, events: u64) -> anyhow::Result<()> {
+        let Some(vhost) = &self.vhost else {
+            return Ok(());
+        };
+        let connection = Connection::connect(vhost, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        // A quorum queue counts its messages some moments after it has confirmed them.
+        eventually(COUNT_DEADLINE, "the queue has counted its messages", async || {
+            let queue = channel.queue_declare(self.queue.into(), passive, FieldTable::default()).await;
+            queue.is_ok_and(|queue| u64::from(queue.message_count()) >= events)
+        })
+        .await;
+        connection.close(200, "counted".into()).await?;
+        Ok(())
+    }
+
+    /// Kills it and removes what it had, except a database that was full before.
+    pub(crate) async fn remove(mut self, stage: &Stage) -> anyhow::Result<()> {
+        self.process.kill();
+        fs::remove_dir_all(&self.directory).context("cannot remove a subject's directory")?;
+        if let Some(vhost) = &self.vhost {
+            stage.drop_vhost(vhost).await?;
+        }
+        if let Some(database) = &self.database {
+            stage.drop_database(database).await?;
+        }
+        Ok(())
+    }
+}
+
+fn is_naive(subject: Subject) -> bool {
+    matches!(subject, Subject::Naive | Subject::NaiveGuarantee)
+}
+
+/// Makes the tables, and a key; the program does both.
+pub(crate) async fn create_key(stage: &Stage, database: &str) -> String {
+    let mut command = Command::new(&stage.callvine);
+    command.args(["keys", "create", "--client", "bench"]).env("DATABASE_URL", database);
+    run(command).await.trim().to_owned()
+}
+
+/// Leaves nothing to the database that an earlier run has begun.
+async fn prepare(stage: &Stage, subject: Subject, database: &str) -> anyhow::Result<()> {
+    stage.execute(database, "truncate outbox".to_owned()).await?;
+    let name = database.rsplit('/').next().unwrap_or_default();
+    let commit = if subject == Subject::GatewayAsync { "off" } else { "on" };
+    stage.execute(database, format!("alter database {name} set synchronous_commit = {commit}")).await?;
+    stage.checkpoint().await
+}
+
+fn command(
+    stage: &Stage,
+    subject: Subject,
+    database: Option<&str>,
+    vhost: Option<&str>,
+) -> anyhow::Result<Command> {
+    let database = database.unwrap_or_default();
+    let dead_broker = stage.dead_broker();
+    let broker = vhost.unwrap_or(&dead_broker);
+    let mut command = match subject {
+        Subject::Echo | Subject::Validate | Subject::Naive | Subject::NaiveGuarantee => {
+            let is_naive = is_naive(subject);
+            Command::new(stage.binaries.join(if is_naive { "naive" } else { "ceiling" }))
+        }
+        _ => Command::new(&stage.callvine),
+    };
+    match subject {
+        Subject::Echo => command.arg("echo"),
+        Subject::Validate => command.arg("validate"),
+        Subject::Naive => command.args(["--database-url", database]),
+        Subject::NaiveGuarantee => {
+            command.args(["--guarantee", "--database-url", database, "--amqp-url", broker])
+        }
+        Subject::Gateway | Subject::GatewayAsync | Subject::GatewayConfirmed | Subject::GatewayStream => {
+            let stream = if subject == Subject::GatewayStream { "on" } else { "off" };
+            command
+                .arg("gateway")
+                .env("DATABASE_URL", database)
+                .env("AMQP_URL", broker)
+                .env("CALLVINE_STREAM", stream)
+        }
+        Subject::Embedded => command.arg("up"),
+        _ => bail!("{} is no server", subject.title()),
+    };
+    command
+        .env("CALLVINE_LISTEN", "127.0.0.1:0")
+        .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("RUST_LOG", "warn");
+    Ok(command)
+}
+
+/// Starts a server and waits until it says where it listens.
+async fn listening(directory: &std::path::Path, command: Command) -> anyhow::Result<(Process, String)> {
+    let (stdout, stderr): (PathBuf, PathBuf) = (directory.join("stdout"), directory.join("stderr"));
+    let mut process =
+        Process::start(&Start { command, stdout: stdout.clone(), stderr, last_signal: Signal::KILL });
+    let mut address = None;
+    eventually(START_DEADLINE, "the server says where it listens", async || {
+        let text = fs::read_to_string(&stdout).unwrap_or_default();
+        let mut complete = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        address = complete.find_map(|line| line.strip_prefix("listening public ").map(str::to_owned));
+        address.is_some() || process.exited().is_some()
+    })
+    .await;
+    let account = process.account();
+    let address = address.with_context(|| format!("the server does not start\n{account}"))?;
+    Ok((process, address))
+}

@@ -1,0 +1,92 @@
+//! Looks into a subject's database from outside: which calls are there, and which events still wait.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use tokio::time::Instant;
+
+use crate::results::Confirms;
+
+/// Calls above an id: of a table that was full before, the new ones alone.
+const COUNT_CALLS: &str = "select count(*) from call_logs where id > $1";
+
+/// The events of calls, and not the retries of a worker, which may wait for long. A row is one event, or those of a
+/// range of calls.
+const COUNT_OUTBOX: &str = "
+select cast(coalesce(sum(coalesce(last_call_id - first_call_id, 0) + 1), 0) as bigint)
+from outbox where id > $1 and routing_key = 'call.created' and queue is null";
+
+/// The same as a yes or no, which costs less.
+const ANY_IN_OUTBOX: &str = "select count(*) from
+    (select 1 from outbox where id > $1 and routing_key = 'call.created' and queue is null limit 1) as waiting";
+
+/// How often it is looked whether all events are confirmed: often enough for a hundredth of a run, seldom enough to
+/// cost nothing.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// After this an outbox that does not empty is given up, and reported as such.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A database that calls were sent to.
+#[derive(Debug)]
+pub(crate) enum Ledger {
+    /// PostgreSQL; its calls have ids above this one.
+    Postgres { connection: PgConnection, above_id: i64 },
+    /// The file of an embedded program. It may not be there yet.
+    Sqlite { file: PathBuf },
+}
+
+impl Ledger {
+    /// A PostgreSQL database as it is now: calls that are there already don't count.
+    pub(crate) async fn postgres(url: &str) -> anyhow::Result<Self> {
+        let mut connection = PgConnection::connect(url).await.context("cannot connect to PostgreSQL")?;
+        let above_id: Option<i64> =
+            sqlx::query_scalar("select max(id) from call_logs").fetch_one(&mut connection).await?;
+        Ok(Self::Postgres { connection, above_id: above_id.unwrap_or(0) })
+    }
+
+    /// How many calls are stored.
+    pub(crate) async fn calls(&mut self) -> anyhow::Result<u64> {
+        let above_id = match self {
+            Self::Postgres { above_id, .. } => *above_id,
+            Self::Sqlite { .. } => 0,
+        };
+        self.count(COUNT_CALLS, above_id).await
+    }
+
+    async fn count(&mut self, statement: &'static str, above_id: i64) -> anyhow::Result<u64> {
+        let count: i64 = match self {
+            Self::Postgres { connection, .. } => {
+                sqlx::query_scalar(statement).bind(above_id).fetch_one(connection).await?
+            }
+            Self::Sqlite { file } => {
+                sqlx::query_scalar(statement).bind(above_id).fetch_one(&mut open(file).await?).await?
+            }
+        };
+        Ok(u64::try_from(count)?)
+    }
+
+    /// Waits until the outbox is empty and says how many events were in it, and how long that took.
+    pub(crate) async fn drain(&mut self) -> anyhow::Result<Confirms> {
+        let began_at = Instant::now();
+        let mut looks = tokio::time::interval(DRAIN_INTERVAL);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let backlog = self.count(COUNT_OUTBOX, 0).await?;
+        let mut is_empty = backlog == 0;
+        while !is_empty && began_at.elapsed() < DRAIN_DEADLINE {
+            looks.tick().await;
+            is_empty = self.count(ANY_IN_OUTBOX, 0).await? == 0;
+        }
+        let drain_seconds = if backlog == 0 { 0.0 } else { began_at.elapsed().as_secs_f64() };
+        let left = if is_empty { 0 } else { self.count(COUNT_OUTBOX, 0).await? };
+        Ok(Confirms { backlog, drain_seconds, left })
+    }
+}
+
+async fn open(file: &PathBuf) -> anyhow::Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    SqliteConnection::connect_with(&options).await.with_context(|| format!("cannot open {}", file.display()))
+}

@@ -1,0 +1,51 @@
+//! Load generators. Each answers how many calls were answered, how fast, and how many were not.
+
+pub(crate) mod broker;
+pub(crate) mod oha;
+pub(crate) mod pgbench;
+pub(crate) mod raw;
+pub(crate) mod wrk;
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+
+use crate::bodies::Bodies;
+use crate::results::Latency;
+
+/// Where calls are sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// Of the webhook.
+    pub(crate) url: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) bodies: &'a Bodies,
+    pub(crate) connections: u32,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loaded {
+    /// Answered 201.
+    pub(crate) calls: u64,
+    /// Answered otherwise, or not at all.
+    pub(crate) failures: u64,
+    /// From the first request to the last answer.
+    pub(crate) seconds: f64,
+    pub(crate) latency: Option<Latency>,
+}
+
+/// Runs a load generator to its end and returns what it prints.
+async fn output_of(command: Command) -> anyhow::Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = tokio::process::Command::from(command)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot start {program}"))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} ended with {}:\n{stdout}{stderr}", output.status);
+    Ok(stdout)
+}

@@ -1,0 +1,80 @@
+//! On what was measured: processors, memory, kernel, and the versions of everything that takes part.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+/// Said where something cannot be found out; no reason to measure nothing.
+const UNKNOWN: &str = "unknown";
+
+/// The script itself: the one on the search path changes the user.
+const RABBITMQCTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+
+/// A machine and its software.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_gib: f64,
+    pub(crate) kernel: String,
+    /// Program and version, as it says itself.
+    pub(crate) versions: Vec<(String, String)>,
+}
+
+impl Machine {
+    /// This machine.
+    pub(crate) async fn this(oha: &str) -> Self {
+        let versions = [
+            ("PostgreSQL", first_line("pgbench", &["--version"]).await),
+            ("RabbitMQ", first_line(RABBITMQCTL, &["version"]).await),
+            ("wrk", first_line("wrk", &["-v"]).await),
+            ("oha", first_line(oha, &["--version"]).await),
+            ("rustc", first_line("rustc", &["--version"]).await),
+        ];
+        Self {
+            processor: processor(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_gib: memory_gib(),
+            kernel: first_line("uname", &["-sr"]).await,
+            versions: versions.map(|(name, version)| (name.to_owned(), version)).to_vec(),
+        }
+    }
+}
+
+/// The commit that is measured, and whether the sources differ from it.
+pub(crate) async fn commit() -> String {
+    let commit = first_line("git", &["rev-parse", "--short=12", "HEAD"]).await;
+    let changes = ["status", "--porcelain", "--untracked-files=no", "--", ":!docs"];
+    match first_line("git", &changes).await.as_str() {
+        // Nothing printed: nothing changed.
+        UNKNOWN => commit,
+        _ => commit + " and changes",
+    }
+}
+
+/// The first line that a program prints, wherever it prints it.
+async fn first_line(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let Ok(output) = command.output().await else {
+        return UNKNOWN.to_owned();
+    };
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or(UNKNOWN).to_owned()
+}
+
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    line.map_or(UNKNOWN, |(_, name)| name).to_owned()
+}
+
+fn memory_gib() -> f64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    (kib.unwrap_or_default() / (1024.0 * 1024.0)).round()
+}

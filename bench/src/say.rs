@@ -1,0 +1,45 @@
+//! What is said while it goes on, on standard output.
+#![expect(clippy::print_stdout, reason = "whoever waits for an hour wants to see something")]
+
+use crate::results::Run;
+
+/// One run is done.
+pub(crate) fn run(run: &Run) {
+    let Run { subject, case, round, measures } = run;
+    let latency = measures.latency.map_or_else(String::new, |latency| {
+        format!("  p50 {:.2} p99 {:.2} ms", latency.p50_ms, latency.p99_ms)
+    });
+    let confirms = measures.confirms.map_or_else(String::new, |confirms| {
+        let sustained = measures.sustained_per_second();
+        let sustained =
+            sustained.map_or_else(|| "never drained".to_owned(), |rate| format!("{rate:.0}/s sustained"));
+        format!("  {sustained} (drain {:.2} s of {})", confirms.drain_seconds, confirms.backlog)
+    });
+    let failures = match measures.failures {
+        0 => String::new(),
+        count => format!("  {count} FAILED"),
+    };
+    let cpu = measures.cpu;
+    println!(
+        "round {round}  {:<40} {case:<18} {:>9.0}/s{latency}{confirms}  us/call: server {:.1} pg {:.1} rmq {:.1} load {:.1}  \
+         {:.2} cores  {:.0} MiB{failures}",
+        subject.title(),
+        measures.calls_per_second(),
+        cpu.server_us,
+        cpu.postgres_us,
+        cpu.rabbitmq_us,
+        cpu.load_us,
+        cpu.busy_cores,
+        measures.memory.server_mib,
+    );
+}
+
+/// A table grows.
+pub(crate) fn filled(rows: u64, of: u64) {
+    println!("filled {rows} of {of} rows");
+}
+
+/// Anything else.
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,57 @@
+//! Tables that are full before the first call: made once a sitting, and used by every round.
+
+use std::collections::BTreeMap;
+
+use crate::instance::create_key;
+use crate::say;
+use crate::stage::Stage;
+
+/// Rows of one statement: a transaction of some seconds.
+const CHUNK_ROWS: u64 = 1_000_000;
+
+/// Calls as they are posted, a minute apart.
+const FILL_CALLS: &str = "
+insert into call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time, recording_url,
+                       title, created_at)
+select id, 'bench', '+1908727' || id % 10000, '+1800600' || id % 10000, 'Agent Smith ' || id % 256,
+       'Customer Service', at, at + interval '90 seconds', 'http://127.0.0.1:9/recordings/' || id || '.wav',
+       'Call from +1908727' || id % 10000 || ' to +1800600' || id % 10000 || ' (handled by Agent Smith ' || id % 256 || ')',
+       at + interval '2 minutes'
+from (select id, timestamp '1975-01-01' + id * interval '1 second' as at from generate_series";
+
+const FILL_RECORDINGS: &str = "
+insert into recordings (call_id, status, attempts, size_bytes, stored_at)
+select id, 'stored', 1, 242880, timestamp '2024-01-15 10:30:00' from generate_series";
+
+/// Makes a database for each of these numbers of rows, but for none: that is a new database for each run anyway.
+pub(super) async fn fill(
+    stage: &Stage,
+    rows: impl Iterator<Item = u64>,
+) -> anyhow::Result<BTreeMap<u64, String>> {
+    let mut full = BTreeMap::new();
+    for rows in rows.filter(|rows| *rows > 0) {
+        let url = stage.database().await;
+        create_key(stage, &url).await;
+        for first in (1..=rows).step_by(usize::try_from(CHUNK_ROWS)?) {
+            let last = rows.min(first + CHUNK_ROWS - 1);
+            stage.execute(&url, format!("{FILL_CALLS}({first}, {last}) as id) as call")).await?;
+            stage.execute(&url, format!("{FILL_RECORDINGS}({first}, {last}) as id")).await?;
+            say::filled(last, rows);
+        }
+        stage.execute(&url, format!("select setval('call_ids', {rows} + 1000)")).await?;
+        // Now rather than by autovacuum in the middle of a run.
+        stage.execute(&url, "vacuum (freeze, analyze) call_logs".to_owned()).await?;
+        stage.execute(&url, "vacuum (freeze, analyze) recordings".to_owned()).await?;
+        full.insert(rows, url);
+    }
+    stage.checkpoint().await?;
+    Ok(full)
+}
+
+/// Removes them again.
+pub(super) async fn remove(stage: &Stage, full: BTreeMap<u64, String>) -> anyhow::Result<()> {
+    for url in full.into_values() {
+        stage.drop_database(&url).await?;
+    }
+    Ok(())
+}

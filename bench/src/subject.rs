@@ -1,0 +1,124 @@
+//! What is measured: the program in its set-ups, and what it is measured against.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that is measured. Its name on the command line and in the results is the variant's, in kebab case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Subject {
+    /// hyper answering 201, without looking at the call
+    Echo,
+    /// hyper validating and answering, without storing
+    Validate,
+    /// pgbench with the same single-row INSERT, 1 client
+    #[value(name = "pgbench-1")]
+    #[serde(rename = "pgbench-1")]
+    Pgbench1,
+    /// the same, 8 clients
+    #[value(name = "pgbench-8")]
+    #[serde(rename = "pgbench-8")]
+    Pgbench8,
+    /// the same, 32 clients
+    #[value(name = "pgbench-32")]
+    #[serde(rename = "pgbench-32")]
+    Pgbench32,
+    /// the same, 64 clients
+    #[value(name = "pgbench-64")]
+    #[serde(rename = "pgbench-64")]
+    Pgbench64,
+    /// RabbitMQ alone: pipelined confirmed publishing to a quorum queue
+    Broker,
+    /// The naive gateway: one INSERT a request
+    Naive,
+    /// The naive gateway with Callvine's guarantee
+    NaiveGuarantee,
+    /// callvine gateway, the broker out of reach
+    Gateway,
+    /// The same with `synchronous_commit=off`: what durability costs
+    GatewayAsync,
+    /// callvine gateway, every event confirmed, no stream
+    GatewayConfirmed,
+    /// callvine gateway, every event confirmed, and kept in the stream
+    GatewayStream,
+    /// callvine up: SQLite, in-process delivery, worker and all
+    Embedded,
+}
+
+impl Subject {
+    /// All, in the order in which tables show them.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Echo,
+        Self::Validate,
+        Self::Pgbench1,
+        Self::Pgbench8,
+        Self::Pgbench32,
+        Self::Pgbench64,
+        Self::Broker,
+        Self::Naive,
+        Self::NaiveGuarantee,
+        Self::Gateway,
+        Self::GatewayAsync,
+        Self::GatewayConfirmed,
+        Self::GatewayStream,
+        Self::Embedded,
+    ];
+
+    /// pgbench with every number of clients.
+    pub(crate) const PGBENCH: [Self; 4] = [Self::Pgbench1, Self::Pgbench8, Self::Pgbench32, Self::Pgbench64];
+
+    /// As tables and plots call it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Echo => "echo, stores nothing",
+            Self::Validate => "validate, stores nothing",
+            Self::Pgbench1 => "pgbench, 1 client",
+            Self::Pgbench8 => "pgbench, 8 clients",
+            Self::Pgbench32 => "pgbench, 32 clients",
+            Self::Pgbench64 => "pgbench, 64 clients",
+            Self::Broker => "RabbitMQ alone",
+            Self::Naive => "naive",
+            Self::NaiveGuarantee => "naive, same guarantee",
+            Self::Gateway => "gateway, broker away",
+            Self::GatewayAsync => "gateway, broker away, commits not synced",
+            Self::GatewayConfirmed => "gateway, events confirmed",
+            Self::GatewayStream => "gateway, events confirmed and streamed",
+            Self::Embedded => "embedded (SQLite)",
+        }
+    }
+
+    /// How it is measured, which decides what it needs.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Pgbench1 => Kind::Pgbench { clients: 1 },
+            Self::Pgbench8 => Kind::Pgbench { clients: 8 },
+            Self::Pgbench32 => Kind::Pgbench { clients: 32 },
+            Self::Pgbench64 => Kind::Pgbench { clients: 64 },
+            Self::Broker => Kind::Broker,
+            _ => Kind::Http,
+        }
+    }
+
+    /// Whether every event of it is published, so that the time until the last confirm counts.
+    pub(crate) fn publishes(self) -> bool {
+        matches!(self, Self::NaiveGuarantee | Self::GatewayConfirmed | Self::GatewayStream | Self::Embedded)
+    }
+
+    /// Whether it talks to RabbitMQ.
+    pub(crate) fn needs_broker(self) -> bool {
+        matches!(self, Self::Broker | Self::NaiveGuarantee | Self::GatewayConfirmed | Self::GatewayStream)
+    }
+}
+
+/// How a subject is put under load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// By requests to its listener.
+    Http,
+    /// pgbench is its own load.
+    Pgbench {
+        /// Connections, each with one statement at a time.
+        clients: u32,
+    },
+    /// A publisher of this program's own.
+    Broker,
+}
