@@ -33,7 +33,6 @@ pub(crate) struct Cluster {
     amqp_url: String,
     pub(crate) broker_network: Proxy,
     recordings_url: String,
-    key: String,
     pub(crate) ledger: Ledger,
     /// In front of the gateways.
     pub(crate) address: Proxy,
@@ -71,7 +70,6 @@ impl Cluster {
             amqp_url,
             broker_network,
             recordings_url,
-            key,
             ledger,
             address,
             provider,
@@ -121,9 +119,12 @@ impl Cluster {
         Traffic::start(&self.provider, (LANES, PACE), self.ledger.calls(&self.provider))
     }
 
-    /// The key that the provider uses.
-    pub(crate) fn key(&self) -> &str {
-        &self.key
+    /// The database is at this address from now on; the processes are not told.
+    pub(crate) fn move_database(&mut self, url: &str) {
+        self.database = Database::new(url);
+        let address = url::Url::parse(url).unwrap();
+        let port = address.port().expect("the address has a port");
+        self.database_network.redirect(([127, 0, 0, 1], port).into());
     }
 
     /// `callvine audit`, past the network that fails.
