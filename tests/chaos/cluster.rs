@@ -135,6 +135,11 @@ impl Cluster {
             .env("CALLVINE_RECORDINGS_URL", &self.recordings_url)
     }
 
+    /// The virtual host of its broker.
+    pub(crate) fn vhost(&self) -> &str {
+        self.broker_url.rsplit('/').next().expect("the address has a virtual host")
+    }
+
     /// The reckoning, and an orderly end.
     pub(crate) async fn finish(mut self, test: &str) {
         let reckoning = self.ledger.assert_kept(&self.database, self.audit()).await;

@@ -1,10 +1,9 @@
 //! The database away: killed in the middle of commits, cut off without a word, out of connections, failed over.
 
-use harness::{Fsync, Network, Postgres, RabbitMq, eventually};
-use sqlx::{Connection, PgConnection};
+use harness::{Database, Fsync, Network, Postgres, RabbitMq};
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, LANES, PATIENCE};
+use crate::cluster::{Cluster, LANES, postgres};
 use crate::outage::{assert_recovers, assert_refused};
 
 /// Posts that must be answered while the database is away: each lane's, twice.
@@ -60,34 +59,23 @@ async fn a_database_that_is_restarted_loses_nothing() {
     cluster.finish("database restarted").await;
 }
 
-/// Goal: others have taken every connection. Method: a small server, whose connections the test takes as soon as they
-/// are free, and those of the program are ended.
+/// Goal: there are no connections to be had, and then there are. Method: PostgreSQL counts them by role too.
 #[tokio::test]
 async fn a_database_out_of_connections_is_answered_500_until_there_are_some() {
-    let postgres = Postgres::start_with(Fsync::On, &["max_connections=25"]).await;
+    let postgres = postgres().await;
+    let superuser_url = postgres.database().await;
+    let superuser = Database::new(&superuser_url);
+    superuser.execute("create role few login").await;
+    superuser.execute("grant create on schema public to few").await;
     let broker = RabbitMq::shared().await.vhost().await;
-    let database_url = postgres.database().await;
-    let cluster = Cluster::on(&database_url, &broker).await;
+    let cluster = Cluster::on(&superuser_url.replace("postgres@", "few@"), &broker).await;
     let traffic = cluster.traffic();
     Chance::new("out of connections").moment(&cluster.provider).await;
 
-    let mut taken = vec![PgConnection::connect(&postgres.url("postgres")).await.unwrap()];
-    eventually(PATIENCE, "the program has no connection left", async || {
-        while let Ok(connection) = PgConnection::connect(&postgres.url("postgres")).await {
-            taken.push(connection);
-        }
-        let first = taken.first_mut().unwrap();
-        let ended: Vec<bool> = sqlx::query_scalar(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'callvine'",
-        )
-        .fetch_all(first)
-        .await
-        .unwrap();
-        ended.is_empty()
-    })
-    .await;
+    superuser.execute("alter role few connection limit 0").await;
+    superuser.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'few'").await;
     assert_refused(&cluster.provider, REFUSED).await;
-    drop(taken);
+    superuser.execute("alter role few connection limit -1").await;
     assert_recovers(&cluster.provider).await;
     traffic.stop().await;
     cluster.finish("out of connections").await;

@@ -9,6 +9,7 @@
     reason = "a failed step fails the test, and the seed has to be seen"
 )]
 
+mod broker;
 mod chance;
 mod cluster;
 mod database;

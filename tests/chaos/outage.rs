@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Provider, eventually};
+use harness::{Attempt, Provider, eventually};
 use tokio::time::Instant;
 
 use crate::cluster::PATIENCE;
@@ -11,19 +11,13 @@ use crate::cluster::PATIENCE;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// What was away is used again this long after its return.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
+/// An answer that is given this soon waited for nothing but the commit, on a busy machine.
+const UNNOTICED: Duration = Duration::from_secs(1);
 
 /// The database is away from now on: waits until `count` posts that have begun since are answered, and fails the test
 /// unless each was answered 500 in time and may be tried again.
 pub(crate) async fn assert_refused(provider: &Provider, count: usize) {
-    let (began, before) = (Instant::now(), provider.attempts().len());
-    let mut answered = Vec::new();
-    eventually(PATIENCE, "posts are answered while the database is away", async || {
-        answered = provider.attempts().split_off(before);
-        answered.retain(|attempt| attempt.at > began);
-        answered.len() >= count
-    })
-    .await;
-    for attempt in &answered {
+    for attempt in answered_from_now(provider, count).await {
         assert_eq!(attempt.status, Some(500), "{attempt:?}");
         assert!(attempt.took < ANSWERED_WITHIN, "{attempt:?}");
         assert!(attempt.has_retry_after, "{attempt:?}");
@@ -38,4 +32,26 @@ pub(crate) async fn assert_recovers(provider: &Provider) {
     })
     .await;
     println!("  201 again after {:?}", returned.elapsed());
+}
+
+/// Something is away that no provider should notice: waits until `count` posts that have begun since are answered, and
+/// fails the test unless each was answered 201 at once.
+pub(crate) async fn assert_unnoticed(provider: &Provider, count: usize) {
+    for attempt in answered_from_now(provider, count).await {
+        assert_eq!(attempt.status, Some(201), "{attempt:?}");
+        assert!(attempt.took < UNNOTICED, "{attempt:?}");
+    }
+}
+
+/// The posts that begin from now on, once `count` of them are answered.
+async fn answered_from_now(provider: &Provider, count: usize) -> Vec<Attempt> {
+    let (began, before) = (Instant::now(), provider.attempts().len());
+    let mut answered = Vec::new();
+    eventually(PATIENCE, "posts are answered", async || {
+        answered = provider.attempts().split_off(before);
+        answered.retain(|attempt| attempt.at > began);
+        answered.len() >= count
+    })
+    .await;
+    answered
 }

@@ -40,6 +40,10 @@ const RECONNECT_DOUBLINGS: u32 = 6;
 /// Seconds between heartbeats, unless the URL says otherwise: a peer that vanished without a FIN is noticed after two.
 const HEARTBEAT_SECONDS: u16 = 5;
 
+/// How often exchange and queues are declared again. A queue that somebody deletes is not missed by a publish as long as
+/// another one gets the event, the stream for one; so this bounds for how long its messages are lost.
+const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How often a connection's state is looked at, beside listening to its events.
 const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -135,6 +139,7 @@ impl RabbitMq {
         };
         let mut events = connection.events_listener();
         let mut states = tokio::time::interval(STATE_INTERVAL);
+        let mut declarations = tokio::time::interval(TOPOLOGY_INTERVAL);
         sender.send_replace(Some(publisher.clone()));
         loop {
             tokio::select! {
@@ -161,13 +166,20 @@ impl RabbitMq {
                 },
                 () = self.topology_is_stale.notified() => {
                     tracing::warn!("a message found no queue; declaring exchange and queues again");
-                    if let Err(error) = topology::declare(connection, self.settings.stream).await {
-                        tracing::warn!(error = %Chain(&error), "cannot declare exchange and queues");
-                        return;
-                    }
+                    declarations.reset_immediately();
+                }
+                // A broker that takes no messages answers nothing on this connection.
+                _ = declarations.tick(), if !publisher.is_blocked() => if let Err(error) = self.declare(connection).await {
+                    tracing::warn!(error = %Chain(&error), "cannot declare exchange and queues");
+                    return;
                 }
             }
         }
+    }
+
+    async fn declare(&self, connection: &Connection) -> Result<(), BusError> {
+        let declaring = topology::declare(connection, self.settings.stream);
+        tokio::time::timeout(CONNECT_TIMEOUT, declaring).await.map_err(|_elapsed| BusError::Timeout)?
     }
 
     /// A connection with the topology declared.
