@@ -11,5 +11,7 @@
 
 mod chance;
 mod cluster;
+mod database;
 mod embedded;
 mod killed;
+mod outage;
