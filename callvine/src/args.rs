@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The longest shutdown that can be asked for.
@@ -37,6 +38,22 @@ pub(crate) enum Command {
     /// Makes, lists and revokes API keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Reconciles calls, outbox, recordings, analyses, dead letters and stored objects, and names what is missing or
+    /// stuck
+    ///
+    /// Run it beside the running system, as often as you like. Exit code 0: nothing is wrong; 1: something is, also
+    /// when it was repaired.
+    ///
+    /// It proves: every call has a recording row, every stored recording an analysis row and its object in full size
+    /// (with --deep, the very bytes); no event lies in the outbox longer than --stuck-after; every recording that is
+    /// pending, and every analysis that is requested, has a message on its way; every object belongs to a recording.
+    ///
+    /// It can't prove what has left no trace: that an event which is no longer in the outbox was published (it was
+    /// confirmed, or somebody deleted its row), or which calls the messages in a broker's queue are about. As long as
+    /// a queue holds at least as many messages as there are recordings without another trace, these count as queued.
+    /// Messages that a consumer has in hand can't be seen either: an analyzer of your own that takes longer than
+    /// --stuck-after for an analysis looks like one that lost it.
+    Audit(Box<Audit>),
 }
 
 #[derive(Args, Debug)]
@@ -133,6 +150,36 @@ pub(crate) struct RevokeKey {
     pub(crate) database: Database,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct Audit {
+    /// Calls stored then or later, as 2026-11-24, 2026-11-24T06:30:00Z (UTC), or an age such as 24h [default: the
+    /// first]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) from: Option<DateTime<Utc>>,
+    /// Calls stored before then, likewise [default: up to the last]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) to: Option<DateTime<Utc>>,
+    /// How long an event, a recording or an analysis may rest before it counts as stuck
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration)]
+    pub(crate) stuck_after: Duration,
+    /// Reads every object and compares its SHA-256, not only its size
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Queues again what is missing: recordings, analyses, dead letters, objects by fetching them anew
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// One JSON object a line: each problem, then the summary
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) database: Database,
+    /// amqp://… or amqps://… [default: in-process delivery]
+    #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Broker")]
+    pub(crate) amqp_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) recordings: RecordingsPlace,
+}
+
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Environment {
     /// `cv_test_…`
@@ -225,6 +272,22 @@ fn shutdown_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A point in time, or how long ago it was.
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    if let Ok(at) = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S") {
+        return Ok(at.and_utc());
+    }
+    if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return Ok(day.and_time(NaiveTime::MIN).and_utc());
+    }
+    let age = humantime::parse_duration(text).ok().and_then(|age| TimeDelta::from_std(age).ok());
+    age.and_then(|age| Utc::now().checked_sub_signed(age))
+        .ok_or_else(|| "must be a time such as 2026-11-24T06:30:00Z, or an age such as 24h".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -234,5 +297,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_points_or_ages() {
+        let expected: DateTime<Utc> = "2026-11-24T06:30:00Z".parse().unwrap();
+        for text in ["2026-11-24T06:30:00Z", "2026-11-24T08:30:00+02:00", "2026-11-24 06:30:00"] {
+            assert_eq!(time(text), Ok(expected), "{text}");
+        }
+        assert_eq!(time("2026-11-24"), Ok("2026-11-24T00:00:00Z".parse().unwrap()));
+        let age = Utc::now() - time("90m").unwrap();
+        assert!((5400..5410).contains(&age.num_seconds()), "{age}");
+        for text in ["", "yesterday", "2026-13-01", "-1h", "999999999y"] {
+            assert!(time(text).is_err(), "{text}");
+        }
     }
 }

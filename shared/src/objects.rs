@@ -3,6 +3,8 @@
 //! An object appears whole and on disk, or not at all, and is never replaced: it is written to a staging directory
 //! beside its place, synced, and then linked to its name.
 
+mod inventory;
+
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 use url::Url;
+
+pub use inventory::{ListedObject, Listing};
 
 /// Below the root: where objects are written before they have their name.
 const STAGING: &str = ".staging";

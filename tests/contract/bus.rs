@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use callvine_shared::bus::{Bus, BusError, Consumer, Delivery, Local, Message, Queue, RabbitMq};
-use callvine_shared::store::Store;
+use callvine_shared::store::{DELIVERY_LEASE, Store};
 use harness::eventually;
+use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for a loaded machine; reached only by a failing test.
@@ -224,4 +225,25 @@ async fn a_deleted_queue_is_declared_again_and_what_found_no_queue_is_not_confir
     })
     .await;
     bus.close().await;
+}
+
+/// Goal: renewing what is in hand and claiming what is new never wait for each other, though both need the one writing
+/// connection. Method: another process holds the database's lock for longer than the interval of renewals.
+#[tokio::test]
+async fn a_database_that_is_busy_when_claims_are_renewed_does_not_end_in_process_delivery() {
+    let (directory, bus) = local().await;
+    publish(&bus, &[message("call.created", None, "first")]).await;
+    let (mut consumer, shutdown) = consume(&bus, Queue::Recordings, 2);
+    let in_hand = next(&mut consumer).await;
+
+    let url = format!("sqlite://{}/callvine.db", directory.path().display());
+    let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+    tokio::time::sleep(DELIVERY_LEASE / 3 + Duration::from_millis(500)).await;
+    sqlx::query("rollback").execute(&mut other).await.unwrap();
+
+    publish(&bus, &[message("call.created", None, "second")]).await;
+    assert_eq!(next_body(&mut consumer).await, "second");
+    in_hand.done().await.unwrap();
+    end(consumer, shutdown).await;
 }

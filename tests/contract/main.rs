@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod audit;
 mod bus;
 mod calls;
 mod commands;

@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step fails the test")]
 
 mod callvine;
+mod database;
 mod eventually;
 mod http;
+mod ledger;
 mod origin;
 mod ports;
 mod postgres;
@@ -15,15 +17,21 @@ mod provider;
 mod proxy;
 mod rabbitmq;
 mod sounds;
+mod subscriber;
+mod traffic;
 
 pub use callvine::{Callvine, Finished, Running};
+pub use database::{Database, StoredCall};
 pub use eventually::{eventually, obtained};
 pub use http::http_client;
+pub use ledger::{Ledger, Reckoning, settled};
 pub use origin::{Answer, Origin, Seen};
 pub use ports::free_port;
 pub use postgres::{Fsync, Postgres};
 pub use process::{Process, Signal, Start, new_directory, run};
-pub use provider::{Acknowledged, Outcome, Provider};
+pub use provider::{Acknowledged, Attempt, Outcome, Provider};
 pub use proxy::{Network, Proxy};
 pub use rabbitmq::RabbitMq;
 pub use sounds::{Sound, sounds};
+pub use subscriber::{Received, Subscriber};
+pub use traffic::Traffic;

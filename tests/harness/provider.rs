@@ -53,12 +53,26 @@ impl Outcome {
     }
 }
 
+/// One post, as the provider saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// When it was sent.
+    pub at: Instant,
+    /// How long until the answer, or until there was to be none.
+    pub took: Duration,
+    /// The answer's status; `None`: there was no answer.
+    pub status: Option<u16>,
+    /// Whether the answer had a `Retry-After`.
+    pub has_retry_after: bool,
+}
+
 /// A provider with one key, posting to one gateway.
 pub struct Provider {
     client: reqwest::Client,
     webhook: String,
     key: String,
     acknowledged: Mutex<Vec<Acknowledged>>,
+    attempts: Mutex<Vec<Attempt>>,
 }
 
 impl Provider {
@@ -72,6 +86,7 @@ impl Provider {
             webhook: format!("{address}/webhook.php"),
             key: key.to_owned(),
             acknowledged: Mutex::default(),
+            attempts: Mutex::default(),
         }
     }
 
@@ -124,6 +139,14 @@ impl Provider {
         self.acknowledged.lock().unwrap().clone()
     }
 
+    /// Every post so far, in the order of their ends.
+    ///
+    /// # Panics
+    /// Never: nobody panics with the lock.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.attempts.lock().unwrap().clone()
+    }
+
     async fn insist(&self, call: &Value, ends_at: Instant) -> Acknowledged {
         // Unlike every other call's, as the caller's number is.
         let key = format!("provider-{}", call.get("from_phone").and_then(Value::as_str).unwrap_or_default());
@@ -149,10 +172,15 @@ impl Provider {
         if let Some(key) = idempotency_key {
             request = request.header("Idempotency-Key", key);
         }
-        let Ok(response) = request.send().await else { return Outcome::Unanswered };
-        let status = response.status().as_u16();
-        let replayed = response.headers().contains_key("Idempotent-Replayed");
-        let Ok(body) = response.text().await else { return Outcome::Unanswered };
+        let at = Instant::now();
+        let answer = answer_to(request).await;
+        self.attempts.lock().unwrap().push(Attempt {
+            at,
+            took: at.elapsed(),
+            status: answer.as_ref().map(|answer| answer.status),
+            has_retry_after: answer.as_ref().is_some_and(|answer| answer.has_retry_after),
+        });
+        let Some(RawAnswer { status, replayed, body, .. }) = answer else { return Outcome::Unanswered };
         if status != 201 {
             return Outcome::Refused { status, body };
         }
@@ -164,4 +192,20 @@ impl Provider {
         self.acknowledged.lock().unwrap().push(acknowledged.clone());
         Outcome::Acknowledged(acknowledged)
     }
+}
+
+struct RawAnswer {
+    status: u16,
+    has_retry_after: bool,
+    replayed: bool,
+    body: String,
+}
+
+/// `None`: no answer, or not the whole of one.
+async fn answer_to(request: reqwest::RequestBuilder) -> Option<RawAnswer> {
+    let response = request.send().await.ok()?;
+    let status = response.status().as_u16();
+    let has = |name: &str| response.headers().contains_key(name);
+    let (has_retry_after, replayed) = (has("Retry-After"), has("Idempotent-Replayed"));
+    Some(RawAnswer { status, has_retry_after, replayed, body: response.text().await.ok()? })
 }

@@ -34,8 +34,11 @@ pub enum Network {
 #[derive(Clone, Copy)]
 struct Orders {
     network: Network,
+    upstream: SocketAddr,
     /// Counts the calls of [`Proxy::reset`].
     resets: u64,
+    /// Counts the calls of [`Proxy::strand`].
+    strands: u64,
 }
 
 /// A running proxy; it ends, with its connections, when dropped or with the runtime of the test that started it.
@@ -54,9 +57,9 @@ impl Proxy {
     pub async fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (orders, _) = watch::channel(Orders { network: Network::Open, resets: 0 });
+        let (orders, _) = watch::channel(Orders { network: Network::Open, upstream, resets: 0, strands: 0 });
         let open = Arc::new(AtomicUsize::new(0));
-        let connections = Connections { upstream, orders: orders.subscribe(), open: Arc::clone(&open) };
+        let connections = Connections { orders: orders.subscribe(), open: Arc::clone(&open) };
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(connections.accept(listener)));
         Self { address, orders, open, _stop: stop.drop_guard() }
@@ -91,6 +94,17 @@ impl Proxy {
         self.orders.send_modify(|orders| orders.resets += 1);
     }
 
+    /// Leaves every connection that exists hanging for ever: no byte passes any more, nor the news that a side has
+    /// closed, as when a host or a firewall's memory has vanished. New ones are carried as before.
+    pub fn strand(&self) {
+        self.orders.send_modify(|orders| orders.strands += 1);
+    }
+
+    /// Connects new clients with this server instead; connections that exist live on.
+    pub fn redirect(&self, upstream: SocketAddr) {
+        self.orders.send_modify(|orders| orders.upstream = upstream);
+    }
+
     /// How many connections clients hold at the moment.
     pub fn connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
@@ -100,7 +114,6 @@ impl Proxy {
 /// What every connection needs.
 #[derive(Clone)]
 struct Connections {
-    upstream: SocketAddr,
     orders: watch::Receiver<Orders>,
     open: Arc<AtomicUsize>,
 }
@@ -123,11 +136,11 @@ impl Connections {
     async fn carry(mut self, mut client: TcpStream) {
         let _counted = Counted::new(Arc::clone(&self.open));
         let mut orders = self.orders.clone();
-        let resets = orders.borrow().resets;
+        let Orders { resets, strands, .. } = *orders.borrow();
         let reset = async { orders.wait_for(|orders| orders.resets != resets).await.map(|_| ()) };
         let mut server = None;
         let is_whole = tokio::select! {
-            is_whole = self.exchange(&mut client, &mut server) => is_whole,
+            is_whole = self.exchange(&mut client, &mut server, strands) => is_whole,
             _ = reset => false,
         };
         if !is_whole {
@@ -139,18 +152,24 @@ impl Connections {
     }
 
     /// Whether the connection has come to an orderly end.
-    async fn exchange(&mut self, client: &mut TcpStream, server: &mut Option<TcpStream>) -> bool {
-        if until_carried(&mut self.orders).await.is_none() {
+    async fn exchange(
+        &mut self,
+        client: &mut TcpStream,
+        server: &mut Option<TcpStream>,
+        strands: u64,
+    ) -> bool {
+        if until_carried(&mut self.orders, strands).await.is_none() {
             return false;
         }
-        let Ok(connected) = TcpStream::connect(self.upstream).await else { return false };
+        let upstream = self.orders.borrow().upstream;
+        let Ok(connected) = TcpStream::connect(upstream).await else { return false };
         let server = server.insert(connected);
         client.set_nodelay(true).ok();
         server.set_nodelay(true).ok();
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let up = pump(from_client, to_server, self.orders.clone());
-        let down = pump(from_server, to_client, self.orders.clone());
+        let up = pump(from_client, to_server, (self.orders.clone(), strands));
+        let down = pump(from_server, to_client, (self.orders.clone(), strands));
         tokio::try_join!(up, down).is_ok()
     }
 }
@@ -159,13 +178,13 @@ impl Connections {
 async fn pump(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut orders: watch::Receiver<Orders>,
+    (mut orders, strands): (watch::Receiver<Orders>, u64),
 ) -> Result<(), Broken> {
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
         let received = from.read(&mut buffer).await;
         // Before judging what was received: the news that a side has closed or failed doesn't pass a cut either.
-        let delay = until_carried(&mut orders).await.ok_or(Broken)?;
+        let delay = until_carried(&mut orders, strands).await.ok_or(Broken)?;
         sleep(delay).await;
         let count = received.map_err(|_| Broken)?;
         if count == 0 {
@@ -178,9 +197,11 @@ async fn pump(
 /// A side has failed; how, is nothing to a proxy.
 struct Broken;
 
-/// Waits while the network is cut; then how long it delays. `None` when the proxy is gone.
-async fn until_carried(orders: &mut watch::Receiver<Orders>) -> Option<Duration> {
-    let orders = orders.wait_for(|orders| orders.network != Network::Cut).await.ok()?;
+/// Waits while the network is cut, and for ever when the connection was stranded; then how long the network delays.
+/// `None` when the proxy is gone. `strands` is from when the connection began.
+async fn until_carried(orders: &mut watch::Receiver<Orders>, strands: u64) -> Option<Duration> {
+    let is_carried = |orders: &Orders| orders.network != Network::Cut && orders.strands == strands;
+    let orders = orders.wait_for(is_carried).await.ok()?;
     match orders.network {
         Network::Slow(delay) => Some(delay),
         Network::Open | Network::Refusing | Network::Cut => Some(Duration::ZERO),

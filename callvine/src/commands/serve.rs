@@ -141,7 +141,8 @@ fn require_servers(command: &str, database: &Database, broker: &Broker) -> Resul
     Ok(())
 }
 
-fn recordings_url(place: &RecordingsPlace, data_dir: &Path) -> Result<String, Failure> {
+/// Where recordings are kept: as told, or below the data directory.
+pub(crate) fn recordings_url(place: &RecordingsPlace, data_dir: &Path) -> Result<String, Failure> {
     let url = match place.recordings_url.as_deref() {
         Some(url) if !url.is_empty() => url.to_owned(),
         _ => {

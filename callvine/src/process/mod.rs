@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::storage::{open, url_of};
+pub(crate) use self::storage::{open, open_existing, url_of};
 use crate::args::{Broker, Switch};
 use crate::failure::Failure;
 

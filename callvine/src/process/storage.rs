@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use callvine_shared::error_chain::Chain;
 use callvine_shared::retry::backoff;
 use callvine_shared::store::{Store, StoreError};
@@ -46,6 +46,17 @@ pub(crate) async fn open(database_url: &str) -> Result<Store, Failure> {
         Ok(store) => Ok(store),
         Err(error @ StoreError::Url(_)) => Err(super::setting_failure(error)),
         Err(error) => Err(anyhow::Error::new(error).into()),
+    }
+}
+
+/// Opens a database that is there already; an embedded one is not created.
+pub(crate) async fn open_existing(database_url: &str) -> Result<Store, Failure> {
+    match file_of(database_url) {
+        Some(file) if !file.exists() => {
+            Err(anyhow!("there is no database {} (check CALLVINE_DATA_DIR or DATABASE_URL)", file.display())
+                .into())
+        }
+        _ => open(database_url).await,
     }
 }
 

@@ -56,7 +56,10 @@ impl Local {
     }
 
     /// Claims messages and hands them to `sender` until the shutdown, and renews the claims of those in hand until
-    /// the last of them is done.
+    /// the receiver is gone.
+    ///
+    /// Both go on side by side, and neither waits while the other is put aside half-way: it might hold this process's
+    /// turn at the database, and the other one wait for it.
     pub(super) async fn feed(
         self,
         queue: Queue,
@@ -64,25 +67,14 @@ impl Local {
         shutdown: CancellationToken,
     ) {
         let in_hand = InHand::default();
-        let mut renewal = tokio::time::interval(DELIVERY_LEASE / 3);
-        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let claiming = self.claim(queue, &sender, &in_hand);
-        tokio::pin!(claiming);
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                () = sender.closed() => break,
-                _ = renewal.tick() => self.renew(queue, &in_hand).await,
-                () = &mut claiming => break,
-            }
-        }
-        // A message that was taken may need longer than its claim lasts.
-        while !sender.is_closed() {
-            tokio::select! {
-                () = sender.closed() => {}
-                _ = renewal.tick() => self.renew(queue, &in_hand).await,
-            }
+        let claiming = async {
+            shutdown.run_until_cancelled(self.claim(queue, &sender, &in_hand)).await;
+            // A message that was taken may need longer than its claim lasts.
+            sender.closed().await;
+        };
+        tokio::select! {
+            () = claiming => {}
+            () = self.renew(queue, &in_hand) => {}
         }
     }
 
@@ -144,12 +136,19 @@ impl Local {
         }
     }
 
+    /// Renews the claims of what is in hand, well before they end. Never returns.
     async fn renew(&self, queue: Queue, in_hand: &InHand) {
-        let ids: Vec<i64> = in_hand.lock().iter().copied().collect();
-        if !ids.is_empty()
-            && let Err(error) = self.store.renew_deliveries(&ids, Utc::now()).await
-        {
-            tracing::warn!(queue = queue.name(), error = %Chain(&error), "cannot renew claims; messages may come twice");
+        let mut renewal = tokio::time::interval(DELIVERY_LEASE / 3);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            renewal.tick().await;
+            let ids: Vec<i64> = in_hand.lock().iter().copied().collect();
+            if !ids.is_empty()
+                && let Err(error) = self.store.renew_deliveries(&ids, Utc::now()).await
+            {
+                let queue = queue.name();
+                tracing::warn!(queue, error = %Chain(&error), "cannot renew claims; messages may come twice");
+            }
         }
     }
 }

@@ -4,12 +4,14 @@
 //! their table; what only one understands is in `postgres.rs` and `sqlite.rs`.
 
 mod api_keys;
+mod audit;
 mod calls;
 mod deliveries;
 mod error;
 mod outbox;
 mod postgres;
 mod recordings;
+mod repair;
 mod sqlite;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
+pub use audit::{AuditedCall, Idle, WaitingMessage, Window};
 pub use calls::{AnalysisState, CallRecord, ReceivedCall, RecordingState};
 pub use deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
 pub use error::StoreError;

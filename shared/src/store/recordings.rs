@@ -9,7 +9,8 @@ use crate::bus::Queue;
 use crate::call::CallId;
 use crate::event::{FailedRecording, StoredRecording};
 
-const SELECT_CALL: &str = "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
+pub(super) const SELECT_CALL: &str =
+    "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
     recording_url, created_at from call_logs where id = $1";
 
 /// Puts an event into the outbox. A function can't: the two databases' transactions have no common type.
@@ -31,6 +32,8 @@ macro_rules! insert_event {
         .await?;
     }};
 }
+
+pub(super) use insert_event;
 
 /// What a worker finds when it wants to begin with a recording.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 //! reading from a publishing one, and acknowledgements must still get through.
 
 mod consume;
+mod inspect;
 mod publish;
 mod topology;
 
@@ -23,6 +24,7 @@ use crate::error_chain::Chain;
 use crate::retry::backoff;
 
 pub(super) use consume::Receipt;
+pub use inspect::{QueueDepth, queue_depths};
 use publish::Publisher;
 
 /// A connection that is not open by then is given up; a broker that is reachable needs a few milliseconds.

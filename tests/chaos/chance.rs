@@ -1,0 +1,50 @@
+//! Chance that can be repeated: the seed is printed, and `CALLVINE_CHAOS_SEED` gives it back.
+
+use std::ops::Range;
+
+use fastrand::Rng;
+use harness::{Provider, eventually};
+
+use crate::cluster::PATIENCE;
+
+/// How often something is killed: enough to hit different moments, few enough for every run of the tests.
+const KILLS: usize = 3;
+/// How often in the long version.
+const KILLS_LONG: usize = 50;
+
+/// The random decisions of one test.
+pub(crate) struct Chance(Rng);
+
+impl Chance {
+    /// The seed of `CALLVINE_CHAOS_SEED`, else a random one.
+    pub(crate) fn new(test: &str) -> Self {
+        let seed = match std::env::var("CALLVINE_CHAOS_SEED") {
+            Ok(seed) => seed.parse().expect("CALLVINE_CHAOS_SEED is a number"),
+            Err(_) => fastrand::u64(..),
+        };
+        println!("{test}: CALLVINE_CHAOS_SEED={seed}");
+        Self(Rng::with_seed(seed))
+    }
+
+    pub(crate) fn number(&mut self, range: Range<usize>) -> usize {
+        self.0.usize(range)
+    }
+
+    /// A random moment under traffic: after some more calls are acknowledged.
+    pub(crate) async fn moment(&mut self, provider: &Provider) {
+        let target = provider.acknowledged().len() + self.number(5..60);
+        eventually(PATIENCE, "calls are acknowledged", async || provider.acknowledged().len() >= target)
+            .await;
+    }
+}
+
+/// Minutes of the long version; `None` in the short one.
+pub(crate) fn minutes() -> Option<u64> {
+    let minutes = std::env::var("CALLVINE_CHAOS_MINUTES").ok()?;
+    Some(minutes.parse().expect("CALLVINE_CHAOS_MINUTES is a number"))
+}
+
+/// How often something is killed.
+pub(crate) fn kills() -> usize {
+    if minutes().is_some() { KILLS_LONG } else { KILLS }
+}

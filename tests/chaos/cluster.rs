@@ -1,0 +1,145 @@
+//! The distributed set-up under fault: gateways and workers on PostgreSQL and RabbitMQ, each server behind a network
+//! that can fail, the gateways behind an address that stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::{
+    Callvine, Database, Fsync, Ledger, Postgres, Provider, Proxy, RabbitMq, Running, Traffic, new_directory,
+};
+use tokio::sync::OnceCell;
+
+/// Longer than anything takes on a loaded machine; reached only by a failing test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Lanes of the traffic, each with one post at a time.
+pub(crate) const LANES: usize = 8;
+/// A lane's pace: 8 lanes at 10 calls a second are far from what the program can take, so that what happens is the
+/// fault's doing.
+pub(crate) const PACE: Duration = Duration::from_millis(100);
+
+/// The PostgreSQL that tests share which don't harm it; with fsync, as in production.
+pub(crate) async fn postgres() -> &'static Postgres {
+    static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+    SHARED.get_or_init(|| Postgres::start(Fsync::On)).await
+}
+
+/// Servers' addresses, processes on them, and everything outside.
+pub(crate) struct Cluster {
+    /// Where the database really is, past the network that fails.
+    pub(crate) database: Database,
+    database_url: String,
+    pub(crate) database_network: Proxy,
+    broker_url: String,
+    amqp_url: String,
+    pub(crate) broker_network: Proxy,
+    recordings_url: String,
+    key: String,
+    pub(crate) ledger: Ledger,
+    /// In front of the gateways.
+    pub(crate) address: Proxy,
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) gateway: Option<Running>,
+    pub(crate) worker: Option<Running>,
+}
+
+impl Cluster {
+    /// On the servers that tests share.
+    pub(crate) async fn start() -> Self {
+        let postgres = postgres().await;
+        Self::on(&postgres.database().await, &RabbitMq::shared().await.vhost().await).await
+    }
+
+    /// On these servers: one gateway and one worker.
+    pub(crate) async fn on(database_url: &str, broker_url: &str) -> Self {
+        let (database_network, database_through) = Proxy::in_front_of(database_url).await;
+        let (broker_network, amqp_url) = Proxy::in_front_of(broker_url).await;
+        let recordings = new_directory("recordings");
+        let recordings_url = url::Url::from_directory_path(recordings).unwrap().into();
+        let create = Callvine::new("keys").args(["create", "--client", "acme"]);
+        let created = create.env("DATABASE_URL", database_url).run().await;
+        created.assert_code(0);
+        let key = created.stdout.trim().to_owned();
+        let mut ledger = Ledger::open(Some(broker_url)).await;
+        // Nobody listens there until the first gateway does.
+        let address = Proxy::start(([127, 0, 0, 1], 9).into()).await;
+        let provider = ledger.provider(&format!("http://{}", address.address()), &key);
+        let mut cluster = Self {
+            database: Database::new(database_url),
+            database_url: database_through,
+            database_network,
+            broker_url: broker_url.to_owned(),
+            amqp_url,
+            broker_network,
+            recordings_url,
+            key,
+            ledger,
+            address,
+            provider,
+            gateway: None,
+            worker: None,
+        };
+        cluster.start_gateway().await;
+        cluster.start_worker().await;
+        cluster
+    }
+
+    /// A command on these servers.
+    pub(crate) fn command(&self, command: &str) -> Callvine {
+        Callvine::new(command)
+            .env("DATABASE_URL", &self.database_url)
+            .env("AMQP_URL", &self.amqp_url)
+            .env("CALLVINE_RECORDINGS_URL", &self.recordings_url)
+            .env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
+            .env("CALLVINE_FETCH_PER_HOST", "16")
+    }
+
+    /// A further gateway, which no provider knows of yet.
+    pub(crate) async fn another_gateway(&self) -> Running {
+        self.command("gateway").start().await
+    }
+
+    /// Starts a gateway, and sends the provider to it.
+    pub(crate) async fn start_gateway(&mut self) {
+        let mut gateway = self.another_gateway().await;
+        self.address.redirect(gateway.public_socket().await);
+        self.gateway = Some(gateway);
+    }
+
+    pub(crate) async fn start_worker(&mut self) {
+        self.worker = Some(self.command("worker").start_worker().await);
+    }
+
+    pub(crate) fn kill_gateway(&mut self) {
+        self.gateway.take().expect("a gateway runs").kill();
+    }
+
+    pub(crate) fn kill_worker(&mut self) {
+        self.worker.take().expect("a worker runs").kill();
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic::start(&self.provider, (LANES, PACE), self.ledger.calls(&self.provider))
+    }
+
+    /// The key that the provider uses.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// `callvine audit`, past the network that fails.
+    pub(crate) fn audit(&self) -> Callvine {
+        Callvine::new("audit")
+            .env("DATABASE_URL", self.database.url())
+            .env("AMQP_URL", &self.broker_url)
+            .env("CALLVINE_RECORDINGS_URL", &self.recordings_url)
+    }
+
+    /// The reckoning, and an orderly end.
+    pub(crate) async fn finish(mut self, test: &str) {
+        let reckoning = self.ledger.assert_kept(&self.database, self.audit()).await;
+        println!("{test}: {reckoning}");
+        for process in [self.gateway.take(), self.worker.take()].into_iter().flatten() {
+            process.stop().await.assert_code(0);
+        }
+    }
+}

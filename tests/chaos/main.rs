@@ -1,0 +1,17 @@
+//! Faults, one after the other, under traffic; and after each the reckoning: whatever was answered 201 was kept, told
+//! of, fetched and settled. One file a kind of fault. docs/reliability.md says what is promised and how to run the
+//! long version.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a failed step fails the test, and the seed has to be seen"
+)]
+
+mod chance;
+mod cluster;
+mod database;
+mod embedded;
+mod killed;
+mod outage;

@@ -1,0 +1,114 @@
+//! The program's tables, as an analyst reads them: both databases, nothing of the program's own code.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+
+/// A call with what became of it, as the tables have it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct StoredCall {
+    /// The call's id.
+    pub id: i64,
+    /// As it was sent.
+    pub from_phone: String,
+    /// As it was sent.
+    pub to_phone: String,
+    /// As it was sent.
+    pub handled_by: String,
+    /// As it was sent.
+    pub department: Option<String>,
+    /// `YYYY-MM-DD HH:MM:SS`.
+    pub start_time: String,
+    /// `YYYY-MM-DD HH:MM:SS`.
+    pub end_time: String,
+    /// As it was sent, but for a user name and password.
+    pub recording_url: String,
+    /// `pending`, `stored` or `failed`.
+    pub recording: Option<String>,
+    /// Of a stored recording.
+    pub sha256: Option<String>,
+    /// `requested`, `completed` or `failed`.
+    pub analysis: Option<String>,
+}
+
+const CALLS_POSTGRES: &str = "select c.id, from_phone, to_phone, handled_by, department,
+    to_char(start_time, 'YYYY-MM-DD HH24:MI:SS') as start_time, to_char(end_time, 'YYYY-MM-DD HH24:MI:SS') as end_time,
+    recording_url, r.status as recording, r.sha256, a.status as analysis
+    from call_logs c left join recordings r on r.call_id = c.id left join analyses a on a.call_id = c.id";
+
+const CALLS_SQLITE: &str = "select c.id, from_phone, to_phone, handled_by, department, start_time, end_time,
+    recording_url, r.status as recording, r.sha256, a.status as analysis
+    from call_logs c left join recordings r on r.call_id = c.id left join analyses a on a.call_id = c.id";
+
+/// A database of the program.
+#[derive(Clone, Debug)]
+pub struct Database {
+    url: String,
+}
+
+impl Database {
+    /// The database at this `postgres://` or `sqlite://` address.
+    pub fn new(url: &str) -> Self {
+        Self { url: url.to_owned() }
+    }
+
+    /// The embedded database of a process that ran in this directory.
+    pub fn embedded(directory: &Path) -> Self {
+        Self { url: format!("sqlite://{}/callvine-data/callvine.db", directory.display()) }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// All calls, by id.
+    ///
+    /// # Panics
+    /// When they can't be read.
+    pub async fn calls(&self) -> HashMap<i64, StoredCall> {
+        let calls: Vec<StoredCall> = if self.is_postgres() {
+            sqlx::query_as(CALLS_POSTGRES).fetch_all(&mut self.postgres().await).await.unwrap()
+        } else {
+            sqlx::query_as(CALLS_SQLITE).fetch_all(&mut self.sqlite().await).await.unwrap()
+        };
+        calls.into_iter().map(|call| (call.id, call)).collect()
+    }
+
+    /// The result of `select count(*)` of a statement's rest; `None` while the database can't be asked.
+    pub async fn count(&self, rest: &'static str) -> Option<i64> {
+        let statement = AssertSqlSafe(format!("select count(*) {rest}"));
+        if self.is_postgres() {
+            let mut connection = PgConnection::connect(&self.url).await.ok()?;
+            sqlx::query_scalar(statement).fetch_one(&mut connection).await.ok()
+        } else {
+            let mut connection = SqliteConnection::connect(&self.url).await.ok()?;
+            sqlx::query_scalar(statement).fetch_one(&mut connection).await.ok()
+        }
+    }
+
+    /// Executes a statement.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn execute(&self, statement: &'static str) -> u64 {
+        if self.is_postgres() {
+            sqlx::query(statement).execute(&mut self.postgres().await).await.unwrap().rows_affected()
+        } else {
+            sqlx::query(statement).execute(&mut self.sqlite().await).await.unwrap().rows_affected()
+        }
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres")
+    }
+
+    async fn postgres(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.unwrap()
+    }
+
+    async fn sqlite(&self) -> SqliteConnection {
+        SqliteConnection::connect(&self.url).await.unwrap()
+    }
+}

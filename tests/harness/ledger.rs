@@ -1,0 +1,201 @@
+//! The ledger of a run: what the provider was answered, what the subscriber received, what the origin served; and the
+//! reckoning with what the program has, once everything is over.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::callvine::Callvine;
+use crate::database::{Database, StoredCall};
+use crate::eventually::obtained;
+use crate::origin::{Answer, Origin};
+use crate::provider::{Acknowledged, Provider};
+use crate::sounds::{Sound, sounds};
+use crate::subscriber::{Received, Subscriber};
+
+/// How many different recordings the origin serves, in turn.
+const SOUNDS: usize = 40;
+/// Until everything that was accepted is settled: leases, back-offs and a backlog, on a busy machine.
+const SETTLED_DEADLINE: Duration = Duration::from_secs(90);
+/// The fields of a call that come back as they were sent.
+const FIELDS: [&str; 7] =
+    ["from_phone", "to_phone", "handled_by", "department", "start_time", "end_time", "recording_url"];
+
+/// Everything that outsiders know of a run.
+pub struct Ledger {
+    recordings: Arc<Recordings>,
+    /// `None` with in-process delivery, which has no subscribers of its own.
+    subscriber: Option<Subscriber>,
+    providers: Vec<Arc<Provider>>,
+}
+
+/// Real recordings behind an origin.
+struct Recordings {
+    origin: Origin,
+    sounds: Vec<Sound>,
+    next: AtomicUsize,
+}
+
+impl Ledger {
+    /// A new ledger, with an origin of recordings, and with a subscriber if there is a broker.
+    ///
+    /// # Panics
+    /// When the broker can't be reached.
+    pub async fn open(amqp_url: Option<&str>) -> Self {
+        let origin = Origin::start().await;
+        let sounds = sounds(SOUNDS);
+        for (number, sound) in sounds.iter().enumerate() {
+            origin.serve(&path(number), Answer::wav(sound.bytes.clone()));
+        }
+        let subscriber = match amqp_url {
+            Some(url) => Some(Subscriber::start(url).await),
+            None => None,
+        };
+        let recordings = Arc::new(Recordings { origin, sounds, next: AtomicUsize::new(0) });
+        Self { recordings, subscriber, providers: Vec::new() }
+    }
+
+    /// A provider whose posts are in this ledger.
+    ///
+    /// # Panics
+    /// When no HTTP client can be built.
+    pub fn provider(&mut self, address: &str, key: &str) -> Arc<Provider> {
+        let provider = Arc::new(Provider::new(address, key));
+        self.providers.push(Arc::clone(&provider));
+        provider
+    }
+
+    /// Makes calls, each with one of the recordings.
+    pub fn calls(&self, provider: &Arc<Provider>) -> impl Fn() -> Value + Send + Sync + Clone + 'static {
+        let (recordings, provider) = (Arc::clone(&self.recordings), Arc::clone(provider));
+        move || {
+            let number = recordings.next.fetch_add(1, Ordering::Relaxed) % recordings.sounds.len();
+            provider.call(&recordings.origin.url(&path(number)))
+        }
+    }
+
+    /// Everything that was answered 201, by all providers.
+    pub fn acknowledged(&self) -> Vec<Acknowledged> {
+        self.providers.iter().flat_map(|provider| provider.acknowledged()).collect()
+    }
+
+    /// Waits until everything is settled, and fails the test unless every 201 was kept: one row with the fields as
+    /// sent, `call.created` and what follows from it received with one id each, the recording stored with the bytes
+    /// that the origin served, its analysis requested; and unless `callvine audit --deep` (with the settings of
+    /// `audit`) agrees.
+    ///
+    /// # Panics
+    /// When anything is amiss; the message names it.
+    pub async fn assert_kept(&self, database: &Database, audit: Callvine) -> Reckoning {
+        let acknowledged = self.acknowledged();
+        assert!(!acknowledged.is_empty(), "nothing was acknowledged: nothing was tested");
+        settled(database).await;
+        let stored = database.calls().await;
+        let mut ids = HashSet::new();
+        for call in &acknowledged {
+            assert!(ids.insert(call.id), "call {} was given out twice", call.id);
+            let row =
+                stored.get(&call.id).unwrap_or_else(|| panic!("lost: call {} was answered 201", call.id));
+            self.assert_as_sent(call, row);
+        }
+        let received = self.received_all(&acknowledged).await;
+        let finished = audit.args(["--deep", "--stuck-after", "1s", "--json"]).run().await;
+        finished.assert_code(0);
+        Reckoning {
+            acknowledged: acknowledged.len(),
+            unacknowledged_rows: stored.len() - acknowledged.len(),
+            events: received.values().map(std::collections::HashMap::len).sum(),
+            duplicates: received.values().flat_map(|ids| ids.values()).map(|count| count - 1).sum(),
+        }
+    }
+
+    fn assert_as_sent(&self, call: &Acknowledged, row: &StoredCall) {
+        let sent = |field: &str| call.sent.get(field).and_then(Value::as_str);
+        let kept = [
+            Some(row.from_phone.as_str()),
+            Some(row.to_phone.as_str()),
+            Some(row.handled_by.as_str()),
+            row.department.as_deref(),
+            Some(row.start_time.as_str()),
+            Some(row.end_time.as_str()),
+            Some(row.recording_url.as_str()),
+        ];
+        for (field, kept) in FIELDS.into_iter().zip(kept) {
+            assert_eq!(kept, sent(field), "{field} of call {}", call.id);
+        }
+        assert_eq!(row.recording.as_deref(), Some("stored"), "the recording of call {}", call.id);
+        assert_eq!(row.analysis.as_deref(), Some("requested"), "the analysis of call {}", call.id);
+        let served = self.recordings.sound_at(&row.recording_url);
+        assert_eq!(row.sha256.as_ref(), Some(&served.sha256), "the recording of call {} as served", call.id);
+    }
+
+    /// Waits until the subscriber has every event of every acknowledged call, each with one id.
+    async fn received_all(&self, acknowledged: &[Acknowledged]) -> Received {
+        let Some(subscriber) = &self.subscriber else { return Received::default() };
+        let expected = ["call.created", "recording.stored", "analysis.requested"];
+        obtained(SETTLED_DEADLINE, "the subscriber has received every event", async || {
+            let received = subscriber.received();
+            let has = |key: &str, id: i64| received.contains_key(&(key.to_owned(), id));
+            let is_complete = acknowledged.iter().all(|call| expected.iter().all(|key| has(key, call.id)));
+            is_complete.then_some(received)
+        })
+        .await;
+        let received = subscriber.received();
+        for ((key, id), ids) in &received {
+            assert_eq!(ids.len(), 1, "{key} of call {id} came with several ids: {ids:?}");
+        }
+        received
+    }
+}
+
+impl Recordings {
+    fn sound_at(&self, url: &str) -> &Sound {
+        let mut numbered = self.sounds.iter().enumerate();
+        let found = numbered.find(|(number, _)| self.origin.url(&path(*number)) == url);
+        found.map(|(_, sound)| sound).unwrap_or_else(|| panic!("{url} is not an address of the origin"))
+    }
+}
+
+/// Waits until no recording is pending and the outbox is empty.
+///
+/// # Panics
+/// When that takes too long.
+pub async fn settled(database: &Database) {
+    let what = "every recording is settled and the outbox empty";
+    crate::eventually(SETTLED_DEADLINE, what, async || {
+        database.count("from recordings where status = 'pending'").await == Some(0)
+            && database.count("from outbox").await == Some(0)
+    })
+    .await;
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Reckoning {
+    /// Calls that were answered 201; all were kept.
+    pub acknowledged: usize,
+    /// Calls that were stored although their answer was lost.
+    pub unacknowledged_rows: usize,
+    /// Events that the subscriber received, each counted once.
+    pub events: usize,
+    /// Events that it received more than once.
+    pub duplicates: u32,
+}
+
+impl fmt::Display for Reckoning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} calls answered 201, all kept; {} more stored whose answers were lost; {} events, {} of them received again",
+            self.acknowledged, self.unacknowledged_rows, self.events, self.duplicates
+        )
+    }
+}
+
+fn path(number: usize) -> String {
+    format!("/{number}.wav")
+}
