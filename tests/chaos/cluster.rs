@@ -33,7 +33,6 @@ pub(crate) struct Cluster {
     amqp_url: String,
     pub(crate) broker_network: Proxy,
     recordings_url: String,
-    key: String,
     pub(crate) ledger: Ledger,
     /// In front of the gateways.
     pub(crate) address: Proxy,
@@ -71,7 +70,6 @@ impl Cluster {
             amqp_url,
             broker_network,
             recordings_url,
-            key,
             ledger,
             address,
             provider,
@@ -119,11 +117,6 @@ impl Cluster {
 
     pub(crate) fn traffic(&self) -> Traffic {
         Traffic::start(&self.provider, (LANES, PACE), self.ledger.calls(&self.provider))
-    }
-
-    /// The key that the provider uses.
-    pub(crate) fn key(&self) -> &str {
-        &self.key
     }
 
     /// `callvine audit`, past the network that fails.

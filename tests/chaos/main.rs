@@ -4,11 +4,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::print_stdout,
     reason = "a failed step fails the test, and the seed has to be seen"
 )]
 
+mod broker;
 mod chance;
 mod cluster;
 mod database;
