@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use super::outbox::json_array;
-use super::{Pool, Store, StoreError, from_us, seconds, with_pool};
+use super::{Store, StoreError, by_database, from_us, seconds, with_pool};
 use crate::bus::Queue;
 use crate::call::CallId;
 use crate::event::call_id_of;
@@ -242,22 +242,22 @@ impl Store {
     /// [`StoreError`] when the database can't be asked.
     pub async fn created_at(&self, ids: &[CallId]) -> Result<Vec<Idle>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let rows: Vec<(i64, NaiveDateTime)> = match &self.read {
-            Pool::Postgres(pool) => {
+        let rows: Vec<(i64, NaiveDateTime)> = by_database!(self.read, pool => {
+            postgres: {
                 sqlx::query_as("select id, created_at from call_logs where id = any($1)")
                     .bind(&ids)
                     .fetch_all(pool)
                     .await?
-            }
-            Pool::Sqlite(pool) => {
+            },
+            sqlite: {
                 sqlx::query_as(
                     "select id, created_at from call_logs where id in (select value from json_each($1))",
                 )
                 .bind(json_array(&ids))
                 .fetch_all(pool)
                 .await?
-            }
-        };
+            },
+        });
         Ok(rows.into_iter().map(idle).collect())
     }
 
@@ -270,14 +270,14 @@ impl Store {
         ids: &[CallId],
     ) -> Result<Vec<(CallId, Option<String>, bool)>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let rows: Vec<(i64, Option<String>, String)> = match &self.read {
-            Pool::Postgres(pool) => {
+        let rows: Vec<(i64, Option<String>, String)> = by_database!(self.read, pool => {
+            postgres: {
                 sqlx::query_as("select call_id, location, status from recordings where call_id = any($1)")
                     .bind(&ids)
                     .fetch_all(pool)
                     .await?
-            }
-            Pool::Sqlite(pool) => {
+            },
+            sqlite: {
                 sqlx::query_as(
                     "select call_id, location, status from recordings
                      where call_id in (select value from json_each($1))",
@@ -285,8 +285,8 @@ impl Store {
                 .bind(json_array(&ids))
                 .fetch_all(pool)
                 .await?
-            }
-        };
+            },
+        });
         Ok(rows
             .into_iter()
             .map(|(id, location, status)| (CallId(id), location, status == "pending"))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{OUTBOX_LEASE, Pool, Store, StoreError, from_us, postgres, sqlite, with_pool};
+use super::{OUTBOX_LEASE, Store, StoreError, by_database, from_us, postgres, sqlite, with_pool};
 use crate::call::{Call, CallId, NewCall};
 use crate::handoff::FreshBatch;
 
@@ -121,10 +121,10 @@ impl Store {
         let available_at = if room.is_some() { now + OUTBOX_LEASE } else { now };
         let stamps =
             Stamps { now_us: now.timestamp_micros(), available_at_us: available_at.timestamp_micros() };
-        let Inserted { ids, outbox_ids } = match &self.write {
-            Pool::Postgres(pool) => postgres::insert_calls(pool, &self.ids, calls, stamps).await?,
-            Pool::Sqlite(pool) => sqlite::insert_calls(pool, calls, stamps).await?,
-        };
+        let Inserted { ids, outbox_ids } = by_database!(self.write, pool => {
+            postgres: postgres::insert_calls(pool, &self.ids, calls, stamps).await?,
+            sqlite: sqlite::insert_calls(pool, calls, stamps).await?,
+        });
         match room {
             Some(room) => self.handoff.send(FreshBatch { outbox_ids, calls: stored(&ids, calls), room }),
             None => self.handoff.note_leftovers(),

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 
 use super::outbox::json_array;
-use super::{Pool, Store, StoreError, with_pool, with_transaction, with_writer};
+use super::{Store, StoreError, by_database, with_pool, with_transaction, with_writer};
 
 /// How long a claimed delivery is left alone unless its claim is renewed.
 pub const LEASE: Duration = Duration::from_secs(15);
@@ -76,8 +76,8 @@ impl Store {
         let (now_us, until_us) = (now.timestamp_micros(), (now + LEASE).timestamp_micros());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let _turn = self.turn().await;
-        let mut rows: Vec<DeliveryRow> = match &self.write {
-            Pool::Postgres(pool) => {
+        let mut rows: Vec<DeliveryRow> = by_database!(self.write, pool => {
+            postgres: {
                 sqlx::query_as(POSTGRES)
                     .bind(queue)
                     .bind(now_us)
@@ -85,8 +85,8 @@ impl Store {
                     .bind(limit)
                     .fetch_all(pool)
                     .await?
-            }
-            Pool::Sqlite(pool) => {
+            },
+            sqlite: {
                 sqlx::query_as(SQLITE)
                     .bind(queue)
                     .bind(now_us)
@@ -94,8 +94,8 @@ impl Store {
                     .bind(limit)
                     .fetch_all(pool)
                     .await?
-            }
-        };
+            },
+        });
         rows.sort_unstable_by_key(|row| row.id);
         Ok(rows)
     }
@@ -107,15 +107,15 @@ impl Store {
     pub async fn renew_deliveries(&self, ids: &[i64], now: DateTime<Utc>) -> Result<(), StoreError> {
         let until_us = (now + LEASE).timestamp_micros();
         let _turn = self.turn().await;
-        match &self.write {
-            Pool::Postgres(pool) => {
+        by_database!(self.write, pool => {
+            postgres: {
                 sqlx::query("update deliveries set available_at = $2 where id = any($1)")
                     .bind(ids)
                     .bind(until_us)
                     .execute(pool)
                     .await?;
-            }
-            Pool::Sqlite(pool) => {
+            },
+            sqlite: {
                 sqlx::query(
                     "update deliveries set available_at = $2 where id in (select value from json_each($1))",
                 )
@@ -123,8 +123,8 @@ impl Store {
                 .bind(until_us)
                 .execute(pool)
                 .await?;
-            }
-        }
+            },
+        });
         Ok(())
     }
 

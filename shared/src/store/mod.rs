@@ -8,6 +8,7 @@ mod audit;
 mod calls;
 mod deliveries;
 mod error;
+mod lines;
 mod outbox;
 mod postgres;
 mod recordings;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::SqlitePool;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
@@ -36,15 +37,26 @@ use crate::handoff::Handoff;
 /// How long a statement waits for a free connection; a caller is answered "Database error" within 5 s.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs `$body` with the concrete pool of either database. A function can't: the two pools have no common type, and
-/// sqlx's `Any` lacks timestamps. The statement must be text that both understand: `$1` binds, `returning`,
-/// `on conflict`, and times as parameters rather than `now()`.
+/// Runs the body for the database that there is, with its concrete pool, and on PostgreSQL within its deadline (see
+/// [`lines`]). A function can't: the two pools have no common type, and sqlx's `Any` lacks timestamps.
+macro_rules! by_database {
+    ($pool:expr, $p:ident => { postgres: $postgres:expr, sqlite: $sqlite:expr $(,)? }) => {
+        match &$pool {
+            $crate::store::Pool::Postgres(lines) => {
+                let line = lines.current();
+                let $p = &line.pool;
+                lines.watch(&line, async { Ok::<_, $crate::store::StoreError>($postgres) }).await?
+            }
+            $crate::store::Pool::Sqlite($p) => $sqlite,
+        }
+    };
+}
+
+/// Runs `$body` with the concrete pool of either database. The statement must be text that both understand: `$1`
+/// binds, `returning`, `on conflict`, and times as parameters rather than `now()`.
 macro_rules! with_pool {
     ($pool:expr, $p:ident => $body:expr) => {
-        match &$pool {
-            $crate::store::Pool::Postgres($p) => $body,
-            $crate::store::Pool::Sqlite($p) => $body,
-        }
+        $crate::store::by_database!($pool, $p => { postgres: $body, sqlite: $body })
     };
 }
 
@@ -59,31 +71,33 @@ macro_rules! with_writer {
     }};
 }
 
-/// Runs `$body` in one transaction of the writing pool and commits it. On SQLite it begins `immediate`: a transaction
-/// that reads first and writes then would fail at once when another wrote in between, whatever the busy timeout.
+/// Runs `$body` in one transaction of the writing pool and commits it; `return Ok(…)` in the body leaves it without a
+/// commit. On SQLite it begins `immediate`: a transaction that reads first and writes then would fail at once when
+/// another wrote in between, whatever the busy timeout.
 macro_rules! with_transaction {
     ($store:expr, $tx:ident => $body:expr) => {{
         let turn = $store.turn().await;
-        match &$store.write {
-            $crate::store::Pool::Postgres(pool) => {
+        let out = $crate::store::by_database!($store.write, pool => {
+            postgres: {
                 let mut $tx = pool.begin().await?;
                 let out = $body;
                 $tx.commit().await?;
-                drop(turn);
                 out
-            }
-            $crate::store::Pool::Sqlite(pool) => {
+            },
+            sqlite: async {
                 let mut $tx = pool.begin_with("begin immediate").await?;
                 let out = $body;
                 $tx.commit().await?;
-                drop(turn);
-                out
+                Ok::<_, $crate::store::StoreError>(out)
             }
-        }
+            .await?,
+        });
+        drop(turn);
+        out
     }};
 }
 
-pub(crate) use {with_pool, with_transaction, with_writer};
+pub(crate) use {by_database, with_pool, with_transaction, with_writer};
 
 /// The database. Cheap to clone. SQLite has one writing connection and a few reading ones; PostgreSQL uses one pool
 /// for both.
@@ -103,7 +117,7 @@ pub struct Store {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
-    Postgres(PgPool),
+    Postgres(lines::Lines),
     Sqlite(SqlitePool),
 }
 
@@ -145,7 +159,7 @@ impl Store {
     /// database is newer than this program.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.write {
-            Pool::Postgres(pool) => postgres::migrate(pool).await,
+            Pool::Postgres(lines) => postgres::migrate(&lines.current().pool).await,
             Pool::Sqlite(pool) => sqlite::migrate(pool).await,
         }
     }
@@ -204,9 +218,12 @@ impl Store {
 
     /// Closes all connections, after the statements that are under way.
     pub async fn close(&self) {
-        with_pool!(self.read, pool => pool.close().await);
-        with_pool!(self.write, pool => pool.close().await);
-        with_pool!(self.repeatable, pool => pool.close().await);
+        for pool in [&self.read, &self.write, &self.repeatable] {
+            match pool {
+                Pool::Postgres(lines) => lines.close().await,
+                Pool::Sqlite(pool) => pool.close().await,
+            }
+        }
     }
 
     /// The maker of this database's events.

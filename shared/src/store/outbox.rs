@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::calls::CallRow;
-use super::{Pool, Store, StoreError, postgres, sqlite, with_pool};
+use super::{Store, StoreError, by_database, postgres, sqlite, with_pool};
 use crate::bus::{Message, Queue};
 use crate::call::{Call, CallId};
 
@@ -76,10 +76,10 @@ impl Store {
     /// [`StoreError`] when the database can't be written.
     pub async fn claim_due(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<OutboxRow>, StoreError> {
         let _turn = self.turn().await;
-        let rows = match &self.write {
-            Pool::Postgres(pool) => postgres::claim_due(pool, now, limit).await?,
-            Pool::Sqlite(pool) => sqlite::claim_due(pool, now, limit).await?,
-        };
+        let rows = by_database!(self.write, pool => {
+            postgres: postgres::claim_due(pool, now, limit).await?,
+            sqlite: sqlite::claim_due(pool, now, limit).await?,
+        });
         Ok(rows.into_iter().filter_map(Row::into_outbox_row).collect())
     }
 
@@ -112,17 +112,17 @@ impl Store {
     /// [`StoreError`] when the database can't be written; the rows are then published again when their lease ends.
     pub async fn remove_published(&self, ids: &[i64]) -> Result<(), StoreError> {
         let _turn = self.turn().await;
-        match &self.repeatable {
-            Pool::Postgres(pool) => {
+        by_database!(self.repeatable, pool => {
+            postgres: {
                 sqlx::query("delete from outbox where id = any($1)").bind(ids).execute(pool).await?;
-            }
-            Pool::Sqlite(pool) => {
+            },
+            sqlite: {
                 sqlx::query("delete from outbox where id in (select value from json_each($1))")
                     .bind(json_array(ids))
                     .execute(pool)
                     .await?;
-            }
-        }
+            },
+        });
         Ok(())
     }
 
@@ -133,15 +133,15 @@ impl Store {
     pub async fn release_unpublished(&self, ids: &[i64], at: DateTime<Utc>) -> Result<(), StoreError> {
         let at_us = at.timestamp_micros();
         let _turn = self.turn().await;
-        match &self.write {
-            Pool::Postgres(pool) => {
+        by_database!(self.write, pool => {
+            postgres: {
                 sqlx::query("update outbox set available_at = $2 where id = any($1)")
                     .bind(ids)
                     .bind(at_us)
                     .execute(pool)
                     .await?;
-            }
-            Pool::Sqlite(pool) => {
+            },
+            sqlite: {
                 sqlx::query(
                     "update outbox set available_at = $2 where id in (select value from json_each($1))",
                 )
@@ -149,8 +149,8 @@ impl Store {
                 .bind(at_us)
                 .execute(pool)
                 .await?;
-            }
-        }
+            },
+        });
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
 
 use super::calls::{Inserted, Stamps, runs};
+use super::lines::Lines;
 use super::outbox::{LEASE, Row};
 use super::{ACQUIRE_TIMEOUT, ReceivedCall, StoreError};
 use crate::call::{CallId, userinfo, without_userinfo};
@@ -19,6 +20,16 @@ use crate::event::CALL_CREATED;
 /// PostgreSQL ends a statement after this long, so that a stuck one doesn't hold its connection for ever. Migrations
 /// are exempt.
 const STATEMENT_TIMEOUT: &str = "4s";
+
+/// How PostgreSQL gets rid of a session whose process has vanished without a word. Above all of its transaction: the
+/// rows that it locked would stay locked for the two hours after which the system looks for the other end.
+const FORGOTTEN: [(&str, &str); 4] = [
+    // No transaction of ours waits for this process for more than milliseconds.
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("tcp_keepalives_idle", "15"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
 
 /// By how much `nextval('call_ids')` grows: the `increment by` of its migration.
 const ID_BLOCK: i64 = 1000;
@@ -56,12 +67,12 @@ const MAX_CONNECTIONS: u32 = 10;
 const MAX_REPEATABLE_CONNECTIONS: u32 = 2;
 
 /// A pool that connects when it is first asked to.
-pub(super) fn pool(url: &str) -> Result<PgPool, StoreError> {
+pub(super) fn pool(url: &str) -> Result<Lines, StoreError> {
     Ok(pool_of(options(url)?, MAX_CONNECTIONS))
 }
 
 /// The same for statements whose loss in a crash does no harm: a commit doesn't wait for the disk.
-pub(super) fn repeatable_pool(url: &str) -> Result<PgPool, StoreError> {
+pub(super) fn repeatable_pool(url: &str) -> Result<Lines, StoreError> {
     Ok(pool_of(options(url)?.options([("synchronous_commit", "off")]), MAX_REPEATABLE_CONNECTIONS))
 }
 
@@ -70,20 +81,21 @@ fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(PgConnectOptions::from_str(url)
         .map_err(|_error| StoreError::Url("it is not a valid postgres:// URL".to_owned()))?
         .application_name("callvine")
+        .options(FORGOTTEN)
         .options([("statement_timeout", STATEMENT_TIMEOUT)]))
 }
 
-fn pool_of(options: PgConnectOptions, max_connections: u32) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options)
+fn pool_of(options: PgConnectOptions, max_connections: u32) -> Lines {
+    let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    Lines::new(pool.connect_lazy_with(options))
 }
 
 /// Migrates over a connection of its own, without the statement timeout.
 pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     let options = pool.connect_options().as_ref().clone().options([("statement_timeout", "0")]);
-    let mut connection = options.connect().await?;
+    // Whoever accepts the connection and says nothing is no database; a migration itself may take its time.
+    let connecting = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect());
+    let mut connection = connecting.await.map_err(|_elapsed| sqlx::Error::PoolTimedOut)??;
     super::run_migrations(sqlx::migrate!("../migrations/postgres"), &mut connection).await?;
     connection.close().await?;
     Ok(())

@@ -168,7 +168,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        with_transaction!(self, tx => {
+        let done = with_transaction!(self, tx => {
             let updated = sqlx::query(
                 "update recordings set status = 'stored', attempts = attempts + 1, claimed_until = 0,
                      next_attempt_at = null, reason = null, last_error = null, url_userinfo = null, location = $2,
@@ -204,9 +204,12 @@ impl Store {
             .await?;
             insert_event!(tx, events.recording_stored(call_id, recording, now), None, now, now);
             insert_event!(tx, events.analysis_requested(&call.into_call(), recording, now), None, now, now);
+            true
         });
-        self.handoff.note_leftovers();
-        Ok(true)
+        if done {
+            self.handoff.note_leftovers();
+        }
+        Ok(done)
     }
 
     /// This try failed: writes why, and puts the next one, due at `at`, into the outbox.
@@ -307,7 +310,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        with_transaction!(self, tx => {
+        let done = with_transaction!(self, tx => {
             let attempts: Option<i32> = sqlx::query_scalar(
                 "update recordings set status = 'failed', attempts = attempts + 1, claimed_until = 0,
                      next_attempt_at = null, reason = $2, last_error = $3, failed_at = $4
@@ -325,9 +328,12 @@ impl Store {
             let event = events.recording_failed(call_id, &FailedRecording { reason, attempts, last_error }, now);
             insert_event!(tx, event, None, now, now);
             insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
+            true
         });
-        self.handoff.note_leftovers();
-        Ok(true)
+        if done {
+            self.handoff.note_leftovers();
+        }
+        Ok(done)
     }
 }
 

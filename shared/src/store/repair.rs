@@ -46,7 +46,7 @@ impl Store {
     /// [`StoreError`] when the database can't be written.
     pub async fn requeue_recording(&self, call_id: CallId, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        with_transaction!(self, tx => {
+        let done = with_transaction!(self, tx => {
             sqlx::query("insert into recordings (call_id) values ($1) on conflict (call_id) do nothing")
                 .bind(call_id.0)
                 .execute(&mut *tx)
@@ -63,8 +63,9 @@ impl Store {
             let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let (1, Some(call)) = (free, call) else { return Ok(false) };
             insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), now, now);
+            true
         });
-        Ok(true)
+        Ok(done)
     }
 
     /// Makes a stored recording pending again, because its object at `location` is lost, and queues it for the
@@ -79,7 +80,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        with_transaction!(self, tx => {
+        let done = with_transaction!(self, tx => {
             let reset = sqlx::query(
                 "update recordings set status = 'pending', claimed_until = 0, next_attempt_at = null, location = null,
                      size_bytes = null, sha256 = null, media_type = null, codec = null, verification = null,
@@ -94,8 +95,9 @@ impl Store {
             let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let (1, Some(call)) = (reset, call) else { return Ok(false) };
             insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), now, now);
+            true
         });
-        Ok(true)
+        Ok(done)
     }
 
     /// Asks for the analysis of a stored recording again. `false`: it isn't stored, or its analysis is settled.
@@ -104,7 +106,7 @@ impl Store {
     /// [`StoreError`] when the database can't be written.
     pub async fn requeue_analysis(&self, call_id: CallId, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        with_transaction!(self, tx => {
+        let done = with_transaction!(self, tx => {
             sqlx::query(
                 "insert into analyses (call_id, status, requested_at) values ($1, 'requested', $2)
                  on conflict (call_id) do nothing",
@@ -126,8 +128,9 @@ impl Store {
             let (Some(stored), Some(call)) = (stored, call) else { return Ok(false) };
             let event = events.analysis_requested(&call.into_call(), &stored.into_recording(), now);
             insert_event!(tx, event, Some(Queue::Analysis), now, now);
+            true
         });
-        Ok(true)
+        Ok(done)
     }
 
     /// Sends a given-up recording to the dead letters again. `false`: it isn't given up.
@@ -136,7 +139,7 @@ impl Store {
     /// [`StoreError`] when the database can't be written.
     pub async fn requeue_dead_letter(&self, call_id: CallId, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        with_transaction!(self, tx => {
+        let done = with_transaction!(self, tx => {
             let failed: Option<(i32, Option<String>, Option<String>)> = sqlx::query_as(
                 "select attempts, reason, last_error from recordings where call_id = $1 and status = 'failed'",
             )
@@ -151,7 +154,8 @@ impl Store {
             };
             let event = events.recording_failed(call_id, &failed, now);
             insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
+            true
         });
-        Ok(true)
+        Ok(done)
     }
 }
