@@ -119,6 +119,14 @@ impl Cluster {
         Traffic::start(&self.provider, (LANES, PACE), self.ledger.calls(&self.provider))
     }
 
+    /// The database is at this address from now on; the processes are not told.
+    pub(crate) fn move_database(&mut self, url: &str) {
+        self.database = Database::new(url);
+        let address = url::Url::parse(url).unwrap();
+        let port = address.port().expect("the address has a port");
+        self.database_network.redirect(([127, 0, 0, 1], port).into());
+    }
+
     /// `callvine audit`, past the network that fails.
     pub(crate) fn audit(&self) -> Callvine {
         Callvine::new("audit")

@@ -67,14 +67,8 @@ impl Postgres {
     pub async fn start_with(fsync: Fsync, settings: &[&str]) -> Self {
         let mut attempt = 1;
         loop {
-            let server = Self {
-                port: free_port(),
-                fsync,
-                settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
-                directory: new_directory("postgres"),
-                process: Mutex::new(None),
-                databases: AtomicU32::new(0),
-            };
+            let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+            let server = Self::prepared(fsync, settings);
             initialize(&server.directory).await;
             match server.launch().await {
                 Ok(()) => return server,
@@ -82,6 +76,47 @@ impl Postgres {
                 Err(_) => attempt += 1,
             }
         }
+    }
+
+    /// A server that follows this one, with every change that this one commits, until it is [promoted](Self::promote).
+    /// With `name` in this server's `synchronous_standby_names`, a commit waits for it.
+    ///
+    /// # Panics
+    /// When it does not start, with its command line and log.
+    pub async fn standby(&self, name: &str) -> Self {
+        let standby = Self::prepared(self.fsync, self.settings.clone());
+        hand_over(&standby.directory).await;
+        let mut backup = as_server_user(&binaries().join("pg_basebackup"));
+        let source = format!("host=127.0.0.1 port={} user=postgres application_name={name}", self.port);
+        backup.arg("-d").arg(source).arg("-D").arg(standby.data());
+        backup.args(["--write-recovery-conf", "--checkpoint=fast"]);
+        run(backup).await;
+        match standby.launch().await {
+            Ok(()) => standby,
+            Err(failure) => panic!("the standby does not start\n{failure}"),
+        }
+    }
+
+    /// Makes a standby a server that writes.
+    ///
+    /// # Panics
+    /// When it can't be.
+    pub async fn promote(&self) {
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
+        let promoting = sqlx::query_scalar("select pg_promote(true, 60)");
+        let is_promoted: bool = promoting.fetch_one(&mut connection).await.unwrap();
+        assert!(is_promoted, "the standby follows on");
+    }
+
+    /// Changes a setting of the running server.
+    ///
+    /// # Panics
+    /// When it can't be changed.
+    pub async fn set(&self, name: &str, value: &str) {
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
+        let statement = AssertSqlSafe(format!("alter system set {name} = '{value}'"));
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        sqlx::query("select pg_reload_conf()").execute(&mut connection).await.unwrap();
     }
 
     /// The address of a new, empty database, as `DATABASE_URL` takes it.
@@ -161,6 +196,18 @@ impl Postgres {
         }
     }
 
+    /// Directory, port and settings; nothing runs yet.
+    fn prepared(fsync: Fsync, settings: Vec<String>) -> Self {
+        Self {
+            port: free_port(),
+            fsync,
+            settings,
+            directory: new_directory("postgres"),
+            process: Mutex::new(None),
+            databases: AtomicU32::new(0),
+        }
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.join("data")
     }
@@ -237,13 +284,18 @@ fn kill_if_alive(pid: Pid) {
     }
 }
 
-/// Makes `directory/data` a data directory.
-async fn initialize(directory: &Path) {
+/// Lets the server's user write into its directory.
+async fn hand_over(directory: &Path) {
     if rustix::process::geteuid().is_root() {
         let mut chown = Command::new("chown");
         chown.arg("postgres").arg(directory);
         run(chown).await;
     }
+}
+
+/// Makes `directory/data` a data directory.
+async fn initialize(directory: &Path) {
+    hand_over(directory).await;
     let mut initdb = as_server_user(&binaries().join("initdb"));
     initdb.arg("-D").arg(directory.join("data"));
     initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
