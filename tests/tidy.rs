@@ -10,7 +10,7 @@ use harness::Callvine;
 /// Longest source file, in lines.
 const MAX_LINES: usize = 400;
 /// The folders with Rust code.
-const ROOMS: [&str; 5] = ["shared", "gateway", "worker", "callvine", "tests"];
+const ROOMS: [&str; 6] = ["shared", "gateway", "worker", "callvine", "tests", "bench"];
 /// What may lie in a checkout and is nothing of ours, beside every hidden folder but [`OURS_THOUGH_HIDDEN`].
 const NOT_OURS: [&str; 3] = ["target", "callvine-data", ".git"];
 /// Hidden folders of ours.
@@ -292,9 +292,10 @@ fn sources() -> Vec<Text> {
     found
 }
 
-/// The Rust files of the program itself: not the tests, not build scripts.
+/// The Rust files of the program itself: not the tests, not the benchmark, not build scripts.
 fn program_sources() -> Vec<Text> {
-    let is_program = |path: &str| path.contains("/src/") && !path.starts_with("tests/");
+    let is_program =
+        |path: &str| path.contains("/src/") && !path.starts_with("tests/") && !path.starts_with("bench/");
     sources().into_iter().filter(|file| is_program(&file.path)).collect()
 }
 
@@ -318,7 +319,8 @@ fn names(line: &str, name: &str) -> bool {
 
 /// Whether a word of a document is the path of a file of ours.
 fn is_path(word: &str) -> bool {
-    let tops = ["shared/", "gateway/", "worker/", "callvine/", "tests/", "migrations/", "docs/", "demo/"];
+    let tops =
+        ["shared/", "gateway/", "worker/", "callvine/", "tests/", "migrations/", "docs/", "demo/", "bench/"];
     tops.iter().any(|top| word.starts_with(top)) && !word.contains(['<', '*', '{', '…'])
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) memory_gib: f64,
     pub(crate) kernel: String,
-    /// Program and version, as it says itself.
+    /// Program and version.
     pub(crate) versions: Vec<(String, String)>,
 }
 
@@ -38,7 +38,7 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: memory_gib(),
             kernel: first_line("uname", &["-sr"]).await,
-            versions: versions.map(|(name, version)| (name.to_owned(), version)).to_vec(),
+            versions: versions.map(|(name, line)| (name.to_owned(), version(&line))).to_vec(),
         }
     }
 }
@@ -52,6 +52,12 @@ pub(crate) async fn commit() -> String {
         UNKNOWN => commit,
         _ => commit + " and changes",
     }
+}
+
+/// The version in what a program says of itself: `pgbench (PostgreSQL) 15.18 (Debian …)`, `wrk debian/4.1.0-3 …`.
+fn version(line: &str) -> String {
+    let mut words = line.split([' ', '/']);
+    words.find(|word| word.starts_with(|first: char| first.is_ascii_digit())).unwrap_or(UNKNOWN).to_owned()
 }
 
 /// The first line that a program prints, wherever it prints it.
@@ -77,4 +83,17 @@ fn memory_gib() -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     (kib.unwrap_or_default() / (1024.0 * 1024.0)).round()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        assert_eq!(version("pgbench (PostgreSQL) 15.18 (Debian 15.18-0)"), "15.18");
+        assert_eq!(version("wrk debian/4.1.0-3+b2 [epoll]"), "4.1.0-3+b2");
+        assert_eq!(version("3.10.8"), "3.10.8");
+        assert_eq!(version("?"), UNKNOWN);
+    }
 }

@@ -306,7 +306,8 @@ mod tests {
             assert_eq!(time(text), Ok(expected), "{text}");
         }
         assert_eq!(time("2026-11-24"), Ok("2026-11-24T00:00:00Z".parse().unwrap()));
-        let age = Utc::now() - time("90m").unwrap();
+        let then = time("90m").unwrap();
+        let age = Utc::now() - then;
         assert!((5400..5410).contains(&age.num_seconds()), "{age}");
         for text in ["", "yesterday", "2026-13-01", "-1h", "999999999y"] {
             assert!(time(text).is_err(), "{text}");

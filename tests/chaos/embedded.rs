@@ -38,10 +38,6 @@ impl Embedded {
         Traffic::start(&self.provider, (LANES, PACE), self.ledger.calls(&self.provider))
     }
 
-    pub(crate) fn process(&mut self) -> &mut Running {
-        self.process.as_mut().expect("the process runs")
-    }
-
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("the process runs").kill();
     }

@@ -104,13 +104,21 @@ async fn receive(gateway: Arc<Gateway>, request: Request<Incoming>) -> Answer {
         Err(refusal) => return refusal,
     };
     let created_at = Utc::now().trunc_subsecs(0);
-    let stored = match &gateway.events {
-        None => insert_call(&gateway.pool, &client, &call, created_at).await,
-        Some(publishing) => store_and_publish(&gateway.pool, publishing, &client, (&call, created_at)).await,
-    };
-    match stored {
-        Ok(id) => yardstick::created(id, call, created_at),
-        Err(_error) => yardstick::failed(
+    // A task of its own: a client that goes away must not keep the event of a stored call from being published.
+    let storing = tokio::spawn({
+        let call = call.clone();
+        async move {
+            match &gateway.events {
+                None => insert_call(&gateway.pool, &client, &call, created_at).await,
+                Some(publishing) => {
+                    store_and_publish(&gateway.pool, publishing, &client, (&call, created_at)).await
+                }
+            }
+        }
+    });
+    match storing.await {
+        Ok(Ok(id)) => yardstick::created(id, call, created_at),
+        Ok(Err(_)) | Err(_) => yardstick::failed(
             StatusCode::INTERNAL_SERVER_ERROR,
             "Database error",
             "Failed to insert call log into database",

@@ -132,29 +132,19 @@ fn columns(scenario: Scenario) -> &'static [Column] {
 
 fn conditions(sitting: &Sitting) -> String {
     let Sitting { began_at, command, commit, machine, rounds, seconds, runs } = sitting;
-    let versions: Vec<&str> = machine.versions.iter().map(|(_, version)| version.as_str()).collect();
-    let names: Vec<String> =
-        machine.versions.iter().zip(versions).map(|((name, _), version)| named(name, version)).collect();
+    let versions = machine.versions.iter().map(|(name, version)| format!("{name} {version}"));
+    let versions: Vec<String> = versions.collect();
     let stolen = runs.iter().map(|run| run.measures.cpu.stolen).max_by(f64::total_cmp).unwrap_or_default();
     format!(
-        "{began_at}, commit {commit}, `{command}`: {rounds} rounds, {seconds} s a run. {} cores of {}, {:.0} GiB, {}; {}. \
+        "{began_at}, commit {commit}, `{command}`; rounds: {rounds}; {seconds} s a run. {} cores of {}, {:.0} GiB, {}; {}. \
          At most {:.1} % of a run's time went to other machines on the host.\n",
         machine.cores,
         machine.processor,
         machine.memory_gib,
         machine.kernel,
-        names.join(", "),
+        versions.join(", "),
         stolen * 100.0,
     )
-}
-
-/// A version with its program's name, unless it says that itself.
-fn named(name: &str, version: &str) -> String {
-    if version.starts_with(|first: char| first.is_ascii_digit()) {
-        format!("{name} {version}")
-    } else {
-        version.to_owned()
-    }
 }
 
 fn plots(scenario: Scenario, sitting: &Sitting) -> Vec<(&'static str, Option<String>)> {

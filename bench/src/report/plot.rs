@@ -45,13 +45,14 @@ impl Bars<'_> {
     pub(super) fn svg(&self) -> Option<String> {
         let values = self.groups.iter().flat_map(|(_, values)| values.iter().flatten());
         let most = values.map(|spread| spread.max).max_by(f64::total_cmp)?;
-        let bars: usize = self.groups.iter().map(|(_, values)| values.iter().flatten().count()).sum();
-        let bottom = TOP + bars as f64 * BAR + self.groups.len() as f64 * GAP;
+        let bars = |values: &[Option<Spread>]| values.iter().flatten().count().max(1);
+        let count: usize = self.groups.iter().map(|(_, values)| bars(values)).sum();
+        let bottom = TOP + count as f64 * BAR + self.groups.len() as f64 * GAP;
         let mut drawing = Drawing::new(self.title, &self.series, bottom, most);
         let mut y = TOP;
         for (name, values) in &self.groups {
-            let count = values.iter().flatten().count();
-            drawing.name(name, y + count as f64 * BAR / 2.0);
+            let end = y + bars(values) as f64 * BAR;
+            drawing.name(name, f64::midpoint(y, end));
             for (index, spread) in values.iter().enumerate() {
                 if let Some(spread) = spread {
                     drawing.bar(0.0, spread.median, y, index);
@@ -60,7 +61,8 @@ impl Bars<'_> {
                     y += BAR;
                 }
             }
-            y += GAP;
+            // What has no value at all keeps its line.
+            y = end + GAP;
         }
         Some(drawing.end())
     }

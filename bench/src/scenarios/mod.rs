@@ -109,6 +109,7 @@ struct Case {
 /// Measures one scenario.
 pub(crate) async fn sit(stage: &Stage, scenario: Scenario, arguments: &Arguments) -> anyhow::Result<Sitting> {
     let began_at = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+    let commit = machine::commit().await;
     let cases = cases(scenario, arguments);
     let mut bodies = BTreeMap::new();
     for case in &cases {
@@ -141,7 +142,7 @@ pub(crate) async fn sit(stage: &Stage, scenario: Scenario, arguments: &Arguments
     Ok(Sitting {
         began_at,
         command: Arguments::command(),
-        commit: machine::commit().await,
+        commit,
         machine: Machine::this(&stage.oha.to_string_lossy()).await,
         rounds: arguments.rounds,
         seconds: arguments.seconds,

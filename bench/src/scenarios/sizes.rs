@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context as _, ensure};
+
 use crate::instance::create_key;
 use crate::say;
 use crate::stage::Stage;
 
 /// Rows of one statement: a transaction of some seconds.
 const CHUNK_ROWS: u64 = 1_000_000;
+
+/// Disk that a row takes, with its indexes and some room.
+const ROW_BYTES: u64 = 500;
+
+/// Disk that everything else of a sitting takes: the write-ahead log, and the calls of each run.
+const SITTING_BYTES: u64 = 12_000_000_000;
 
 /// Calls as they are posted, a minute apart.
 const FILL_CALLS: &str = "
@@ -29,7 +37,9 @@ pub(super) async fn fill(
     rows: impl Iterator<Item = u64>,
 ) -> anyhow::Result<BTreeMap<u64, String>> {
     let mut full = BTreeMap::new();
-    for rows in rows.filter(|rows| *rows > 0) {
+    let rows: Vec<u64> = rows.collect();
+    check_disk(stage, rows.iter().sum())?;
+    for rows in rows.into_iter().filter(|rows| *rows > 0) {
         let url = stage.database().await;
         create_key(stage, &url).await;
         for first in (1..=rows).step_by(usize::try_from(CHUNK_ROWS)?) {
@@ -46,6 +56,18 @@ pub(super) async fn fill(
     }
     stage.checkpoint().await?;
     Ok(full)
+}
+
+/// Before hours are lost, or somebody else's disk is full.
+fn check_disk(stage: &Stage, rows: u64) -> anyhow::Result<()> {
+    let disk = rustix::fs::statvfs(&stage.directory).context("cannot look at the disk")?;
+    let free = disk.f_bavail * disk.f_frsize;
+    let needed = rows * ROW_BYTES + if rows > 0 { SITTING_BYTES } else { 0 };
+    ensure!(
+        free >= needed,
+        "{needed} bytes of disk are needed in the temporary directory, and {free} are free: lower --rows, or set TMPDIR"
+    );
+    Ok(())
 }
 
 /// Removes them again.

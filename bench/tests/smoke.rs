@@ -1,0 +1,41 @@
+//! The benchmark still works: a run in little, whose figures nobody looks at.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[tokio::test]
+async fn a_run_in_little_ends_with_a_report_and_its_plots() {
+    let output = harness::new_directory("bench");
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_callvine-bench"));
+    bench
+        .args(["--quick", "--scenario", "throughput,burst"])
+        .args(["--only", "pgbench-8,naive-guarantee,gateway-confirmed", "--output"])
+        .arg(&output)
+        .arg("--callvine")
+        .arg(program());
+    let said = harness::run(bench).await;
+
+    for subject in ["pgbench, 8 clients", "naive, same guarantee", "gateway, events confirmed"] {
+        assert!(said.contains(subject), "{subject} was not measured:\n{said}");
+    }
+    assert!(
+        !said.contains("FAILED") && !said.contains("never drained"),
+        "calls or events are missing:\n{said}"
+    );
+    let report = fs::read_to_string(output.join("performance.md")).unwrap();
+    for plot in ["throughput", "cpu", "burst"] {
+        let plot = format!("performance/{plot}.svg");
+        assert!(report.contains(&plot) && output.join(&plot).exists(), "no {plot} in\n{report}");
+    }
+    assert!(output.join("performance/results.json").exists());
+}
+
+/// The program under test, which lies beside the directory of the running test.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().and_then(Path::parent).unwrap().join("callvine-under-test");
+    assert!(built.exists(), "{} is missing: run the tests with `--workspace`", built.display());
+    built
+}
