@@ -1,6 +1,5 @@
 //! The embedded set-up under fault: `callvine up` on SQLite with in-process delivery, behind an address that stays.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use harness::{Callvine, Database, Ledger, Provider, Proxy, Running, Traffic, new_directory};
@@ -9,29 +8,34 @@ use crate::cluster::{LANES, PACE};
 
 const KEY: &str = "test_key_123";
 
+/// How a command is changed before it is run: its variables, its volume.
+pub(crate) type Adapt = Box<dyn Fn(Callvine) -> Callvine + Send + Sync>;
+
 /// One process, its directory, and everything outside of it.
 pub(crate) struct Embedded {
-    pub(crate) directory: PathBuf,
+    pub(crate) database: Database,
     pub(crate) ledger: Ledger,
     pub(crate) provider: Arc<Provider>,
     pub(crate) process: Option<Running>,
     address: Proxy,
-    environment: Vec<(&'static str, String)>,
+    adapt: Adapt,
 }
 
 impl Embedded {
     pub(crate) async fn start() -> Self {
-        Self::start_with(Vec::new()).await
+        let directory = new_directory("up");
+        let place = directory.clone();
+        let adapt = Box::new(move |command: Callvine| command.directory(&place));
+        Self::start_with(Database::embedded(&directory), adapt).await
     }
 
-    /// With these variables in the process' environment.
-    pub(crate) async fn start_with(environment: Vec<(&'static str, String)>) -> Self {
-        let directory = new_directory("up");
+    /// With commands that are changed so, and use this database.
+    pub(crate) async fn start_with(database: Database, adapt: Adapt) -> Self {
         let mut ledger = Ledger::open(None).await;
-        let mut process = up(&environment).directory(&directory).start().await;
+        let mut process = adapt(up()).start().await;
         let address = Proxy::start(process.public_socket().await).await;
         let provider = ledger.provider(&format!("http://{}", address.address()), KEY);
-        Self { directory, ledger, provider, process: Some(process), address, environment }
+        Self { database, ledger, provider, process: Some(process), address, adapt }
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -44,26 +48,24 @@ impl Embedded {
 
     /// Starts it again in its directory, behind the same address.
     pub(crate) async fn restart(&mut self) {
-        let mut process = up(&self.environment).directory(&self.directory).start().await;
+        let mut process = (self.adapt)(up()).start().await;
         self.address.redirect(process.public_socket().await);
         self.process = Some(process);
     }
 
-    pub(crate) fn database(&self) -> Database {
-        Database::embedded(&self.directory)
-    }
-
     /// The reckoning, and an orderly end.
     pub(crate) async fn finish(mut self, test: &str) {
-        let audit = Callvine::new("audit").directory(&self.directory);
-        let reckoning = self.ledger.assert_kept(&self.database(), audit).await;
+        let audit = (self.adapt)(Callvine::new("audit"));
+        let reckoning = self.ledger.assert_kept(&self.database, audit).await;
         println!("{test}: {reckoning}");
         self.process.take().expect("the process runs").stop().await.assert_code(0);
     }
 }
 
-fn up(environment: &[(&'static str, String)]) -> Callvine {
-    let up =
-        Callvine::new("up").env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8").env("CALLVINE_FETCH_PER_HOST", "16");
-    environment.iter().fold(up, |up, (name, value)| up.env(name, value))
+/// Recordings that failed are tried again soon: what failed them is over soon.
+fn up() -> Callvine {
+    Callvine::new("up")
+        .env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
+        .env("CALLVINE_FETCH_PER_HOST", "16")
+        .env("CALLVINE_FETCH_BACKOFF", "500ms")
 }

@@ -12,6 +12,7 @@ mod broker;
 mod chance;
 mod cluster;
 mod database;
+mod disk_full;
 mod embedded;
 mod killed;
 mod outage;

@@ -55,3 +55,21 @@ async fn answered_from_now(provider: &Provider, count: usize) -> Vec<Attempt> {
     .await;
     answered
 }
+
+/// Does harm, again and again, until it is noticed: until a post is answered 500.
+pub(crate) async fn harm_until_refused(provider: &Provider, mut harm: impl FnMut()) {
+    let before = provider.attempts().len();
+    eventually(PATIENCE, "a post is refused", async || {
+        harm();
+        provider.attempts().iter().skip(before).any(|attempt| attempt.status == Some(500))
+    })
+    .await;
+}
+
+/// Everything was answered in time, 201 or 500, whatever happened.
+pub(crate) fn assert_answered(provider: &Provider) {
+    for attempt in provider.attempts() {
+        assert!(matches!(attempt.status, Some(201 | 500)), "{attempt:?}");
+        assert!(attempt.took < ANSWERED_WITHIN, "{attempt:?}");
+    }
+}

@@ -5,10 +5,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::eventually::obtained;
 use crate::process::{Process, Signal, Start, new_directory};
+use crate::volume::Volume;
 
 /// Start with migrations on a machine that compiles at the same time.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -25,14 +27,22 @@ pub struct Callvine {
     arguments: Vec<OsString>,
     environment: Vec<(String, OsString)>,
     directory: Option<PathBuf>,
+    volume: Option<Arc<Volume>>,
+    through: Vec<OsString>,
 }
 
 impl Callvine {
     /// `callvine COMMAND`.
     pub fn new(command: &str) -> Self {
-        Self { arguments: vec![command.into()], environment: Vec::new(), directory: None }
-            .env("CALLVINE_LISTEN", "127.0.0.1:0")
-            .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
+        Self {
+            arguments: vec![command.into()],
+            environment: Vec::new(),
+            directory: None,
+            volume: None,
+            through: Vec::new(),
+        }
+        .env("CALLVINE_LISTEN", "127.0.0.1:0")
+        .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
     }
 
     /// Adds an argument.
@@ -63,6 +73,20 @@ impl Callvine {
         self
     }
 
+    /// Runs it where this volume is to be seen. It has no working directory of its own then: name what it writes to.
+    #[must_use]
+    pub fn inside(mut self, volume: &Arc<Volume>) -> Self {
+        self.volume = Some(Arc::clone(volume));
+        self
+    }
+
+    /// Runs it by this command, which becomes the program: `faketime -f -1h`.
+    #[must_use]
+    pub fn through<A: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = A>) -> Self {
+        self.through = command.into_iter().map(|word| word.as_ref().into()).collect();
+        self
+    }
+
     /// Starts the process without waiting for anything.
     ///
     /// # Panics
@@ -72,14 +96,18 @@ impl Callvine {
         let output = new_directory("callvine");
         let directory = self.directory.unwrap_or_else(|| output.join("work"));
         fs::create_dir_all(&directory).unwrap();
-        let mut command = Command::new(program());
-        command.args(&self.arguments).current_dir(&directory).env("HOME", &directory);
+        let mut words = self.through.into_iter().chain([program().into()]);
+        let mut command = Command::new(words.next().expect("there is the program at least"));
+        command.args(words).args(&self.arguments).current_dir(&directory).env("HOME", &directory);
         for name in PASSED_ON {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
         }
         command.envs(self.environment);
+        if let Some(volume) = &self.volume {
+            command = volume.inside(&command);
+        }
         let (stdout, stderr) = (output.join("stdout"), output.join("stderr"));
         let start =
             Start { command, stdout: stdout.clone(), stderr: stderr.clone(), last_signal: Signal::KILL };

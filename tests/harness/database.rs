@@ -1,9 +1,13 @@
 //! The program's tables, as an analyst reads them: both databases, nothing of the program's own code.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+
+use crate::process::new_directory;
+use crate::volume::Volume;
 
 /// A call with what became of it, as the tables have it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -45,17 +49,25 @@ const CALLS_SQLITE: &str = "select c.id, from_phone, to_phone, handled_by, depar
 #[derive(Clone, Debug)]
 pub struct Database {
     url: String,
+    /// Where its files are copied from each time it is read.
+    original: Option<PathBuf>,
 }
 
 impl Database {
     /// The database at this `postgres://` or `sqlite://` address.
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned() }
+        Self { url: url.to_owned(), original: None }
     }
 
     /// The embedded database of a process that ran in this directory.
     pub fn embedded(directory: &Path) -> Self {
-        Self { url: format!("sqlite://{}/callvine-data/callvine.db", directory.display()) }
+        Self::new(&format!("sqlite://{}/callvine-data/callvine.db", directory.display()))
+    }
+
+    /// The embedded database on a volume, to be read through copies: SQLite would look for its files outside.
+    pub fn on_volume(volume: &Volume) -> Self {
+        let url = format!("sqlite://{}/callvine.db", new_directory("copies").display());
+        Self { url, original: Some(volume.from_outside().join("callvine-data")) }
     }
 
     /// Its address.
@@ -83,6 +95,7 @@ impl Database {
             let mut connection = PgConnection::connect(&self.url).await.ok()?;
             sqlx::query_scalar(statement).fetch_one(&mut connection).await.ok()
         } else {
+            self.copy();
             let mut connection = SqliteConnection::connect(&self.url).await.ok()?;
             sqlx::query_scalar(statement).fetch_one(&mut connection).await.ok()
         }
@@ -109,6 +122,20 @@ impl Database {
     }
 
     async fn sqlite(&self) -> SqliteConnection {
+        self.copy();
         SqliteConnection::connect(&self.url).await.unwrap()
+    }
+
+    /// A copy that is made while the original is written to is of no use, and the next one better.
+    fn copy(&self) {
+        let Some(original) = &self.original else { return };
+        let copy = PathBuf::from(self.url.trim_start_matches("sqlite://"));
+        for suffix in ["-shm", "-wal", ""] {
+            fs::remove_file(format!("{}{suffix}", copy.display())).ok();
+        }
+        for suffix in ["", "-wal"] {
+            let name = format!("callvine.db{suffix}");
+            fs::copy(original.join(&name), copy.with_file_name(&name)).unwrap();
+        }
     }
 }

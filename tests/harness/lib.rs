@@ -19,6 +19,7 @@ mod rabbitmq;
 mod sounds;
 mod subscriber;
 mod traffic;
+mod volume;
 
 pub use callvine::{Callvine, Finished, Running};
 pub use database::{Database, StoredCall};
@@ -35,3 +36,4 @@ pub use rabbitmq::RabbitMq;
 pub use sounds::{Sound, sounds};
 pub use subscriber::{Received, Subscriber};
 pub use traffic::Traffic;
+pub use volume::Volume;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, kill_process};
@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use crate::eventually::eventually;
 use crate::ports::free_port;
 use crate::process::{Process, Signal, Start, children, has_ended, new_directory, run};
+use crate::volume::Volume;
 
 /// Start, recovery after a kill, or stop, on a machine that compiles at the same time.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -37,6 +38,8 @@ pub struct Postgres {
     fsync: Fsync,
     settings: Vec<String>,
     directory: PathBuf,
+    /// Where the data are, instead of in the directory.
+    volume: Option<Arc<Volume>>,
     process: Mutex<Option<Process>>,
     databases: AtomicU32,
 }
@@ -69,13 +72,36 @@ impl Postgres {
         loop {
             let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
             let server = Self::prepared(fsync, settings);
-            initialize(&server.directory).await;
+            server.initialize().await;
             match server.launch().await {
                 Ok(()) => return server,
                 Err(failure) if attempt == START_ATTEMPTS => panic!("PostgreSQL does not start\n{failure}"),
                 Err(_) => attempt += 1,
             }
         }
+    }
+
+    /// Starts a server of one's own with its data on this volume, which others can fill up.
+    ///
+    /// # Panics
+    /// When it does not start, with its command line and log.
+    pub async fn start_on(volume: &Arc<Volume>, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Self::prepared(Fsync::On, settings);
+        server.volume = Some(Arc::clone(volume));
+        server.initialize().await;
+        match server.launch().await {
+            Ok(()) => server,
+            Err(failure) => panic!("PostgreSQL does not start\n{failure}"),
+        }
+    }
+
+    /// Whether it runs: a server may end by itself, without space for instance.
+    ///
+    /// # Panics
+    /// Never: nobody panics with the lock.
+    pub fn is_running(&self) -> bool {
+        self.process.lock().unwrap().as_mut().is_some_and(|process| process.exited().is_none())
     }
 
     /// A server that follows this one, with every change that this one commits, until it is [promoted](Self::promote).
@@ -203,13 +229,32 @@ impl Postgres {
             fsync,
             settings,
             directory: new_directory("postgres"),
+            volume: None,
             process: Mutex::new(None),
             databases: AtomicU32::new(0),
         }
     }
 
     fn data(&self) -> PathBuf {
-        self.directory.join("data")
+        self.volume.as_ref().map_or(self.directory.as_path(), |volume| volume.path()).join("data")
+    }
+
+    /// One of PostgreSQL's programs, where it finds the data.
+    fn program(&self, name: &str) -> Command {
+        let command = as_server_user(&binaries().join(name));
+        match &self.volume {
+            Some(volume) => volume.inside(&command),
+            None => command,
+        }
+    }
+
+    /// Makes the data directory.
+    async fn initialize(&self) {
+        hand_over(&self.directory).await;
+        let mut initdb = self.program("initdb");
+        initdb.arg("-D").arg(self.data());
+        initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        run(initdb).await;
     }
 
     fn log(&self) -> PathBuf {
@@ -219,7 +264,7 @@ impl Postgres {
     /// Starts the process and waits until it accepts connections; `Err` is the account of a server that ended.
     async fn launch(&self) -> Result<(), String> {
         let switch = if self.fsync == Fsync::On { "on" } else { "off" };
-        let mut command = as_server_user(&binaries().join("postgres"));
+        let mut command = self.program("postgres");
         command.arg("-D").arg(self.data());
         for setting in [
             format!("port={}", self.port),
@@ -291,15 +336,6 @@ async fn hand_over(directory: &Path) {
         chown.arg("postgres").arg(directory);
         run(chown).await;
     }
-}
-
-/// Makes `directory/data` a data directory.
-async fn initialize(directory: &Path) {
-    hand_over(directory).await;
-    let mut initdb = as_server_user(&binaries().join("initdb"));
-    initdb.arg("-D").arg(directory.join("data"));
-    initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
-    run(initdb).await;
 }
 
 /// PostgreSQL refuses to run as root: there it runs as the user `postgres`, which its package has made. `setpriv`

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use super::calls::{Inserted, Stamps, runs};
 use super::outbox::{LEASE, Row};
@@ -38,6 +38,9 @@ pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool), StoreEr
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Looked at when it is given back.
+        .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_reusable(connection)))
         .connect_with(options.clone())
         .await?;
     let read = SqlitePoolOptions::new()
@@ -45,6 +48,16 @@ pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool), StoreEr
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_lazy_with(options.create_if_missing(false).read_only(true));
     Ok((read, write))
+}
+
+/// Whether no transaction is left open on a connection that is given back; else it is replaced.
+///
+/// When the disk is full, SQLite itself rolls a transaction back. The rollback that follows then fails, and sqlx takes
+/// the transaction for open ever after: no other could begin on the one connection that writes.
+async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // What was sent to the connection before, a rollback for one, is done when the ping is.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
