@@ -15,6 +15,7 @@ curl curl asks the program as its users do
 postgresql /usr/lib/postgresql/*/bin/initdb the database under test (13 or later)
 rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server the broker under test (3.10 or later)
 util-linux setpriv runs PostgreSQL as another user when the tests run as root
+faketime /usr/lib/*/faketime/libfaketimeMT.so.1 sets a process' clock back
 asterisk-core-sounds-en-wav /usr/share/asterisk/sounds/en_US_f_Allison/activated.wav real telephony recordings
 sox sox makes recordings in telephony formats
 libsox-fmt-all /usr/lib/*/sox/libsox_fmt_mp3.so lets sox write MP3

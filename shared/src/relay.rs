@@ -32,6 +32,9 @@ const SETTLE: usize = 1024;
 /// How often the outbox is looked at although this process wrote nothing: for what other processes left.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often it is looked for what a clock that was set back has put off.
+const RECALL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The wait after the database or the broker failed.
 const FAILURE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -43,7 +46,11 @@ pub async fn run(store: Store, bus: Bus, shutdown: CancellationToken) {
     let (settled, settling) = mpsc::unbounded_channel();
     let relay = Relay { store: store.clone(), bus, window: Arc::new(Semaphore::new(WINDOW)), settled };
     let settle = tokio::spawn(settle(store.clone(), settling));
-    tokio::join!(relay.publish_fresh(&shutdown), relay.publish_leftovers(&shutdown));
+    tokio::join!(
+        relay.publish_fresh(&shutdown),
+        relay.publish_leftovers(&shutdown),
+        relay.recall_postponed(&shutdown),
+    );
     store.handoff().set_open(false);
     // All permits are back when all that was under way is settled.
     let idle = relay.window.clone().acquire_many_owned(u32::try_from(WINDOW).unwrap_or(u32::MAX)).await;
@@ -101,6 +108,20 @@ impl Relay {
                     pause(FAILURE_PAUSE, shutdown).await;
                 }
             }
+        }
+    }
+
+    /// Looks for what was put off under a clock that has been set back, until the shutdown.
+    async fn recall_postponed(&self, shutdown: &CancellationToken) {
+        while !shutdown.is_cancelled() {
+            match self.store.recall_postponed(Utc::now()).await {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::warn!("{count} messages were put off under another clock; they are due now")
+                }
+                Err(error) => tracing::debug!(error = %Chain(&error), "cannot look for postponed messages"),
+            }
+            pause(RECALL_INTERVAL, shutdown).await;
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod broker;
 mod chance;
+mod clock;
 mod cluster;
 mod database;
 mod disk_full;

@@ -28,21 +28,14 @@ pub struct Callvine {
     environment: Vec<(String, OsString)>,
     directory: Option<PathBuf>,
     volume: Option<Arc<Volume>>,
-    through: Vec<OsString>,
 }
 
 impl Callvine {
     /// `callvine COMMAND`.
     pub fn new(command: &str) -> Self {
-        Self {
-            arguments: vec![command.into()],
-            environment: Vec::new(),
-            directory: None,
-            volume: None,
-            through: Vec::new(),
-        }
-        .env("CALLVINE_LISTEN", "127.0.0.1:0")
-        .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
+        Self { arguments: vec![command.into()], environment: Vec::new(), directory: None, volume: None }
+            .env("CALLVINE_LISTEN", "127.0.0.1:0")
+            .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
     }
 
     /// Adds an argument.
@@ -80,13 +73,6 @@ impl Callvine {
         self
     }
 
-    /// Runs it by this command, which becomes the program: `faketime -f -1h`.
-    #[must_use]
-    pub fn through<A: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = A>) -> Self {
-        self.through = command.into_iter().map(|word| word.as_ref().into()).collect();
-        self
-    }
-
     /// Starts the process without waiting for anything.
     ///
     /// # Panics
@@ -96,9 +82,8 @@ impl Callvine {
         let output = new_directory("callvine");
         let directory = self.directory.unwrap_or_else(|| output.join("work"));
         fs::create_dir_all(&directory).unwrap();
-        let mut words = self.through.into_iter().chain([program().into()]);
-        let mut command = Command::new(words.next().expect("there is the program at least"));
-        command.args(words).args(&self.arguments).current_dir(&directory).env("HOME", &directory);
+        let mut command = Command::new(program());
+        command.args(&self.arguments).current_dir(&directory).env("HOME", &directory);
         for name in PASSED_ON {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);

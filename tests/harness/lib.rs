@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step fails the test")]
 
 mod callvine;
+mod clock;
 mod database;
 mod eventually;
 mod http;
@@ -22,6 +23,7 @@ mod traffic;
 mod volume;
 
 pub use callvine::{Callvine, Finished, Running};
+pub use clock::Clock;
 pub use database::{Database, StoredCall};
 pub use eventually::{eventually, obtained};
 pub use http::http_client;

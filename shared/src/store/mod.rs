@@ -6,6 +6,7 @@
 mod api_keys;
 mod audit;
 mod calls;
+mod clocks;
 mod deliveries;
 mod error;
 mod lines;

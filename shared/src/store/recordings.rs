@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::calls::CallRow;
+use super::clocks::{latest_lease_us, latest_retry_us};
 use super::{Store, StoreError, from_us, seconds, with_pool, with_transaction, with_writer};
 use crate::bus::Queue;
 use crate::call::CallId;
@@ -88,13 +89,15 @@ impl Store {
         let leased: Option<(i32, Option<String>)> = with_writer!(self, pool => {
             sqlx::query_as(
                 "update recordings set claimed_until = $3
-                 where call_id = $1 and status = 'pending' and claimed_until <= $2
-                   and coalesce(next_attempt_at, 0) <= $2
+                 where call_id = $1 and status = 'pending' and (claimed_until <= $2 or claimed_until > $4)
+                   and (coalesce(next_attempt_at, 0) <= $2 or next_attempt_at > $5)
                  returning attempts, url_userinfo",
             )
             .bind(call_id.0)
             .bind(now_us)
             .bind(until.timestamp_micros())
+            .bind(latest_lease_us(now))
+            .bind(latest_retry_us(now))
             .fetch_optional(pool)
             .await?
         });

@@ -31,6 +31,7 @@ macro_rules! contract {
 }
 
 mod calls;
+mod clocks;
 mod deliveries;
 mod keys;
 mod outbox;

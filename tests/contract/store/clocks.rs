@@ -1,0 +1,55 @@
+//! A clock that is set back: what was put off under the old time is not left alone until that comes again.
+
+use callvine_shared::bus::Queue;
+use callvine_shared::store::{Begun, Store};
+use chrono::{TimeDelta, Utc};
+
+use super::{one_call, seconds};
+
+contract!(
+    an_event_that_was_put_off_under_another_clock_is_recalled,
+    a_delivery_that_was_put_off_under_another_clock_is_recalled,
+    a_lease_from_another_clock_is_none,
+    what_is_put_off_by_a_lease_or_a_retry_is_not_recalled,
+);
+
+async fn an_event_that_was_put_off_under_another_clock_is_recalled(store: &Store) {
+    one_call(store).await;
+    let now = Utc::now();
+    assert_eq!(store.claim_due(now + TimeDelta::days(1), 10).await.unwrap().len(), 1);
+    assert!(store.claim_due(now, 10).await.unwrap().is_empty());
+    assert_eq!(store.recall_postponed(now).await.unwrap(), 1);
+    assert_eq!(store.claim_due(now, 10).await.unwrap().len(), 1);
+}
+
+async fn a_delivery_that_was_put_off_under_another_clock_is_recalled(store: &Store) {
+    let (queue, now) = (Queue::Recordings.name(), Utc::now());
+    store.push_deliveries(&[(queue, "id", "body")], now + TimeDelta::days(1)).await.unwrap();
+    assert!(store.claim_deliveries(queue, now, 10).await.unwrap().is_empty());
+    assert_eq!(store.recall_postponed(now).await.unwrap(), 1);
+    assert_eq!(store.claim_deliveries(queue, now, 10).await.unwrap().len(), 1);
+}
+
+async fn a_lease_from_another_clock_is_none(store: &Store) {
+    let id = one_call(store).await;
+    let (now, then) = (Utc::now(), Utc::now() + TimeDelta::days(1));
+    let leased = store.begin_recording(id, then, then + seconds(15)).await.unwrap();
+    assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
+    let leased = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
+    assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
+    let busy = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
+    assert!(matches!(busy, Begun::Busy(_)), "{busy:?}");
+    store.retry_recording(id, ("timeout", "late"), then, then).await.unwrap();
+    let leased = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
+    assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
+}
+
+async fn what_is_put_off_by_a_lease_or_a_retry_is_not_recalled(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    assert_eq!(store.claim_due(now, 10).await.unwrap().len(), 1);
+    store.retry_recording(id, ("timeout", "late"), now + seconds(3600), now).await.unwrap();
+    store.push_deliveries(&[(Queue::Recordings.name(), "id", "body")], now).await.unwrap();
+    assert_eq!(store.claim_deliveries(Queue::Recordings.name(), now, 10).await.unwrap().len(), 1);
+    assert_eq!(store.recall_postponed(now).await.unwrap(), 0);
+}
