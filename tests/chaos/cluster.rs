@@ -33,6 +33,8 @@ pub(crate) struct Cluster {
     amqp_url: String,
     pub(crate) broker_network: Proxy,
     recordings_url: String,
+    /// Every provider's.
+    pub(crate) key: String,
     pub(crate) ledger: Ledger,
     /// In front of the gateways.
     pub(crate) address: Proxy,
@@ -70,6 +72,7 @@ impl Cluster {
             amqp_url,
             broker_network,
             recordings_url,
+            key,
             ledger,
             address,
             provider,

@@ -17,3 +17,4 @@ mod disk_full;
 mod embedded;
 mod killed;
 mod outage;
+mod stopping;
