@@ -6,10 +6,11 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, HeaderMap, HeaderName, HeaderValue,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONNECTION, HeaderMap, HeaderName,
+    HeaderValue,
 };
-use http::{Method, Request, StatusCode, Uri};
-use hyper::body::Incoming;
+use http::{Method, Request, StatusCode, Uri, Version};
+use hyper::body::{Body as _, Incoming};
 use tracing::{debug, error};
 use uuid::Uuid;
 
@@ -21,6 +22,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest `X-Request-Id` that is taken over from a caller.
 const REQUEST_ID_MAX_BYTES: usize = 128;
+
+/// A longer body that is not read ends its connection, and the client is told so, or it would send the next request
+/// into a connection that is closing. A shorter one has arrived with its head as a rule, and is passed over.
+const DRAINED_BODY_MAX_BYTES: u64 = 4096;
 
 /// Any web page may call, with a key that its user gives it.
 const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
@@ -37,6 +42,8 @@ pub(crate) async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Ans
     let request_id = request_id(request.headers());
     let endpoint = Endpoint::of(request.uri()).map_or("other", |endpoint| endpoint.name());
     let is_head = request.method() == Method::HEAD;
+    let closes_if_unread = request.version() < Version::HTTP_2
+        && request.body().size_hint().exact().is_none_or(|bytes| bytes > DRAINED_BODY_MAX_BYTES);
 
     let mut answer = recover(endpoint, route(gateway, request)).await.unwrap_or_else(|rejection| {
         debug!(request.id = ?request_id, "{endpoint} answers {}: {rejection}", rejection.status());
@@ -45,12 +52,27 @@ pub(crate) async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Ans
     if is_head {
         answer = answer::without_body(answer);
     }
+    let status = answer.status();
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     headers.insert(REQUEST_ID, request_id);
+    if closes_if_unread && is_before_body(status) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     metrics::answered(endpoint, answer.status(), begun.elapsed());
     answer
+}
+
+/// Whether this is an answer that is given without the body having been read.
+fn is_before_body(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::PAYLOAD_TOO_LARGE
+    )
 }
 
 /// What there is at a path.
