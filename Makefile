@@ -1,5 +1,5 @@
 # What a contributor runs; CONTRIBUTING.md says more.
-.PHONY: demo test bench lint deny
+.PHONY: demo test chaos bench lint deny
 
 # Where Cargo puts what it builds.
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -14,6 +14,14 @@ test:
 	tests/setup.sh
 	docker-compose --env-file .env.example --file docker-compose.yml config --quiet
 	cargo test --workspace --locked --no-fail-fast
+
+# The faults of `make test` for longer: 50 kills of each process, and MINUTES of one random fault after another.
+# Every test prints its seed; SEED=… makes the same decisions again. docs/reliability.md says more.
+MINUTES ?= 10
+chaos:
+	tests/setup.sh
+	CALLVINE_CHAOS_MINUTES=$(MINUTES) $(if $(SEED),CALLVINE_CHAOS_SEED=$(SEED)) \
+		cargo test --package callvine-tests --locked --test chaos -- --nocapture
 
 # Callvine against its ceilings and the naive gateway, on servers of its own; writes docs/performance.md. All of it takes
 # over an hour on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.

@@ -12,7 +12,7 @@ use crate::outage::assert_unnoticed;
 const UNNOTICED: usize = 20 * LANES;
 
 /// A broker that one test at a time may harm. Starting one takes longer than most faults last.
-async fn broker() -> MutexGuard<'static, RabbitMq> {
+pub(crate) async fn broker() -> MutexGuard<'static, RabbitMq> {
     static BROKER: OnceCell<Mutex<RabbitMq>> = OnceCell::const_new();
     BROKER.get_or_init(async || Mutex::new(RabbitMq::start().await)).await.lock().await
 }

@@ -9,6 +9,8 @@ use harness::{
 };
 use tokio::sync::OnceCell;
 
+use crate::machine::Machine;
+
 /// Longer than anything takes on a loaded machine; reached only by a failing test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Lanes of the traffic, each with one post at a time.
@@ -41,17 +43,29 @@ pub(crate) struct Cluster {
     pub(crate) provider: Arc<Provider>,
     pub(crate) gateway: Option<Running>,
     pub(crate) worker: Option<Running>,
+    _machine: Machine,
 }
 
 impl Cluster {
     /// On the servers that tests share.
     pub(crate) async fn start() -> Self {
-        let postgres = postgres().await;
-        Self::on(&postgres.database().await, &RabbitMq::shared().await.vhost().await).await
+        let database_url = postgres().await.database().await;
+        Self::on(&database_url, &RabbitMq::shared().await.vhost().await).await
     }
 
-    /// On these servers: one gateway and one worker.
+    /// On the servers that tests share, with the machine for itself.
+    pub(crate) async fn start_alone() -> Self {
+        let database_url = postgres().await.database().await;
+        Self::with(Machine::alone().await, &database_url, &RabbitMq::shared().await.vhost().await).await
+    }
+
+    /// On these servers.
     pub(crate) async fn on(database_url: &str, broker_url: &str) -> Self {
+        Self::with(Machine::in_company().await, database_url, broker_url).await
+    }
+
+    /// One gateway and one worker.
+    async fn with(machine: Machine, database_url: &str, broker_url: &str) -> Self {
         let (database_network, database_through) = Proxy::in_front_of(database_url).await;
         let (broker_network, amqp_url) = Proxy::in_front_of(broker_url).await;
         let recordings = new_directory("recordings");
@@ -78,6 +92,7 @@ impl Cluster {
             provider,
             gateway: None,
             worker: None,
+            _machine: machine,
         };
         cluster.start_gateway().await;
         cluster.start_worker().await;
@@ -143,10 +158,15 @@ impl Cluster {
         self.broker_url.rsplit('/').next().expect("the address has a virtual host")
     }
 
-    /// The reckoning, and an orderly end.
-    pub(crate) async fn finish(mut self, test: &str) {
+    /// The reckoning, in the middle or at the end.
+    pub(crate) async fn reckon(&self, test: &str) {
         let reckoning = self.ledger.assert_kept(&self.database, self.audit()).await;
         println!("{test}: {reckoning}");
+    }
+
+    /// The reckoning, and an orderly end.
+    pub(crate) async fn finish(mut self, test: &str) {
+        self.reckon(test).await;
         for process in [self.gateway.take(), self.worker.take()].into_iter().flatten() {
             process.stop().await.assert_code(0);
         }

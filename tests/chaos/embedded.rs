@@ -5,6 +5,7 @@ use std::sync::Arc;
 use harness::{Callvine, Database, Ledger, Provider, Proxy, Running, Traffic, new_directory};
 
 use crate::cluster::{LANES, PACE};
+use crate::machine::Machine;
 
 const KEY: &str = "test_key_123";
 
@@ -19,6 +20,7 @@ pub(crate) struct Embedded {
     pub(crate) process: Option<Running>,
     address: Proxy,
     adapt: Adapt,
+    _machine: Machine,
 }
 
 impl Embedded {
@@ -31,11 +33,12 @@ impl Embedded {
 
     /// With commands that are changed so, and use this database.
     pub(crate) async fn start_with(database: Database, adapt: Adapt) -> Self {
+        let machine = Machine::in_company().await;
         let mut ledger = Ledger::open(None).await;
         let mut process = adapt(up()).start().await;
         let address = Proxy::start(process.public_socket().await).await;
         let provider = ledger.provider(&format!("http://{}", address.address()), KEY);
-        Self { database, ledger, provider, process: Some(process), address, adapt }
+        Self { database, ledger, provider, process: Some(process), address, adapt, _machine: machine }
     }
 
     pub(crate) fn traffic(&self) -> Traffic {

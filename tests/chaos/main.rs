@@ -16,5 +16,8 @@ mod database;
 mod disk_full;
 mod embedded;
 mod killed;
+mod machine;
 mod outage;
+mod overload;
 mod stopping;
+mod storm;

@@ -28,14 +28,21 @@ pub struct Callvine {
     environment: Vec<(String, OsString)>,
     directory: Option<PathBuf>,
     volume: Option<Arc<Volume>>,
+    open_files: Option<u32>,
 }
 
 impl Callvine {
     /// `callvine COMMAND`.
     pub fn new(command: &str) -> Self {
-        Self { arguments: vec![command.into()], environment: Vec::new(), directory: None, volume: None }
-            .env("CALLVINE_LISTEN", "127.0.0.1:0")
-            .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
+        Self {
+            arguments: vec![command.into()],
+            environment: Vec::new(),
+            directory: None,
+            volume: None,
+            open_files: None,
+        }
+        .env("CALLVINE_LISTEN", "127.0.0.1:0")
+        .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
     }
 
     /// Adds an argument.
@@ -73,6 +80,13 @@ impl Callvine {
         self
     }
 
+    /// Lets it have no more than so many open files, unless it asks for more.
+    #[must_use]
+    pub fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
     /// Starts the process without waiting for anything.
     ///
     /// # Panics
@@ -82,7 +96,15 @@ impl Callvine {
         let output = new_directory("callvine");
         let directory = self.directory.unwrap_or_else(|| output.join("work"));
         fs::create_dir_all(&directory).unwrap();
-        let mut command = Command::new(program());
+        let mut command = match self.open_files {
+            None => Command::new(program()),
+            Some(limit) => {
+                let mut limited = Command::new("sh");
+                limited.arg("-c").arg(format!(r#"ulimit -Sn {limit} && exec "$@""#)).arg("limited");
+                limited.arg(program());
+                limited
+            }
+        };
         command.args(&self.arguments).current_dir(&directory).env("HOME", &directory);
         for name in PASSED_ON {
             if let Some(value) = std::env::var_os(name) {

@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Resource, Rlimit, getrlimit, kill_process, kill_process_group, setrlimit, test_kill_process_group,
+};
 
 use crate::eventually::eventually;
 
@@ -248,6 +250,15 @@ pub async fn run(command: Command) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command_line}\nended with {}:\n{stdout}{stderr}", output.status);
     stdout.into_owned()
+}
+
+/// Lets this process have as many files and connections open as the system allows it.
+///
+/// # Panics
+/// When the system doesn't.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
 }
 
 /// The children of a process, as the kernel knows them.

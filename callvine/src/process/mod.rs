@@ -3,6 +3,7 @@
 //! Start: database, broker, recordings, consumers, listeners. Stop: listeners drain and consumers finish what they have
 //! in hand; then what was accepted is committed; then the relay publishes what it can; all within one deadline.
 
+mod files;
 mod gauges;
 mod lock;
 mod storage;
@@ -82,6 +83,7 @@ impl Running {
         stop: &CancellationToken,
     ) -> Result<Option<Self>, Failure> {
         plan.admin.check().map_err(setting_failure)?;
+        files::raise_limit();
         let public = match &plan.gateway {
             Some(public) => Some(bind(public.settings.listen, "CALLVINE_LISTEN").await?),
             None => None,

@@ -1,0 +1,130 @@
+//! More than it can take: refused at once and in kind, and over as soon as the load is. And clients that only hold
+//! connections.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use harness::{Answered, Load, Network, Running};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::cluster::{Cluster, LANES};
+use crate::outage::assert_unnoticed;
+
+/// What the gateway lets in. Its default, 10,000, is more than the tests' clients can have under way on a small machine.
+const IN_FLIGHT: usize = 64;
+/// Connections of the overload: several times what is let in.
+const CONNECTIONS: usize = 400;
+/// What each piece takes to the database or back. It is the database that can't take more, and not the machine, whose
+/// processors the clients need as well.
+const DATABASE_DELAY: Duration = Duration::from_millis(25);
+/// What a process may have open unless it asks for more, on most systems.
+const USUAL_OPEN_FILES: u32 = 1024;
+/// A gateway's memory: a base, and so much for each connection that it has ever had at once.
+const MEMORY_BASE_KIB: usize = 64 * 1024;
+const MEMORY_OF_A_CONNECTION_KIB: usize = 64;
+/// By how much overload may slow down those that are let in.
+const SLOWER: u32 = 5;
+
+/// Goal: offered twice what it can take, the gateway lets in as many as it may, refuses the others with 503 and
+/// `Retry-After`, stays within its memory, and is as before when the load is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twice_what_it_can_take_is_refused_in_part_and_slows_down_nobody_for_long() {
+    let mut cluster = Cluster::start_alone().await;
+    cluster.kill_worker();
+    cluster.kill_gateway();
+    let limited = cluster.command("gateway").env("CALLVINE_MAX_IN_FLIGHT", IN_FLIGHT.to_string());
+    let mut gateway = limited.start().await;
+    let provider = cluster.provider.clone();
+    cluster.database_network.set(Network::Slow(DATABASE_DELAY));
+    let body = move || provider.call("http://127.0.0.1:9/unheard.wav").to_string();
+    let load = Load::new(gateway.public_socket().await, &cluster.key, body);
+
+    let full = load.run(IN_FLIGHT, None, Duration::from_secs(3)).await;
+    let capacity = f64::from(u32::try_from(full.len()).unwrap()) / 3.0;
+    let half = load.run(IN_FLIGHT, Some(capacity / 2.0), Duration::from_secs(3)).await;
+    let double = load.run(CONNECTIONS, Some(capacity * 2.0), Duration::from_secs(5)).await;
+    let after = load.run(IN_FLIGHT, Some(capacity / 2.0), Duration::from_secs(2)).await;
+    let memory = peak_memory_kib(&gateway);
+    println!(
+        "overload: {capacity:.0} calls a second; p99 at half {:?}, at twice {:?}, after it {:?}; {} of {} refused; {memory} KiB",
+        p99(&half),
+        p99(&double),
+        p99(&after),
+        count(&double, 503),
+        double.len(),
+    );
+
+    assert_eq!(count(&half, 201), half.len());
+    assert_eq!(count(&double, 201) + count(&double, 503), double.len(), "201 or 503, nothing else");
+    assert!(count(&double, 503) > 0, "nothing was refused: it was no overload");
+    assert!(double.iter().all(|answered| answered.status == 201 || answered.has_retry_after));
+    let normal = p99(&half);
+    assert!(p99(&double) <= normal * SLOWER, "{:?} after {normal:?}", p99(&double));
+    assert_eq!(count(&after, 201), after.len());
+    assert!(p99(&after) <= normal * 2, "{:?} after {normal:?}", p99(&after));
+    assert!(memory <= MEMORY_BASE_KIB + CONNECTIONS * MEMORY_OF_A_CONNECTION_KIB, "{memory} KiB");
+
+    // Everything that was let in is stored.
+    cluster.database_network.set(Network::Open);
+    let promised = [full, half, double, after].iter().map(|answered| count(answered, 201)).sum::<usize>();
+    let stored = cluster.database.count("from call_logs").await.unwrap();
+    assert_eq!(usize::try_from(stored).unwrap(), promised);
+    gateway.stop().await.assert_code(0);
+}
+
+/// Goal: two thousand clients that say nothing, or a byte now and then, stop nobody else. Method: the process starts
+/// with the usual limit of open files, which is less.
+#[tokio::test]
+async fn two_thousand_connections_that_only_take_room_stop_no_other_client() {
+    harness::raise_open_files();
+    let mut cluster = Cluster::start_alone().await;
+    cluster.kill_gateway();
+    let mut gateway = cluster.command("gateway").open_files(USUAL_OPEN_FILES).start().await;
+    let address = gateway.public_socket().await;
+    cluster.address.redirect(address);
+    cluster.gateway = Some(gateway);
+    let mut holders = JoinSet::new();
+    for number in 0..2000 {
+        holders.spawn(hold(address, number % 2 == 0));
+    }
+    let traffic = cluster.traffic();
+    assert_unnoticed(&cluster.provider, 40 * LANES).await;
+    traffic.stop().await;
+    holders.shutdown().await;
+    cluster.finish("2000 connections").await;
+}
+
+/// Connects again and again, as it is let go for its silence; says nothing, or drips the head of a request.
+async fn hold(address: SocketAddr, drips: bool) {
+    loop {
+        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        let mut beat = tokio::time::interval(Duration::from_secs(1));
+        for byte in b"POST /webhook.php HTTP/1.1\r\nX-Dripping: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
+            beat.tick().await;
+            if drips && stream.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+fn count(answered: &[Answered], status: u16) -> usize {
+    answered.iter().filter(|answered| answered.status == status).count()
+}
+
+/// Of those that were let in.
+fn p99(answered: &[Answered]) -> Duration {
+    let mut took: Vec<_> =
+        answered.iter().filter(|answered| answered.status == 201).map(|answered| answered.took).collect();
+    took.sort_unstable();
+    *took.get(took.len() * 99 / 100).expect("something was let in")
+}
+
+/// The most memory that the process has had at once.
+fn peak_memory_kib(process: &Running) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}

@@ -1,0 +1,127 @@
+//! Fault after fault, drawn at random, under traffic that never stops for them; a reckoning after every few.
+
+use std::time::Duration;
+
+use harness::{Fsync, Network, Postgres, RabbitMq};
+use tokio::time::{Instant, sleep};
+
+use crate::broker::broker;
+use crate::chance::{Chance, minutes};
+use crate::cluster::Cluster;
+
+/// Faults from one reckoning to the next.
+const FAULTS: usize = 4;
+/// Faults from one reckoning to the next in the long version.
+const FAULTS_LONG: usize = 12;
+/// A network is cut for up to so long: shorter and longer than anything takes to notice it.
+const LONGEST_CUT_MS: usize = 15_000;
+
+/// What can happen.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    GatewayKilled,
+    GatewayStopped,
+    WorkerKilled,
+    WorkerStopped,
+    DatabaseKilled,
+    DatabaseRestarted,
+    DatabaseVanishes,
+    DatabaseConnectionsReset,
+    BrokerKilled,
+    BrokerRestarted,
+    BrokerVanishes,
+    BrokerConnectionsReset,
+}
+
+const ALL: [Fault; 12] = [
+    Fault::GatewayKilled,
+    Fault::GatewayStopped,
+    Fault::WorkerKilled,
+    Fault::WorkerStopped,
+    Fault::DatabaseKilled,
+    Fault::DatabaseRestarted,
+    Fault::DatabaseVanishes,
+    Fault::DatabaseConnectionsReset,
+    Fault::BrokerKilled,
+    Fault::BrokerRestarted,
+    Fault::BrokerVanishes,
+    Fault::BrokerConnectionsReset,
+];
+
+#[tokio::test]
+async fn fault_after_fault_loses_nothing() {
+    let mut chance = Chance::new("storm");
+    let postgres = Postgres::start(Fsync::On).await;
+    let broker = broker().await;
+    let mut cluster = Cluster::on(&postgres.database().await, &broker.vhost().await).await;
+    let ends = Instant::now() + Duration::from_secs(60 * minutes().unwrap_or(0));
+    let faults = if minutes().is_some() { FAULTS_LONG } else { FAULTS };
+    let mut total = 0;
+    loop {
+        let traffic = cluster.traffic();
+        for _ in 0..faults {
+            chance.moment(&cluster.provider).await;
+            let fault = *ALL.get(chance.number(0..ALL.len())).unwrap();
+            println!("storm: {fault:?}");
+            strike(fault, &mut cluster, (&postgres, &broker), &mut chance).await;
+            total += 1;
+        }
+        chance.moment(&cluster.provider).await;
+        traffic.stop().await;
+        let so_far = format!("storm, after {total} faults");
+        if Instant::now() >= ends {
+            return cluster.finish(&so_far).await;
+        }
+        cluster.reckon(&so_far).await;
+    }
+}
+
+/// Does harm, and undoes it.
+async fn strike(
+    fault: Fault,
+    cluster: &mut Cluster,
+    (postgres, broker): (&Postgres, &RabbitMq),
+    chance: &mut Chance,
+) {
+    match fault {
+        Fault::GatewayKilled => cluster.kill_gateway(),
+        Fault::GatewayStopped => cluster.gateway.take().unwrap().stop().await.assert_code(0),
+        Fault::WorkerKilled => cluster.kill_worker(),
+        Fault::WorkerStopped => cluster.worker.take().unwrap().stop().await.assert_code(0),
+        Fault::DatabaseKilled => {
+            postgres.kill().await;
+            postgres.restart().await;
+        }
+        Fault::DatabaseRestarted => postgres.restart().await,
+        Fault::DatabaseVanishes => {
+            cluster.database_network.set(Network::Cut);
+            cluster.database_network.strand();
+            sleep(cut(chance)).await;
+            cluster.database_network.set(Network::Open);
+        }
+        Fault::DatabaseConnectionsReset => cluster.database_network.reset(),
+        Fault::BrokerKilled => {
+            broker.kill().await;
+            broker.restart().await;
+        }
+        Fault::BrokerRestarted => broker.restart().await,
+        Fault::BrokerVanishes => {
+            cluster.broker_network.set(Network::Cut);
+            cluster.broker_network.strand();
+            sleep(cut(chance)).await;
+            cluster.broker_network.set(Network::Open);
+        }
+        Fault::BrokerConnectionsReset => cluster.broker_network.reset(),
+    }
+    if cluster.gateway.is_none() {
+        cluster.start_gateway().await;
+    }
+    if cluster.worker.is_none() {
+        cluster.start_worker().await;
+    }
+}
+
+/// How long a network is cut: the fault itself, and nothing that is waited for.
+fn cut(chance: &mut Chance) -> Duration {
+    Duration::from_millis(u64::try_from(chance.number(0..LONGEST_CUT_MS)).unwrap())
+}
