@@ -104,10 +104,9 @@ async fn a_queue_that_is_deleted_is_made_again_and_the_audit_refills_it() {
         let audit = cluster.audit().args(["--stuck-after", "1s", "--json", "--repair"]).run().await;
         let stuck = audit.stdout.lines().filter(|line| line.contains("\"recording_stuck\"")).count();
         named += stuck;
-        audit.code() == Some(0)
+        named > 0 && audit.code() == Some(0)
     })
     .await;
-    assert!(named > 0, "messages were lost, and the audit has named none");
     println!("queue deleted: {named} recordings queued again by the audit");
     cluster.finish("queue deleted").await;
 }

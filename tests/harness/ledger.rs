@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use crate::callvine::Callvine;
 use crate::database::{Database, StoredCall};
-use crate::eventually::obtained;
 use crate::origin::{Answer, Origin};
 use crate::provider::{Acknowledged, Provider};
 use crate::sounds::{Sound, sounds};
@@ -137,11 +136,12 @@ impl Ledger {
     async fn received_all(&self, acknowledged: &[Acknowledged]) -> Received {
         let Some(subscriber) = &self.subscriber else { return Received::default() };
         let expected = ["call.created", "recording.stored", "analysis.requested"];
-        obtained(SETTLED_DEADLINE, "the subscriber has received every event", async || {
+        let mut missing = Missing::default();
+        crate::eventually(SETTLED_DEADLINE, "the subscriber has received every event", async || {
             let received = subscriber.received();
-            let has = |key: &str, id: i64| received.contains_key(&(key.to_owned(), id));
-            let is_complete = acknowledged.iter().all(|call| expected.iter().all(|key| has(key, call.id)));
-            is_complete.then_some(received)
+            let events = acknowledged.iter().flat_map(|call| expected.map(|key| (key.to_owned(), call.id)));
+            missing.0 = events.filter(|event| !received.contains_key(event)).collect();
+            missing.0.is_empty()
         })
         .await;
         let received = subscriber.received();
@@ -149,6 +149,22 @@ impl Ledger {
             assert_eq!(ids.len(), 1, "{key} of call {id} came with several ids: {ids:?}");
         }
         received
+    }
+}
+
+/// Events that a subscriber waits for; shown when the wait fails.
+#[derive(Default)]
+struct Missing(Vec<(String, i64)>);
+
+impl Drop for Missing {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            #[expect(clippy::print_stderr, reason = "Rust's test runner shows it with the failed test")]
+            {
+                let some: Vec<_> = self.0.iter().take(20).collect();
+                eprintln!("{} events were not received: {some:?}", self.0.len());
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Connection, ConnectionProperties, ExchangeKind};
+use lapin::{Connection, ConnectionProperties, Consumer, ExchangeKind};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,8 +20,8 @@ use crate::eventually::eventually;
 
 /// Pause before it connects again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
-/// A connection is refused at once, or opened within milliseconds; a broker that is starting may do neither.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A subscription stands within milliseconds, or is refused at once; a broker that is starting may do neither.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until it is first connected.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Its queue, bound to every event.
@@ -74,8 +74,19 @@ async fn consume(
     received: &Mutex<Received>,
     is_subscribed: &CancellationToken,
 ) -> Result<(), anyhow::Error> {
-    let connection =
-        timeout(CONNECT_TIMEOUT, Connection::connect(url, ConnectionProperties::default())).await??;
+    // The connection lives as long as the consumer is read.
+    let (_connection, mut consumer) = timeout(SUBSCRIBE_TIMEOUT, subscribe(url)).await??;
+    is_subscribed.cancel();
+    while let Some(delivery) = consumer.next().await {
+        let delivery = delivery?;
+        write_down(received, delivery.routing_key.as_str(), &delivery.data);
+        delivery.ack(BasicAckOptions::default()).await?;
+    }
+    Ok(())
+}
+
+async fn subscribe(url: &str) -> Result<(Connection, Consumer), anyhow::Error> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let exchange = "callvine.events";
@@ -95,14 +106,8 @@ async fn consume(
         .await?;
     channel.basic_qos(200, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
-    let mut consumer = channel.basic_consume(QUEUE.into(), "".into(), options, FieldTable::default()).await?;
-    is_subscribed.cancel();
-    while let Some(delivery) = consumer.next().await {
-        let delivery = delivery?;
-        write_down(received, delivery.routing_key.as_str(), &delivery.data);
-        delivery.ack(BasicAckOptions::default()).await?;
-    }
-    Ok(())
+    let consumer = channel.basic_consume(QUEUE.into(), "".into(), options, FieldTable::default()).await?;
+    Ok((connection, consumer))
 }
 
 fn write_down(received: &Mutex<Received>, routing_key: &str, body: &[u8]) {
