@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use callvine_shared::store::DeadLetterId;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -38,6 +39,9 @@ pub(crate) enum Command {
     /// Makes, lists and revokes API keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Lists what a worker or an analyzer gave up, and has it tried again
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Reconciles calls, outbox, recordings, analyses, dead letters and stored objects, and names what is missing or
     /// stuck
     ///
@@ -148,6 +152,64 @@ pub(crate) struct RevokeKey {
     pub(crate) id: i64,
     #[command(flatten)]
     pub(crate) database: Database,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum DeadLetters {
+    /// Lists all of them, recordings first, each by its call's id
+    List(ListDeadLetters),
+    /// Shows one
+    Show(ShowDeadLetter),
+    /// Has some or all tried again, from the step that failed and with as many tries as a new one
+    ///
+    /// The running system does it within seconds. A second failure is an event of its own. Exit code 1: there is no
+    /// recording or analysis of this ID; what isn't given up is named and left alone.
+    Retry(RetryDeadLetters),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListDeadLetters {
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) places: Places,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowDeadLetter {
+    /// As `dead-letters list` shows it: r17 is the recording of call 17, a17 its analysis
+    pub(crate) id: DeadLetterId,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) places: Places,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RetryDeadLetters {
+    /// As `dead-letters list` shows them: r17 is the recording of call 17, a17 its analysis
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "ID")]
+    pub(crate) ids: Vec<DeadLetterId>,
+    /// All of them, and the messages in the dead-letter queues that no consumer could deal with
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// One JSON object a line: each ID and what became of it
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) places: Places,
+}
+
+/// Where dead letters are.
+#[derive(Args, Debug)]
+pub(crate) struct Places {
+    #[command(flatten)]
+    pub(crate) database: Database,
+    /// amqp://… or amqps://… [default: in-process delivery]
+    #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Broker")]
+    pub(crate) amqp_url: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -77,6 +77,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Demo(demo) => commands::demo::run(&demo).await,
             Command::Migrate(database) => commands::migrate::run(&database).await,
             Command::Keys(keys) => commands::keys::run(keys).await,
+            Command::DeadLetters(letters) => commands::dead_letters::run(letters).await,
             Command::Audit(audit) => commands::audit::run(*audit).await,
         }
     })

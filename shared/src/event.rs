@@ -59,6 +59,9 @@ pub struct StoredRecording {
     /// `decoded` or `header_only`: how it was proved to be audio.
     #[serde(skip)]
     pub verification: String,
+    /// Its peaks as [`crate::waveform`] writes them, where it was decoded.
+    #[serde(skip)]
+    pub waveform: Option<Vec<u8>>,
 }
 
 /// Makes the events of one database.
@@ -116,6 +119,13 @@ impl Events {
         }
         let data = to_json(&Data { call_id: call_id.0, failed });
         self.event(Occasion(RECORDING_FAILED, call_id, failed.attempts), now, &data)
+    }
+
+    /// The id of [`recording_failed`](Self::recording_failed) after `attempts` tries. All tries there ever were are
+    /// counted, so a recording that is given up again, after an operator had it tried again, is another event.
+    #[must_use]
+    pub fn recording_failed_id(&self, call_id: CallId, attempts: u32) -> Uuid {
+        self.id(Occasion(RECORDING_FAILED, call_id, attempts))
     }
 
     /// `analysis.requested` for a stored recording, at `now`; carries the call's fields too, so that an analyzer
@@ -224,6 +234,7 @@ mod tests {
             channels: 2,
             sample_rate: 8000,
             verification: "decoded".to_owned(),
+            waveform: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What two or more of Callvine's processes need: no HTTP, no arguments, no environment.
 //!
-//! - [`call`], [`event`], [`api_key`], [`retry`]: pure; they do no I/O and know nothing of the rest
+//! - [`call`], [`event`], [`api_key`], [`retry`], [`waveform`]: pure; they do no I/O and know nothing of the rest
 //! - [`store`]: the database
 //! - [`bus`]: how messages reach their consumers
 //! - `handoff`: from the intake to the relay without the database
@@ -19,3 +19,4 @@ pub mod objects;
 pub mod relay;
 pub mod retry;
 pub mod store;
+pub mod waveform;

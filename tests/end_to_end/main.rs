@@ -1,7 +1,17 @@
 //! A call goes all the way, on both engines: posted, stored, told of, its recording fetched, proved and kept, its
 //! analysis queued; and nothing is lost when everything is killed in the middle.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed step fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed step fails the test"
+)]
 
+mod dead_letters;
 mod embedded;
+mod failures;
+mod formats;
 mod recordings;
 mod servers;
+mod site;
+mod soak;

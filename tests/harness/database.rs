@@ -88,6 +88,19 @@ impl Database {
         calls.into_iter().map(|call| (call.id, call)).collect()
     }
 
+    /// How a call's recording was proved, and its waveform.
+    ///
+    /// # Panics
+    /// When there is no such call.
+    pub async fn proof(&self, call_id: i64) -> (Option<String>, Option<Vec<u8>>) {
+        let statement = "select verification, waveform from recordings where call_id = $1";
+        if self.is_postgres() {
+            sqlx::query_as(statement).bind(call_id).fetch_one(&mut self.postgres().await).await.unwrap()
+        } else {
+            sqlx::query_as(statement).bind(call_id).fetch_one(&mut self.sqlite().await).await.unwrap()
+        }
+    }
+
     /// The result of `select count(*)` of a statement's rest; `None` while the database can't be asked.
     pub async fn count(&self, rest: &'static str) -> Option<i64> {
         let statement = AssertSqlSafe(format!("select count(*) {rest}"));
@@ -111,6 +124,23 @@ impl Database {
         } else {
             sqlx::query(statement).execute(&mut self.sqlite().await).await.unwrap().rows_affected()
         }
+    }
+
+    /// Puts a message into a queue of in-process delivery.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub async fn put_delivery(&self, queue: &str, body: &str) {
+        let statement =
+            "insert into deliveries (queue, event_id, body, available_at) values ($1, 'x', $2, 1)";
+        let done = if self.is_postgres() {
+            let mut connection = self.postgres().await;
+            sqlx::query(statement).bind(queue).bind(body).execute(&mut connection).await.map(drop)
+        } else {
+            let mut connection = self.sqlite().await;
+            sqlx::query(statement).bind(queue).bind(body).execute(&mut connection).await.map(drop)
+        };
+        done.unwrap();
     }
 
     fn is_postgres(&self) -> bool {

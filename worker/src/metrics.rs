@@ -19,7 +19,7 @@ pub fn describe() {
     describe_counter!(
         SETTLED,
         "Tries of recordings by result: stored, retried (to be tried again), failed, or postponed (not tried, since \
-         its host is slow and has no place)"
+         its host rests, or is slow and has no place)"
     );
     describe_gauge!(RESTING_HOSTS, "Hosts that rest because they failed again and again");
     describe_counter!(BREAKER_OPENED, "Times that a host was sent to rest");

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use tokio::sync::mpsc;
 
 pub use local::Local;
-pub use rabbitmq::{QueueDepth, RabbitMq, queue_depths};
+pub use rabbitmq::{QueueDepth, RabbitMq, queue_depths, sweep};
 
 use crate::event::{ANALYSIS_REQUESTED, CALL_CREATED, Event};
 use crate::store::StoreError;

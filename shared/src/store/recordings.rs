@@ -51,6 +51,22 @@ pub enum Begun {
     Unknown,
 }
 
+/// Why a recording is put off.
+#[derive(Clone, Copy, Debug)]
+pub enum PutOff<'a> {
+    /// It was tried and could not be had. Counted as a try.
+    Failed {
+        /// One of the published reasons.
+        reason: &'a str,
+        /// What went wrong, for people.
+        last_error: &'a str,
+    },
+    /// It was not tried, since its host fails and rests. Counted, but not as a try.
+    HostRests,
+    /// It was not tried, since its host is slow and has no place. Not counted: the host gets on.
+    HostIsFull,
+}
+
 /// A recording that a worker has to fetch.
 #[derive(Clone)]
 pub struct PendingRecording {
@@ -58,8 +74,12 @@ pub struct PendingRecording {
     pub call_id: CallId,
     /// Where to fetch it, with user name and password if it was sent with them. Not for logs.
     pub url: String,
-    /// How often it was tried before.
+    /// How often it was tried before, ever.
     pub attempts: u32,
+    /// How many of these count: those since an operator had it tried again, if one did.
+    pub attempts_counted: u32,
+    /// How often it was put off untried meanwhile, because its host rested.
+    pub refusals: u32,
     /// When the call was stored.
     pub created_at: DateTime<Utc>,
 }
@@ -86,12 +106,12 @@ impl Store {
         until: DateTime<Utc>,
     ) -> Result<Begun, StoreError> {
         let now_us = now.timestamp_micros();
-        let leased: Option<(i32, Option<String>)> = with_writer!(self, pool => {
+        let leased: Option<(i32, i32, i32, Option<String>)> = with_writer!(self, pool => {
             sqlx::query_as(
                 "update recordings set claimed_until = $3
                  where call_id = $1 and status = 'pending' and (claimed_until <= $2 or claimed_until > $4)
                    and (coalesce(next_attempt_at, 0) <= $2 or next_attempt_at > $5)
-                 returning attempts, url_userinfo",
+                 returning attempts, attempts - attempts_forgiven, refusals, url_userinfo",
             )
             .bind(call_id.0)
             .bind(now_us)
@@ -101,7 +121,7 @@ impl Store {
             .fetch_optional(pool)
             .await?
         });
-        let Some((attempts, userinfo)) = leased else {
+        let Some((attempts, attempts_counted, refusals, userinfo)) = leased else {
             return self.why_not_leased(call_id, now).await;
         };
         let call: Option<CallRow> = with_pool!(self.read, pool => {
@@ -114,6 +134,8 @@ impl Store {
             call_id,
             url: with_userinfo(&call.call.recording_url, userinfo.as_deref()),
             attempts: u32::try_from(attempts).unwrap_or(0),
+            attempts_counted: u32::try_from(attempts_counted).unwrap_or(0),
+            refusals: u32::try_from(refusals).unwrap_or(0),
             created_at: call.created_at,
         }))
     }
@@ -176,7 +198,8 @@ impl Store {
                 "update recordings set status = 'stored', attempts = attempts + 1, claimed_until = 0,
                      next_attempt_at = null, reason = null, last_error = null, url_userinfo = null, location = $2,
                      size_bytes = $3, sha256 = $4, media_type = $5, codec = $6, verification = $7,
-                     duration_seconds = $8, channels = $9, sample_rate = $10, stored_at = $11
+                     duration_seconds = $8, channels = $9, sample_rate = $10, stored_at = $11,
+                     waveform = $12
                  where call_id = $1 and status = 'pending'",
             )
             .bind(call_id.0)
@@ -190,6 +213,7 @@ impl Store {
             .bind(i32::from(recording.channels))
             .bind(i32::try_from(recording.sample_rate).unwrap_or(i32::MAX))
             .bind(seconds(now))
+            .bind(recording.waveform.as_deref())
             .execute(&mut *tx)
             .await?
             .rows_affected();
@@ -215,26 +239,34 @@ impl Store {
         Ok(done)
     }
 
-    /// This try failed: writes why, and puts the next one, due at `at`, into the outbox.
+    /// Gives the lease back and puts the recording off until `at`: notes why, and puts the next try into the outbox.
+    /// Nothing is done when it is settled already.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be written.
-    pub async fn retry_recording(
+    pub async fn put_off_recording(
         &self,
         call_id: CallId,
-        (reason, last_error): (&str, &str),
+        why: PutOff<'_>,
         at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let events = self.events().await?;
+        let (tries, refusals, reason, last_error) = match why {
+            PutOff::Failed { reason, last_error } => (1, 0, Some(reason), Some(last_error)),
+            PutOff::HostRests => (0, 1, None, None),
+            PutOff::HostIsFull => (0, 0, None, None),
+        };
         with_transaction!(self, tx => {
             let updated = sqlx::query(
-                "update recordings set attempts = attempts + 1, claimed_until = 0, next_attempt_at = $2,
-                     reason = $3, last_error = $4
+                "update recordings set claimed_until = 0, next_attempt_at = $2, attempts = attempts + $3,
+                     refusals = refusals + $4, reason = coalesce($5, reason), last_error = coalesce($6, last_error)
                  where call_id = $1 and status = 'pending'",
             )
             .bind(call_id.0)
             .bind(at.timestamp_micros())
+            .bind(tries)
+            .bind(refusals)
             .bind(reason)
             .bind(last_error)
             .execute(&mut *tx)
@@ -264,37 +296,6 @@ impl Store {
         with_transaction!(self, tx => {
             let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let Some(call) = call else { return Ok(()) };
-            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
-        });
-        self.handoff.note_leftovers();
-        Ok(())
-    }
-
-    /// Gives the lease back, and lets the recording wait until `at`, without counting a try.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database can't be written.
-    pub async fn postpone_recording(
-        &self,
-        call_id: CallId,
-        at: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let events = self.events().await?;
-        with_transaction!(self, tx => {
-            let updated = sqlx::query(
-                "update recordings set claimed_until = 0, next_attempt_at = $2
-                 where call_id = $1 and status = 'pending'",
-            )
-            .bind(call_id.0)
-            .bind(at.timestamp_micros())
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-            if updated == 0 {
-                return Ok(());
-            }
-            let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
             insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
         });
         self.handoff.note_leftovers();

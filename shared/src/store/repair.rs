@@ -10,8 +10,9 @@ use crate::bus::Queue;
 use crate::call::CallId;
 use crate::event::{FailedRecording, StoredRecording};
 
+/// The facts of a stored recording.
 #[derive(sqlx::FromRow)]
-struct StoredRow {
+pub(super) struct StoredRow {
     location: String,
     size_bytes: i64,
     sha256: String,
@@ -24,7 +25,14 @@ struct StoredRow {
 }
 
 impl StoredRow {
-    fn into_recording(self) -> StoredRecording {
+    /// Of a recording whose analysis is requested.
+    pub(super) const SELECT: &str =
+        "select r.location, r.size_bytes, r.sha256, r.media_type, r.codec, r.verification,
+            r.duration_seconds, r.channels, r.sample_rate
+        from recordings r join analyses a on a.call_id = r.call_id
+        where r.call_id = $1 and r.status = 'stored' and a.status = 'requested'";
+
+    pub(super) fn into_recording(self) -> StoredRecording {
         StoredRecording {
             location: self.location,
             size_bytes: u64::try_from(self.size_bytes).unwrap_or(0),
@@ -35,6 +43,7 @@ impl StoredRow {
             channels: u16::try_from(self.channels).unwrap_or(0),
             sample_rate: u32::try_from(self.sample_rate).unwrap_or(0),
             verification: self.verification,
+            waveform: None,
         }
     }
 }
@@ -83,8 +92,10 @@ impl Store {
         let done = with_transaction!(self, tx => {
             let reset = sqlx::query(
                 "update recordings set status = 'pending', claimed_until = 0, next_attempt_at = null, location = null,
+                     attempts_forgiven = attempts, refusals = 0,
                      size_bytes = null, sha256 = null, media_type = null, codec = null, verification = null,
-                     duration_seconds = null, channels = null, sample_rate = null, stored_at = null
+                     duration_seconds = null, channels = null,
+                     sample_rate = null, stored_at = null, waveform = null
                  where call_id = $1 and status = 'stored' and location = $2",
             )
             .bind(call_id.0)
@@ -115,15 +126,7 @@ impl Store {
             .bind(seconds(now))
             .execute(&mut *tx)
             .await?;
-            let stored: Option<StoredRow> = sqlx::query_as(
-                "select r.location, r.size_bytes, r.sha256, r.media_type, r.codec, r.verification,
-                        r.duration_seconds, r.channels, r.sample_rate
-                 from recordings r join analyses a on a.call_id = r.call_id
-                 where r.call_id = $1 and r.status = 'stored' and a.status = 'requested'",
-            )
-            .bind(call_id.0)
-            .fetch_optional(&mut *tx)
-            .await?;
+            let stored: Option<StoredRow> = sqlx::query_as(StoredRow::SELECT).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let (Some(stored), Some(call)) = (stored, call) else { return Ok(false) };
             let event = events.analysis_requested(&call.into_call(), &stored.into_recording(), now);

@@ -1,10 +1,13 @@
 //! A clock that is set back: what was put off under the old time is not left alone until that comes again.
 
 use callvine_shared::bus::Queue;
-use callvine_shared::store::{Begun, Store};
+use callvine_shared::store::{Begun, PutOff, Store};
 use chrono::{TimeDelta, Utc};
 
 use super::{one_call, seconds};
+
+/// A try that failed.
+const LATE: PutOff<'static> = PutOff::Failed { reason: "timeout", last_error: "late" };
 
 contract!(
     an_event_that_was_put_off_under_another_clock_is_recalled,
@@ -39,7 +42,7 @@ async fn a_lease_from_another_clock_is_none(store: &Store) {
     assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
     let busy = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
     assert!(matches!(busy, Begun::Busy(_)), "{busy:?}");
-    store.retry_recording(id, ("timeout", "late"), then, then).await.unwrap();
+    store.put_off_recording(id, LATE, then, then).await.unwrap();
     let leased = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
     assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
 }
@@ -48,7 +51,7 @@ async fn what_is_put_off_by_a_lease_or_a_retry_is_not_recalled(store: &Store) {
     let id = one_call(store).await;
     let now = Utc::now();
     assert_eq!(store.claim_due(now, 10).await.unwrap().len(), 1);
-    store.retry_recording(id, ("timeout", "late"), now + seconds(3600), now).await.unwrap();
+    store.put_off_recording(id, LATE, now + seconds(3600), now).await.unwrap();
     store.push_deliveries(&[(Queue::Recordings.name(), "id", "body")], now).await.unwrap();
     assert_eq!(store.claim_deliveries(Queue::Recordings.name(), now, 10).await.unwrap().len(), 1);
     assert_eq!(store.recall_postponed(now).await.unwrap(), 0);

@@ -32,6 +32,7 @@ macro_rules! contract {
 
 mod calls;
 mod clocks;
+mod dead_letters;
 mod deliveries;
 mod keys;
 mod outbox;
@@ -88,6 +89,7 @@ fn stored() -> StoredRecording {
         channels: 2,
         sample_rate: 8000,
         verification: "decoded".to_owned(),
+        waveform: Some(callvine_shared::waveform::encode(&[vec![(-300, 300)], vec![(0, 0)]])),
     }
 }
 

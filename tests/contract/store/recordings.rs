@@ -2,7 +2,7 @@
 
 use callvine_shared::bus::Queue;
 use callvine_shared::call::CallId;
-use callvine_shared::store::{Begun, Store};
+use callvine_shared::store::{Begun, PutOff, Store};
 use chrono::{DateTime, Utc};
 
 use super::{begin, due, one_call, seconds, stored};
@@ -15,7 +15,7 @@ contract!(
     a_recording_that_is_given_up_tells_everybody,
     a_settled_recording_stays_settled,
     a_deferred_recording_is_looked_at_again,
-    a_postponed_recording_waits_without_its_lease,
+    a_recording_that_is_put_off_waits_without_its_lease_and_is_not_tried,
     an_unknown_recording_is_unknown,
 );
 
@@ -34,6 +34,7 @@ async fn a_recording_goes_from_pending_over_leased_to_stored(store: &Store) {
     assert_eq!(recording.duration_seconds, Some(15.18));
     assert_eq!((recording.channels, recording.sample_rate), (Some(2), Some(8000)));
     assert_eq!(recording.stored_at, Some(now));
+    assert_eq!(store.waveform(id).await.unwrap(), stored().waveform);
     assert_eq!(record.analysis.status, "requested");
     let events = due(store, Utc::now()).await;
     let keys: Vec<_> = events.iter().map(|(key, ..)| key.as_str()).collect();
@@ -70,7 +71,8 @@ async fn a_failed_try_is_counted_and_comes_back_when_it_is_due(store: &Store) {
     due(store, now).await;
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
     let at = now + seconds(5);
-    store.retry_recording(id, ("not_found", "the host answered 404"), at, now).await.unwrap();
+    let why = PutOff::Failed { reason: "not_found", last_error: "the host answered 404" };
+    store.put_off_recording(id, why, at, now).await.unwrap();
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
     assert_eq!((recording.status.as_str(), recording.attempts), ("pending", 1));
     assert_eq!(recording.reason, None, "it is not given up");
@@ -113,7 +115,8 @@ async fn a_settled_recording_stays_settled(store: &Store) {
     due(store, Utc::now()).await;
     assert!(!store.recording_stored(id, &stored(), now).await.unwrap());
     assert!(!store.recording_failed(id, ("timeout", "late"), now).await.unwrap());
-    store.retry_recording(id, ("timeout", "late"), now, now).await.unwrap();
+    let why = PutOff::Failed { reason: "timeout", last_error: "late" };
+    store.put_off_recording(id, why, now, now).await.unwrap();
     assert!(matches!(begin(store, id, now).await, Begun::Settled));
     assert!(due(store, Utc::now()).await.is_empty(), "nothing happened, so nothing is told");
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
@@ -133,16 +136,23 @@ async fn a_deferred_recording_is_looked_at_again(store: &Store) {
     assert_eq!(recording.attempts, 0, "looking is not trying");
 }
 
-async fn a_postponed_recording_waits_without_its_lease(store: &Store) {
+async fn a_recording_that_is_put_off_waits_without_its_lease_and_is_not_tried(store: &Store) {
     let id = one_call(store).await;
-    let now = Utc::now();
+    let mut now = Utc::now();
     due(store, now).await;
-    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
-    store.postpone_recording(id, now + seconds(5), now).await.unwrap();
-    assert!(matches!(begin(store, id, now + seconds(4)).await, Begun::NotDue(_)));
-    assert_eq!(due(store, now + seconds(5)).await.len(), 1);
-    let Begun::Leased(pending) = begin(store, id, now + seconds(5)).await else { panic!("not leased") };
-    assert_eq!(pending.attempts, 0, "waiting is not trying");
+    for (why, refusals) in [(PutOff::HostIsFull, 0), (PutOff::HostRests, 1), (PutOff::HostRests, 2)] {
+        assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+        store.put_off_recording(id, why, now + seconds(5), now).await.unwrap();
+        assert!(matches!(begin(store, id, now + seconds(4)).await, Begun::NotDue(_)));
+        now += seconds(5);
+        assert!(!due(store, now).await.is_empty(), "it is queued");
+        let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
+        assert_eq!((pending.attempts, pending.attempts_counted), (0, 0), "waiting is not trying");
+        assert_eq!(pending.refusals, refusals);
+        now += seconds(15);
+    }
+    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    assert_eq!((recording.attempts, recording.last_error), (0, None));
 }
 
 async fn an_unknown_recording_is_unknown(store: &Store) {

@@ -101,9 +101,11 @@ pub enum Retry {
     Later,
     /// After this time, which wins over the backoff. Above zero, at most [`RETRY_AFTER_MAX`].
     After(Duration),
+    /// Not a try at all: the host was not asked, because it rests. After this time.
+    Untried(Duration),
 }
 
-/// One try that did not bring a recording.
+/// One try that did not bring a recording, or, with [`Retry::Untried`], one that was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", reason.as_str())]
 pub struct Failure {

@@ -11,7 +11,8 @@ use callvine_shared::call::CallId;
 use callvine_shared::event::StoredRecording;
 use callvine_shared::objects::Objects;
 use callvine_shared::retry::backoff;
-use callvine_shared::store::{Begun, PendingRecording, Store, StoreError};
+use callvine_shared::store::{Begun, PendingRecording, PutOff, Store, StoreError};
+use callvine_shared::waveform;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -34,11 +35,16 @@ const AFTER_LEASE: TimeDelta = TimeDelta::seconds(1);
 
 /// A recording whose host has no place comes back after this, and up to [`TURNED_AWAY_STEPS`] times
 /// [`TURNED_AWAY_SPREAD`] later: a minute in all, so that the thousands of a slow host don't come back at once.
-const TURNED_AWAY_FIRST: TimeDelta = TimeDelta::seconds(5);
+const TURNED_AWAY_FIRST: Duration = Duration::from_secs(5);
 /// See [`TURNED_AWAY_FIRST`].
-const TURNED_AWAY_SPREAD: TimeDelta = TimeDelta::milliseconds(500);
+const TURNED_AWAY_SPREAD: Duration = Duration::from_millis(500);
 /// See [`TURNED_AWAY_FIRST`].
-const TURNED_AWAY_STEPS: i32 = 110;
+const TURNED_AWAY_STEPS: u32 = 110;
+
+/// Most times that a recording is put off because its host rests. Rests soon reach five minutes, so a host that never
+/// comes back is waited for for the better part of a day; without a bound, thousands of recordings, of which one a rest
+/// is tried, would wait for weeks.
+const REFUSALS_MAX: u32 = 200;
 
 /// Hexadecimal digits of the content's SHA-256 in an object's key: 128 bits, so that keys can't be guessed.
 const KEY_DIGITS: usize = 32;
@@ -51,7 +57,13 @@ pub struct Recordings {
     fetcher: Fetcher,
     /// Recordings that are being fetched, proved and kept: `CALLVINE_WORKER_CONCURRENCY`.
     fetching: Semaphore,
-    attempts: u32,
+    tries: Tries,
+}
+
+/// How often, and how fast, a recording is tried.
+#[derive(Clone, Copy, Debug)]
+struct Tries {
+    most: u32,
     backoff: Duration,
 }
 
@@ -64,8 +76,7 @@ impl Recordings {
             objects,
             fetcher,
             fetching: Semaphore::new(settings.worker_concurrency),
-            attempts: settings.fetch_attempts,
-            backoff: settings.fetch_backoff,
+            tries: Tries { most: settings.fetch_attempts, backoff: settings.fetch_backoff },
         }
     }
 
@@ -109,10 +120,9 @@ impl Recordings {
 
     /// Its host is slow and has no place. Not a try; and those behind this one need not wait with it.
     async fn postpone(&self, call_id: CallId, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        let now = Utc::now();
-        let at = now + TURNED_AWAY_FIRST + TURNED_AWAY_SPREAD * fastrand::i32(0..TURNED_AWAY_STEPS);
+        let wait = TURNED_AWAY_FIRST + TURNED_AWAY_SPREAD * fastrand::u32(0..TURNED_AWAY_STEPS);
         metrics::settled("postponed");
-        while_unavailable(shutdown, || self.store.postpone_recording(call_id, at, now)).await
+        self.put_off(call_id, PutOff::HostIsFull, wait, shutdown).await
     }
 
     async fn look_again(
@@ -178,6 +188,7 @@ impl Recordings {
             channels: facts.channels,
             sample_rate: facts.sample_rate,
             verification: facts.verification.as_str().to_owned(),
+            waveform: facts.waveform.map(|shape| waveform::encode(&shape.channels)),
         })
     }
 
@@ -199,36 +210,74 @@ impl Recordings {
             }
             Err(failure) => failure,
         };
-        let why = (failure.reason.as_str(), failure.detail.as_str());
-        let wait = match failure.retry {
-            Retry::Final => None,
-            _ if attempt >= self.attempts => None,
-            Retry::Later => Some(backoff(self.backoff, attempt)),
-            Retry::After(wait) => Some(wait),
-        };
-        if let Some(wait) = wait {
-            let now = Utc::now();
-            let at = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::zero());
-            while_unavailable(shutdown, || self.store.retry_recording(call_id, why, at, now)).await?;
-            metrics::settled("retried");
-            tracing::info!(
-                call.id = call_id.0,
-                attempt,
-                reason = why.0,
-                "trying call {call_id} again in {wait:?}"
-            );
-        } else {
-            while_unavailable(shutdown, || self.store.recording_failed(call_id, why, Utc::now())).await?;
-            metrics::settled("failed");
-            tracing::warn!(
-                call.id = call_id.0,
-                attempt,
-                reason = why.0,
-                "gave up the recording of call {call_id}"
-            );
+        match self.tries.next(recording, failure.retry) {
+            Next::TryAgain(wait) => {
+                let why = PutOff::Failed { reason: failure.reason.as_str(), last_error: &failure.detail };
+                self.put_off(call_id, why, wait, shutdown).await?;
+                metrics::settled("retried");
+                tracing::info!(
+                    call.id = call_id.0,
+                    attempt,
+                    reason = failure.reason.as_str(),
+                    "trying call {call_id} again in {wait:?}"
+                );
+            }
+            Next::Wait(wait) => {
+                self.put_off(call_id, PutOff::HostRests, wait, shutdown).await?;
+                metrics::settled("postponed");
+                tracing::debug!(call.id = call_id.0, "the host of call {call_id} rests for {wait:?}");
+            }
+            Next::GiveUp => {
+                let why = (failure.reason.as_str(), failure.detail.as_str());
+                while_unavailable(shutdown, || self.store.recording_failed(call_id, why, Utc::now())).await?;
+                metrics::settled("failed");
+                tracing::warn!(
+                    call.id = call_id.0,
+                    attempt,
+                    reason = why.0,
+                    "gave up the recording of call {call_id}"
+                );
+            }
         }
         Ok(())
     }
+
+    async fn put_off(
+        &self,
+        call_id: CallId,
+        why: PutOff<'_>,
+        wait: Duration,
+        shutdown: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let now = Utc::now();
+        let at = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::zero());
+        while_unavailable(shutdown, || self.store.put_off_recording(call_id, why, at, now)).await
+    }
+}
+
+impl Tries {
+    /// What follows from a failure of this recording's present try.
+    fn next(self, recording: &PendingRecording, retry: Retry) -> Next {
+        let attempt = recording.attempts_counted + 1;
+        match retry {
+            Retry::Untried(wait) if recording.refusals < REFUSALS_MAX => Next::Wait(wait),
+            Retry::Final | Retry::Untried(_) => Next::GiveUp,
+            _ if attempt >= self.most => Next::GiveUp,
+            Retry::Later => Next::TryAgain(backoff(self.backoff, attempt)),
+            Retry::After(wait) => Next::TryAgain(wait),
+        }
+    }
+}
+
+/// What comes after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Another try, after this time.
+    TryAgain(Duration),
+    /// A try that was not made is made after this time.
+    Wait(Duration),
+    /// The dead letters.
+    GiveUp,
 }
 
 /// Proves that the file is audio, beside the asynchronous threads. A decoder that panics has met a file that is none.
@@ -269,4 +318,37 @@ fn extension(media_type: &str) -> &'static str {
 fn storage(error: &(dyn std::error::Error + 'static)) -> Failure {
     tracing::error!(error = %callvine_shared::error_chain::Chain(error), "a recording can't be kept");
     Failure::new(Reason::Storage, "the recording can't be kept")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recording(attempts_counted: u32, refusals: u32) -> PendingRecording {
+        let url = "https://example.com/call.wav".to_owned();
+        let created_at = Utc::now();
+        PendingRecording { call_id: CallId(1), url, attempts: 16, attempts_counted, refusals, created_at }
+    }
+
+    #[test]
+    fn tries_are_limited_and_what_was_not_tried_is_none() {
+        let tries = Tries { most: 8, backoff: Duration::from_secs(5) };
+        let wait = Duration::from_secs(90);
+        let next = |attempts, retry| tries.next(&recording(attempts, 0), retry);
+        assert_eq!(next(0, Retry::Final), Next::GiveUp);
+        assert!(matches!(next(0, Retry::Later), Next::TryAgain(wait) if wait <= Duration::from_secs(5)));
+        assert_eq!(next(6, Retry::After(wait)), Next::TryAgain(wait));
+        assert_eq!(next(7, Retry::After(wait)), Next::GiveUp, "the eighth try was the last");
+        assert_eq!(next(7, Retry::Later), Next::GiveUp);
+        assert_eq!(next(7, Retry::Untried(wait)), Next::Wait(wait), "the last try is still to be made");
+    }
+
+    #[test]
+    fn a_host_that_rests_for_ever_is_not_waited_for_for_ever() {
+        let tries = Tries { most: 8, backoff: Duration::from_secs(5) };
+        let wait = Duration::from_secs(300);
+        let next = |refusals| tries.next(&recording(0, refusals), Retry::Untried(wait));
+        assert_eq!(next(REFUSALS_MAX - 1), Next::Wait(wait));
+        assert_eq!(next(REFUSALS_MAX), Next::GiveUp);
+    }
 }

@@ -8,6 +8,7 @@
 mod consume;
 mod inspect;
 mod publish;
+mod sweep;
 mod topology;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::retry::backoff;
 pub(super) use consume::Receipt;
 pub use inspect::{QueueDepth, queue_depths};
 use publish::Publisher;
+pub use sweep::sweep;
 
 /// A connection that is not open by then is given up; a broker that is reachable needs a few milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -78,7 +78,7 @@ impl Breakers {
         // Jitter, so that what waits does not come back all at once.
         let wait = left + left.mul_f64(fastrand::f64() / 2.0);
         let detail = "the host is failing and is left to rest";
-        Err(Failure { reason: rest.reason, detail: detail.to_owned(), retry: Retry::After(wait) })
+        Err(Failure { reason: rest.reason, detail: detail.to_owned(), retry: Retry::Untried(wait) })
     }
 
     /// Notes how a fetch ended. `recording` tells one recording from another.
@@ -160,7 +160,7 @@ mod tests {
         fail(&breakers, FAILURES_TO_OPEN..FAILURES_TO_OPEN + 1, now);
         let failure = breakers.check("host", now).unwrap_err();
         assert_eq!(failure.reason, Reason::Connect);
-        let Retry::After(wait) = failure.retry else { panic!("{failure:?}") };
+        let Retry::Untried(wait) = failure.retry else { panic!("{failure:?}") };
         assert!((REST..=REST * 3 / 2).contains(&wait), "{wait:?}");
         breakers.check("another", now).unwrap();
     }

@@ -219,7 +219,10 @@ async fn a_sick_host_is_left_to_rest() {
     let outcomes = join_all(urls.iter().map(|url| fetcher.fetch(url, directory.path()))).await;
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(|f| f.reason == Reason::HttpStatus)));
     let asked = origin.heads().len();
+    let is_try =
+        |outcome: &&Result<Fetched, Failure>| matches!(outcome, Err(Failure { retry: Retry::Later, .. }));
+    assert_eq!(outcomes.iter().filter(is_try).count(), asked, "only what was asked for is a try");
     assert!((8..=11).contains(&asked), "{asked} of 20 were asked for");
     let failure = fetcher.fetch(&origin.url("/21"), directory.path()).await.unwrap_err();
-    assert!(matches!(failure.retry, Retry::After(_)), "{failure:?}");
+    assert!(matches!(failure.retry, Retry::Untried(_)), "{failure:?}");
 }

@@ -1,0 +1,370 @@
+//! What was given up: recordings and analyses that failed, and another try for them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use uuid::Uuid;
+
+use super::calls::CallRow;
+use super::recordings::{SELECT_CALL, insert_event};
+use super::repair::StoredRow;
+use super::{Store, StoreError, seconds, with_pool, with_transaction};
+use crate::bus::Queue;
+use crate::call::CallId;
+
+/// Rows of one page: some hundred kilobytes, and few round trips.
+const PAGE: i64 = 1000;
+
+/// Removes a dead letter of in-process delivery, and one that is still on its way to wherever dead letters are. A
+/// function can't: the two databases' transactions have no common type.
+macro_rules! remove_letter {
+    ($tx:ident, $queue:expr, $event_id:expr) => {{
+        for statement in [
+            "delete from deliveries where queue = $1 and event_id = $2",
+            "delete from outbox where queue = $1 and event_id = $2",
+        ] {
+            sqlx::query(statement).bind($queue.name()).bind($event_id.to_string()).execute(&mut *$tx).await?;
+        }
+    }};
+}
+
+/// What was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeadLetterKind {
+    /// The recording could not be had.
+    Recording,
+    /// The analysis could not be made.
+    Analysis,
+}
+
+impl DeadLetterKind {
+    /// `recording` or `analysis`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Recording => "recording",
+            Self::Analysis => "analysis",
+        }
+    }
+}
+
+/// Names a dead letter: `r` or `a`, for recording or analysis, and the call's id. The same as long as there is the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadLetterId {
+    /// What was given up.
+    pub kind: DeadLetterKind,
+    /// Whose it is.
+    pub call_id: CallId,
+}
+
+impl fmt::Display for DeadLetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.kind {
+            DeadLetterKind::Recording => 'r',
+            DeadLetterKind::Analysis => 'a',
+        };
+        write!(f, "{letter}{}", self.call_id)
+    }
+}
+
+impl FromStr for DeadLetterId {
+    type Err = NotADeadLetterId;
+
+    fn from_str(text: &str) -> Result<Self, NotADeadLetterId> {
+        let (kind, digits) = match text.split_at_checked(1) {
+            Some(("r" | "R", digits)) => (DeadLetterKind::Recording, digits),
+            Some(("a" | "A", digits)) => (DeadLetterKind::Analysis, digits),
+            _ => return Err(NotADeadLetterId),
+        };
+        match digits.parse() {
+            Ok(call_id) if call_id > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(Self { kind, call_id: CallId(call_id) })
+            }
+            _ => Err(NotADeadLetterId),
+        }
+    }
+}
+
+/// A text that names no dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be r or a and the call's id, such as r17 for its recording or a17 for its analysis")]
+pub struct NotADeadLetterId;
+
+/// Something that was given up.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// What, and whose.
+    pub id: DeadLetterId,
+    /// Why; one of the published reasons if it is a recording.
+    pub reason: Option<String>,
+    /// How often it was tried, ever.
+    pub attempts: i32,
+    /// What went wrong the last time, for people.
+    pub last_error: Option<String>,
+    /// When it was given up.
+    pub failed_at: Option<DateTime<Utc>>,
+    /// Where the recording was to be had, without user name and password.
+    pub recording_url: String,
+}
+
+/// What became of the wish to try something again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It is queued.
+    Queued,
+    /// It was not given up: it waits, or it is done.
+    NotFailed,
+    /// There is no such recording or analysis.
+    Unknown,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    call_id: i64,
+    reason: Option<String>,
+    attempts: i32,
+    last_error: Option<String>,
+    failed_at: Option<NaiveDateTime>,
+    recording_url: String,
+}
+
+impl Row {
+    fn into_dead_letter(self, kind: DeadLetterKind) -> DeadLetter {
+        DeadLetter {
+            id: DeadLetterId { kind, call_id: CallId(self.call_id) },
+            reason: self.reason,
+            attempts: self.attempts,
+            last_error: self.last_error,
+            failed_at: self.failed_at.map(|at| at.and_utc()),
+            recording_url: self.recording_url,
+        }
+    }
+}
+
+impl Store {
+    /// Dead letters of this kind whose call's id is above `after`, by id; none: that was all.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn dead_letters(
+        &self,
+        kind: DeadLetterKind,
+        after: CallId,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let statement = match kind {
+            DeadLetterKind::Recording => {
+                "select r.call_id, r.reason, r.attempts, r.last_error, r.failed_at, c.recording_url
+                 from recordings r join call_logs c on c.id = r.call_id
+                 where r.status = 'failed' and r.call_id > $1 order by r.call_id limit $2"
+            }
+            DeadLetterKind::Analysis => {
+                "select a.call_id, a.reason, a.attempts, a.last_error, a.failed_at, c.recording_url
+                 from analyses a join call_logs c on c.id = a.call_id
+                 where a.status = 'failed' and a.call_id > $1 order by a.call_id limit $2"
+            }
+        };
+        let rows: Vec<Row> = with_pool!(self.read, pool => {
+            sqlx::query_as(statement).bind(after.0).bind(PAGE).fetch_all(pool).await?
+        });
+        Ok(rows.into_iter().map(|row| row.into_dead_letter(kind)).collect())
+    }
+
+    /// One dead letter; `None`: there is none of this id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StoreError> {
+        // The first at or after it.
+        let next = self.dead_letters(id.kind, CallId(id.call_id.0 - 1)).await?;
+        Ok(next.into_iter().next().filter(|letter| letter.id == id))
+    }
+
+    /// Has something that was given up tried again, from the step that failed and with all its tries before it; in the
+    /// same transaction it is queued, and its dead letter of in-process delivery removed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn retry_dead_letter(
+        &self,
+        id: DeadLetterId,
+        now: DateTime<Utc>,
+    ) -> Result<Retried, StoreError> {
+        match id.kind {
+            DeadLetterKind::Recording => self.retry_failed_recording(id.call_id, now).await,
+            DeadLetterKind::Analysis => self.retry_failed_analysis(id.call_id, now).await,
+        }
+    }
+
+    async fn retry_failed_recording(
+        &self,
+        call_id: CallId,
+        now: DateTime<Utc>,
+    ) -> Result<Retried, StoreError> {
+        let events = self.events().await?;
+        Ok(with_transaction!(self, tx => {
+            let attempts: Option<i32> = sqlx::query_scalar(
+                "update recordings set status = 'pending', claimed_until = 0, next_attempt_at = null,
+                     attempts_forgiven = attempts, refusals = 0, failed_at = null
+                 where call_id = $1 and status = 'failed'
+                 returning attempts",
+            )
+            .bind(call_id.0)
+            .fetch_optional(&mut *tx)
+            .await?;
+            let Some(attempts) = attempts else {
+                let exists: Option<i64> = sqlx::query_scalar("select call_id from recordings where call_id = $1")
+                    .bind(call_id.0)
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                return Ok(exists.map_or(Retried::Unknown, |_| Retried::NotFailed));
+            };
+            let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
+            let Some(call) = call else { return Ok(Retried::Unknown) };
+            let letter = events.recording_failed_id(call_id, u32::try_from(attempts).unwrap_or(0));
+            remove_letter!(tx, Queue::RecordingsDead, letter);
+            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), now, now);
+            Retried::Queued
+        }))
+    }
+
+    async fn retry_failed_analysis(
+        &self,
+        call_id: CallId,
+        now: DateTime<Utc>,
+    ) -> Result<Retried, StoreError> {
+        let events = self.events().await?;
+        Ok(with_transaction!(self, tx => {
+            let updated = sqlx::query(
+                "update analyses set status = 'requested', requested_at = $2, failed_at = null
+                 where call_id = $1 and status = 'failed'
+                   and exists (select 1 from recordings r where r.call_id = $1 and r.status = 'stored')",
+            )
+            .bind(call_id.0)
+            .bind(seconds(now))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if updated == 0 {
+                let exists: Option<i64> = sqlx::query_scalar("select call_id from analyses where call_id = $1")
+                    .bind(call_id.0)
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                return Ok(exists.map_or(Retried::Unknown, |_| Retried::NotFailed));
+            }
+            let stored: StoredRow = sqlx::query_as(StoredRow::SELECT).bind(call_id.0).fetch_one(&mut *tx).await?;
+            let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
+            let Some(call) = call else { return Ok(Retried::Unknown) };
+            let event = events.analysis_requested(&call.into_call(), &stored.into_recording(), now);
+            remove_letter!(tx, Queue::AnalysisDead, event.id);
+            insert_event!(tx, event, Some(Queue::Analysis), now, now);
+            Retried::Queued
+        }))
+    }
+
+    /// Gives an analysis up: counts the try, writes why, and sends the request to the dead letters. `false`: it isn't
+    /// requested any more, and nothing was done.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn analysis_failed(
+        &self,
+        call_id: CallId,
+        (reason, last_error): (&str, &str),
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let events = self.events().await?;
+        let done = with_transaction!(self, tx => {
+            let stored: Option<StoredRow> =
+                sqlx::query_as(StoredRow::SELECT).bind(call_id.0).fetch_optional(&mut *tx).await?;
+            let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
+            let (Some(stored), Some(call)) = (stored, call) else { return Ok(false) };
+            let updated = sqlx::query(
+                "update analyses set status = 'failed', attempts = attempts + 1, reason = $2, last_error = $3,
+                     failed_at = $4
+                 where call_id = $1 and status = 'requested'",
+            )
+            .bind(call_id.0)
+            .bind(reason)
+            .bind(last_error)
+            .bind(seconds(now))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if updated == 0 {
+                return Ok(false);
+            }
+            let event = events.analysis_requested(&call.into_call(), &stored.into_recording(), now);
+            insert_event!(tx, event, Some(Queue::AnalysisDead), now, now);
+            true
+        });
+        Ok(done)
+    }
+
+    /// The id of the `recording.failed` that gave this recording up; `None`: it isn't given up.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn failed_event_id(&self, call_id: CallId) -> Result<Option<Uuid>, StoreError> {
+        let events = self.events().await?;
+        let attempts: Option<i32> = with_pool!(self.read, pool => {
+            sqlx::query_scalar("select attempts from recordings where call_id = $1 and status = 'failed'")
+                .bind(call_id.0)
+                .fetch_optional(pool)
+                .await?
+        });
+        let attempts = attempts.map(|attempts| u32::try_from(attempts).unwrap_or(0));
+        Ok(attempts.map(|attempts| events.recording_failed_id(call_id, attempts)))
+    }
+
+    /// Messages in a queue of in-process delivery, by id, from above `after`: their ids and bodies.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn deliveries_in(&self, queue: Queue, after: i64) -> Result<Vec<(i64, String)>, StoreError> {
+        Ok(with_pool!(self.read, pool => {
+            sqlx::query_as("select id, body from deliveries where queue = $1 and id > $2 order by id limit $3")
+                .bind(queue.name())
+                .bind(after)
+                .bind(PAGE)
+                .fetch_all(pool)
+                .await?
+        }))
+    }
+
+    /// The peaks of a stored recording, as [`crate::waveform`] writes them; `None` where its sound was not decoded.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn waveform(&self, call_id: CallId) -> Result<Option<Vec<u8>>, StoreError> {
+        let peaks: Option<Option<Vec<u8>>> = with_pool!(self.read, pool => {
+            sqlx::query_scalar("select waveform from recordings where call_id = $1")
+                .bind(call_id.0)
+                .fetch_optional(pool)
+                .await?
+        });
+        Ok(peaks.flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_short_and_read_back() {
+        for (text, kind, call_id) in [
+            ("r17", DeadLetterKind::Recording, 17),
+            ("a9007199254740991", DeadLetterKind::Analysis, 9_007_199_254_740_991),
+        ] {
+            let id = DeadLetterId { kind, call_id: CallId(call_id) };
+            assert_eq!(id.to_string(), text);
+            assert_eq!(text.parse(), Ok(id));
+            assert_eq!(text.to_uppercase().parse(), Ok(id));
+        }
+        for text in ["", "r", "17", "x17", "r-1", "r+1", "r0", "r1.5", "r 1", "ä1", "r99999999999999999999"]
+        {
+            assert_eq!(text.parse::<DeadLetterId>(), Err(NotADeadLetterId), "{text}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! `callvine dead-letters`, as an operator uses it beside a running system.
+
+use std::collections::BTreeMap;
+
+use harness::{Answer, Origin, Subscriber, obtained, sounds};
+use serde_json::{Value, json};
+
+use crate::recordings::PATIENCE;
+use crate::site::{Engine, Site, on_both_engines};
+
+on_both_engines!(
+    what_was_given_up_is_listed_shown_and_tried_again,
+    a_second_failure_is_an_event_of_its_own,
+    messages_that_no_worker_could_deal_with_are_queued_again,
+    wrong_ids_and_arguments_are_named,
+);
+
+const SETTINGS: [(&str, &str); 2] = [("CALLVINE_FETCH_ATTEMPTS", "2"), ("CALLVINE_FETCH_BACKOFF", "10ms")];
+
+/// Messages in the queue of dead letters.
+async fn dead_messages(site: &Site) -> i64 {
+    let Some(url) = site.engine.amqp_url() else {
+        let rest = "from deliveries where queue = 'callvine.recordings.dead'";
+        return site.engine.database().count(rest).await.unwrap();
+    };
+    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = channel.queue_declare("callvine.recordings.dead".into(), passive, Default::default()).await;
+    i64::from(queue.unwrap().message_count())
+}
+
+async fn dead_messages_are(site: &Site, count: i64) {
+    harness::eventually(PATIENCE, "the queue of dead letters holds what it should", async || {
+        dead_messages(site).await == count
+    })
+    .await;
+}
+
+async fn what_was_given_up_is_listed_shown_and_tried_again(engine: Engine) {
+    let site = engine.up(&SETTINGS).await;
+    let origin = Origin::start().await;
+    let sound = sounds(1).remove(0);
+    let wav = || Answer::wav(sound.bytes.clone());
+    let late = origin.serve("/late.wav", Answer::Status(404)).replace("http://", "http://user:secret@");
+    let page = origin.serve("/page.wav", Answer::page_as_audio());
+    let ids = site.post(&[late, origin.serve("/good.wav", wav()), page]).await;
+    site.all_settled(&ids).await;
+    dead_messages_are(&site, 2).await;
+
+    let listed = site.dead_letters(&["list"]).await;
+    let fields = ["attempts", "call_id", "failed_at", "id", "kind", "last_error", "reason"];
+    assert!(listed.iter().all(|line| line.as_object().unwrap().keys().eq(fields)), "{listed:?}");
+    let (first, second) = (format!("r{}", ids[0]), format!("r{}", ids[2]));
+    for (id, reason, attempts) in [(&first, "not_found", 2), (&second, "not_audio", 1)] {
+        let line = listed.iter().find(|line| line["id"] == *id).unwrap();
+        let said = json!([line["reason"], line["attempts"], line["kind"]]);
+        assert_eq!(said, json!([reason, attempts, "recording"]), "{line}");
+    }
+    assert_eq!(listed.len(), 2);
+    let table = site.engine.command("dead-letters").arg("list").run().await;
+    table.assert_code(0);
+    for expected in [&first, &second, "not_found", "not_audio", "the host answered 404"] {
+        assert!(table.stdout.contains(expected), "{expected} is not in\n{}", table.stdout);
+    }
+    assert_eq!(table.stderr, "", "nothing else is in the queue");
+    let shown = site.dead_letters(&["show", &first]).await;
+    assert_eq!(shown[0]["recording_url"], origin.url("/late.wav"), "without the password");
+    let shown = site.engine.command("dead-letters").args(["show", &second.to_uppercase()]).run().await;
+    shown.assert_code(0);
+    assert!(shown.stdout.contains("not_audio") && shown.stdout.contains("/page.wav"), "{}", shown.stdout);
+
+    // The host has it now. It is signed in to, as the URL says: a retry goes on with all that was known.
+    origin.serve("/late.wav", wav());
+    let retried = site.engine.command("dead-letters").args(["retry", &first]).run().await;
+    retried.assert_code(0);
+    assert_eq!(retried.stdout, "1 queued again\n");
+    let recording = site.settled(ids[0]).await;
+    assert_eq!(json!([recording["status"], recording["attempts"]]), json!(["stored", 3]), "{recording}");
+    assert_eq!(recording["sha256"], sound.sha256);
+    assert!(origin.seen("/late.wav").iter().all(|seen| seen.header("authorization").is_some()));
+    dead_messages_are(&site, 1).await;
+    let again = site.dead_letters(&["retry", &first]).await;
+    assert_eq!(again, [json!({"id": first, "result": "not_failed"})]);
+    assert_eq!(origin.count("/late.wav"), 3, "it is not fetched again");
+    assert_eq!(site.dead_letters(&["list"]).await.len(), 1);
+    site.stop().await;
+}
+
+async fn a_second_failure_is_an_event_of_its_own(engine: Engine) {
+    let subscriber = match engine.amqp_url() {
+        Some(url) => Some(Subscriber::start(url).await),
+        None => None,
+    };
+    let site = engine.up(&SETTINGS).await;
+    let origin = Origin::start().await;
+    let ids = site.post(&[origin.serve("/gone.wav", Answer::Status(404))]).await;
+    assert_eq!(site.settled(ids[0]).await["attempts"], 2);
+    let queued = site.dead_letters(&["retry", "--all"]).await;
+    assert_eq!(queued, [json!({"id": format!("r{}", ids[0]), "result": "queued"})]);
+    let recording = obtained(PATIENCE, "it is given up again", async || {
+        let recording = site.settled(ids[0]).await;
+        (recording["attempts"] == 4).then_some(recording)
+    })
+    .await;
+    assert_eq!(recording["status"], "failed", "as many tries as a new one, and no more: {recording}");
+    assert_eq!(origin.count("/gone.wav"), 4);
+    dead_messages_are(&site, 1).await;
+    if let Some(subscriber) = subscriber {
+        let key = ("recording.failed".to_owned(), ids[0]);
+        let failures: BTreeMap<String, u32> =
+            obtained(PATIENCE, "both failures are told, each with an id of its own", async || {
+                let received = subscriber.received();
+                received.get(&key).filter(|ids| ids.len() == 2).map(|ids| ids.clone().into_iter().collect())
+            })
+            .await;
+        assert_eq!(failures.len(), 2);
+    }
+    site.stop().await;
+}
+
+/// Goal: what ended in a dead-letter queue without being given up isn't lost. Method: move the message of a pending call
+/// there, beside one that is nobody's.
+async fn messages_that_no_worker_could_deal_with_are_queued_again(engine: Engine) {
+    let site = engine.up(&SETTINGS).await;
+    let origin = Origin::start().await;
+    let later = Answer::RetryAfter { status: 503, value: "3000".to_owned() };
+    let wav = Answer::wav(sounds(1).remove(0).bytes);
+    let ids = site.post(&[origin.serve_in_turn("/later.wav", vec![later], wav)]).await;
+    obtained(PATIENCE, "it was tried once", async || {
+        (site.call(ids[0]).await["recording"]["attempts"] == 1).then_some(())
+    })
+    .await;
+    let database = site.engine.database();
+    // As a worker leaves it that is killed whenever it has this message.
+    database.execute("delete from outbox").await;
+    database.execute("update recordings set next_attempt_at = null").await;
+    let body = json!({"id": "x", "type": "ai.callvine.call.created", "subject": format!("calls/{}", ids[0]), "data": {}});
+    for body in [body.to_string(), "not JSON".to_owned()] {
+        put_into_dead_letters(&site, &body).await;
+    }
+    dead_messages_are(&site, 2).await;
+
+    let listed = site.engine.command("dead-letters").arg("list").run().await;
+    listed.assert_code(0);
+    assert!(listed.stderr.contains("callvine.recordings.dead holds 2 more"), "{}", listed.stderr);
+    let queued = site.dead_letters(&["retry", "--all"]).await;
+    assert_eq!(queued, [json!({"id": format!("r{}", ids[0]), "result": "queued"})]);
+    assert_eq!(site.settled(ids[0]).await["status"], "stored");
+    dead_messages_are(&site, 1).await;
+    site.stop().await;
+}
+
+async fn put_into_dead_letters(site: &Site, body: &str) {
+    let queue = "callvine.recordings.dead";
+    let Some(url) = site.engine.amqp_url() else {
+        return site.engine.database().put_delivery(queue, body).await;
+    };
+    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let (options, properties) = Default::default();
+    channel.basic_publish("".into(), queue.into(), options, body.as_bytes(), properties).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+}
+
+async fn wrong_ids_and_arguments_are_named(engine: Engine) {
+    let site = engine.up(&SETTINGS).await;
+    let origin = Origin::start().await;
+    let ids = site.post(&[origin.serve("/gone.wav", Answer::Status(410))]).await;
+    site.all_settled(&ids).await;
+    let run = async |arguments: &[&str]| site.engine.command("dead-letters").args(arguments).run().await;
+    for (arguments, named) in [
+        (&["show", "17"][..], "r17"),
+        (&["show", "x17"], "r17"),
+        (&["show"], "ID"),
+        (&["retry"], "ID"),
+        (&["retry", "r-1"], "r17"),
+        (&["retry", "r1", "--all"], "--all"),
+        (&["list", "--nonsense"], "--nonsense"),
+        (&[], "list"),
+    ] {
+        let finished = run(arguments).await;
+        finished.assert_code(2);
+        assert!(finished.stderr.contains(named), "{arguments:?}: {}", finished.stderr);
+    }
+    for arguments in [["show", "r999999"], ["show", "a1"], ["retry", "r999999"]] {
+        let finished = run(&arguments).await;
+        finished.assert_code(1);
+        assert!(finished.stderr.contains("dead-letters list"), "{arguments:?}: {}", finished.stderr);
+    }
+    // What is known is done, whatever else is asked for.
+    let known = format!("r{}", ids[0]);
+    let mixed = run(&["retry", "r999999", &known, "--json"]).await;
+    mixed.assert_code(1);
+    let lines: Vec<Value> = mixed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expected = [json!({"id": "r999999", "result": "unknown"}), json!({"id": known, "result": "queued"})];
+    assert_eq!(lines, expected);
+    site.stop().await;
+}
