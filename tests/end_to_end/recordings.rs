@@ -68,7 +68,11 @@ fn path(number: usize) -> String {
 
 /// The call, once its recording is no longer pending.
 pub(crate) async fn settled(url: &str, key: &str, id: i64) -> Value {
-    let client = harness::http_client();
+    settled_as_asked_by(&harness::http_client(), url, key, id).await
+}
+
+/// As [`settled`], with a client that is there already: thousands of them take long to make.
+pub(crate) async fn settled_as_asked_by(client: &reqwest::Client, url: &str, key: &str, id: i64) -> Value {
     obtained(PATIENCE, "the recording is settled", async || {
         let answer = client.get(format!("{url}/calls/{id}")).header("X-API-Key", key).send().await.ok()?;
         let data = serde_json::from_str::<Value>(&answer.text().await.ok()?).ok()?["data"].clone();

@@ -81,7 +81,7 @@ impl Engine {
         }
         let mut process = up.start().await;
         let (url, admin) = (process.public().await, process.admin().await);
-        Site { engine: self, process, url, admin }
+        Site { engine: self, process, url, admin, client: harness::http_client() }
     }
 }
 
@@ -91,6 +91,7 @@ pub(crate) struct Site {
     process: Running,
     pub(crate) url: String,
     admin: String,
+    client: reqwest::Client,
 }
 
 impl Site {
@@ -110,14 +111,15 @@ impl Site {
     /// The call as `GET /calls/ID` shows it.
     pub(crate) async fn call(&self, id: i64) -> Value {
         let url = format!("{}/calls/{id}", self.url);
-        let answer = harness::http_client().get(url).header("X-API-Key", KEY).send().await.unwrap();
+        let answer = self.client.get(url).header("X-API-Key", KEY).send().await.unwrap();
         let text = answer.text().await.unwrap();
         serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"))["data"].clone()
     }
 
     /// Waits until the recording is settled, and returns its state.
     pub(crate) async fn settled(&self, id: i64) -> Value {
-        crate::recordings::settled(&self.url, KEY, id).await["recording"].clone()
+        let settled = crate::recordings::settled_as_asked_by(&self.client, &self.url, KEY, id);
+        settled.await["recording"].clone()
     }
 
     /// Waits until all are settled; their states are in the order of the ids.
