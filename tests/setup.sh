@@ -20,6 +20,7 @@ asterisk-core-sounds-en-wav /usr/share/asterisk/sounds/en_US_f_Allison/activated
 sox sox makes recordings in telephony formats
 libsox-fmt-all /usr/lib/*/sox/libsox_fmt_mp3.so lets sox write MP3
 ffmpeg ffmpeg makes and measures recordings independently
+valgrind valgrind counts the instructions of a call
 wrk wrk puts the benchmark's servers under load
 docker-compose docker-compose checks docker-compose.yml
 NEEDS

@@ -139,6 +139,7 @@ impl Running {
         self.serving_tasks.push(tokio::spawn(relay::run(
             self.store.clone(),
             self.bus.clone(),
+            plan.broker.publish_delay,
             self.serving.clone(),
         )));
         self.serving_tasks.push(tokio::spawn(gauges::run(self.store.clone(), self.serving.clone())));
@@ -160,8 +161,7 @@ impl Running {
         self.serving_tasks
             .push(tokio::spawn(keys.clone().keep_current(self.store.clone(), self.serving.clone())));
         let (intake, committing) = Intake::start(self.store.clone(), public.settings.max_in_flight);
-        let gateway =
-            Gateway { store: self.store.clone(), intake, keys, max_body_bytes: public.settings.max_body };
+        let gateway = Gateway::new(self.store.clone(), intake, keys, public.settings.max_body);
         let accepting = self.accepting.clone();
         let failed = self.failed.clone();
         self.accepting_tasks.push(tokio::spawn(async move {
