@@ -84,6 +84,7 @@ async fn what_was_given_up_is_listed_shown_and_tried_again(engine: Engine) {
     assert_eq!(again, [json!({"id": first, "result": "not_failed"})]);
     assert_eq!(origin.count("/late.wav"), 3, "it is not fetched again");
     assert_eq!(site.dead_letters(&["list"]).await.len(), 1);
+    site.engine.command("audit").run().await.assert_code(0);
     site.stop().await;
 }
 
