@@ -125,6 +125,12 @@ impl Cluster {
         self.worker = Some(self.command("worker").start_worker().await);
     }
 
+    /// Starts a worker that soon misses messages which were lost. The others take minutes to, so that a loss is seen.
+    pub(crate) async fn start_searching_worker(&mut self) {
+        let command = self.command("worker").env("CALLVINE_REQUEUE_AFTER", "2s");
+        self.worker = Some(command.start_worker().await);
+    }
+
     pub(crate) fn kill_gateway(&mut self) {
         self.gateway.take().expect("a gateway runs").kill();
     }

@@ -1,5 +1,7 @@
 //! SIGKILL at random moments, as the kernel does it to a process that takes too much memory.
 
+use harness::{Callvine, Database, new_directory};
+
 use crate::chance::{Chance, kills};
 use crate::cluster::Cluster;
 use crate::embedded::Embedded;
@@ -47,4 +49,26 @@ async fn a_worker_killed_at_random_moments_loses_nothing() {
     chance.moment(&cluster.provider).await;
     traffic.stop().await;
     cluster.finish("worker killed").await;
+}
+
+/// Goal: what is lost from the in-process queue, as a message that was delivered too often is, comes back.
+#[tokio::test]
+async fn up_whose_queue_is_emptied_fetches_everything_all_the_same() {
+    let mut chance = Chance::new("up emptied");
+    let directory = new_directory("up");
+    let place = directory.clone();
+    let adapt =
+        Box::new(move |command: Callvine| command.directory(&place).env("CALLVINE_REQUEUE_AFTER", "2s"));
+    let mut embedded = Embedded::start_with(Database::embedded(&directory), adapt).await;
+    let traffic = embedded.traffic();
+    let mut lost = 0;
+    while lost == 0 {
+        chance.moment(&embedded.provider).await;
+        embedded.kill();
+        lost += embedded.database.execute("delete from deliveries where queue = 'callvine.recordings'").await;
+        embedded.restart().await;
+    }
+    traffic.stop().await;
+    println!("up emptied: {lost} recordings lost their message");
+    embedded.finish("up emptied").await;
 }
