@@ -15,6 +15,7 @@ mod cluster;
 mod database;
 mod disk_full;
 mod embedded;
+mod holders;
 mod killed;
 mod machine;
 mod outage;
