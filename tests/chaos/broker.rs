@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use crate::chance::Chance;
 use crate::cluster::{Cluster, LANES, PATIENCE, postgres};
 use crate::outage::assert_unnoticed;
+use crate::report::say;
 
 /// Where the workers' messages wait.
 const WORKERS_QUEUE: &str = "callvine.recordings";
@@ -93,7 +94,7 @@ async fn a_queue_that_is_deleted_is_made_and_filled_again() {
     let broker = RabbitMq::shared().await;
     let mut cluster = cluster_on(broker).await;
     let lost = lose_queue(&mut cluster, broker, "queue deleted").await;
-    println!("queue deleted: {lost} recordings lost their message");
+    say(&format!("queue deleted: {lost} recordings lost their message"));
     cluster.start_searching_worker().await;
     cluster.finish("queue deleted").await;
 }
@@ -116,7 +117,7 @@ async fn what_is_lost_with_a_queue_is_named_by_the_audit_and_queued_again() {
     })
     .await;
     assert!(named > 0, "nothing was lost: nothing was tested");
-    println!("queue deleted: {named} recordings queued again by the audit");
+    say(&format!("queue deleted: {named} recordings queued again by the audit"));
     cluster.finish("queue deleted, audit").await;
 }
 
@@ -135,7 +136,7 @@ async fn recordings_whose_messages_were_dead_lettered_are_fetched_all_the_same()
     })
     .await;
     traffic.stop().await;
-    println!("dead letters: {rejected} recordings lost their message");
+    say(&format!("dead letters: {rejected} recordings lost their message"));
     cluster.start_searching_worker().await;
     cluster.finish("dead letters").await;
 }

@@ -10,6 +10,7 @@ use harness::{
 use tokio::sync::OnceCell;
 
 use crate::machine::Machine;
+use crate::report::say;
 
 /// Longer than anything takes on a loaded machine; reached only by a failing test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -167,7 +168,7 @@ impl Cluster {
     /// The reckoning, in the middle or at the end.
     pub(crate) async fn reckon(&self, test: &str) {
         let reckoning = self.ledger.assert_kept(&self.database, self.audit()).await;
-        println!("{test}: {reckoning}");
+        say(&format!("{test}: {reckoning}"));
     }
 
     /// The reckoning, and an orderly end.

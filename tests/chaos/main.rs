@@ -20,5 +20,6 @@ mod killed;
 mod machine;
 mod outage;
 mod overload;
+mod report;
 mod stopping;
 mod storm;

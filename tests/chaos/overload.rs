@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use crate::cluster::{Cluster, LANES};
 use crate::holders::{ALL, hold};
 use crate::outage::assert_unnoticed;
+use crate::report::say;
 
 /// What the gateway lets in. Its default, 10,000, is more than the tests' clients can have under way on a small machine.
 const IN_FLIGHT: usize = 64;
@@ -45,14 +46,14 @@ async fn twice_what_it_can_take_is_refused_in_part_and_slows_down_nobody_for_lon
     let double = load.run(CONNECTIONS, Some(capacity * 2.0), Duration::from_secs(5)).await;
     let after = load.run(IN_FLIGHT, Some(capacity / 2.0), Duration::from_secs(2)).await;
     let memory = peak_memory_kib(&gateway);
-    println!(
+    say(&format!(
         "overload: {capacity:.0} calls a second; p99 at half {:?}, at twice {:?}, after it {:?}; {} of {} refused; {memory} KiB",
         p99(&half),
         p99(&double),
         p99(&after),
         count(&double, 503),
         double.len(),
-    );
+    ));
 
     assert_eq!(count(&half, 201), half.len());
     assert_eq!(count(&double, 201) + count(&double, 503), double.len(), "201 or 503, nothing else");
