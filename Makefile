@@ -16,12 +16,16 @@ test:
 	cargo test --workspace --locked --no-fail-fast
 
 # The faults of `make test` for longer: 50 kills of each process, and MINUTES of one random fault after another.
-# Every test prints its seed; SEED=… makes the same decisions again. docs/reliability.md says more.
+# Every test prints its seed; SEED=… makes the same decisions again. Ends with a report, which stays in
+# target/chaos-report.txt; docs/reliability.md says more.
 MINUTES ?= 10
 chaos:
 	tests/setup.sh
-	CALLVINE_CHAOS_MINUTES=$(MINUTES) $(if $(SEED),CALLVINE_CHAOS_SEED=$(SEED)) \
-		cargo test --package callvine-tests --locked --test chaos -- --nocapture
+	rm -f $(target)/chaos-report.txt
+	CALLVINE_CHAOS_REPORT=$(abspath $(target))/chaos-report.txt CALLVINE_CHAOS_MINUTES=$(MINUTES) \
+		$(if $(SEED),CALLVINE_CHAOS_SEED=$(SEED)) \
+		cargo test --package callvine-tests --locked --test chaos -- --nocapture; \
+		status=$$?; echo; cat $(target)/chaos-report.txt; exit $$status
 
 # Callvine against its ceilings and the naive gateway, on servers of its own; writes docs/performance.md. All of it takes
 # over an hour on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.

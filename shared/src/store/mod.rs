@@ -11,6 +11,7 @@ mod deliveries;
 mod error;
 mod kept;
 mod lines;
+mod lost;
 mod outbox;
 mod postgres;
 mod recordings;
@@ -31,6 +32,7 @@ pub use audit::{AuditedCall, Idle, WaitingMessage, Window};
 pub use calls::{AnalysisState, CallRecord, ReceivedCall, RecordingState};
 pub use deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
 pub use error::StoreError;
+pub use lost::SEARCH_STEP;
 pub use outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
 pub use recordings::{Begun, PendingRecording};
 

@@ -34,6 +34,7 @@ mod calls;
 mod clocks;
 mod deliveries;
 mod keys;
+mod lost;
 mod outbox;
 mod recordings;
 

@@ -107,6 +107,36 @@ impl Recordings {
         }
     }
 
+    /// No message about it is left: queues it again, as one more of its tries, so that a recording which kills its
+    /// workers until its message is delivered too often is given up in the end. Does nothing when it turns out to be
+    /// another worker's, or settled.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the step could not be committed.
+    pub(crate) async fn queue_again(&self, call_id: CallId) -> Result<(), StoreError> {
+        let now = Utc::now();
+        let Begun::Leased(recording) = self.store.begin_recording(call_id, now, now + LEASE).await? else {
+            return Ok(());
+        };
+        let why = (Reason::Timeout.as_str(), "no worker has settled it, and its message was lost");
+        if recording.attempts >= self.attempts {
+            self.store.recording_failed(call_id, why, now).await?;
+            metrics::settled("failed");
+            tracing::warn!(
+                call.id = call_id.0,
+                "gave up the recording of call {call_id}: it was lost too often"
+            );
+        } else {
+            self.store.retry_recording(call_id, why, now, now).await?;
+            metrics::settled("lost");
+            tracing::warn!(
+                call.id = call_id.0,
+                "the recording of call {call_id} was lost and is queued again"
+            );
+        }
+        Ok(())
+    }
+
     /// Its host is slow and has no place. Not a try; and those behind this one need not wait with it.
     async fn postpone(&self, call_id: CallId, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let now = Utc::now();
