@@ -16,12 +16,16 @@ test:
 	cargo test --workspace --locked --no-fail-fast
 
 # The faults of `make test` for longer: 50 kills of each process, and MINUTES of one random fault after another.
-# Every test prints its seed; SEED=… makes the same decisions again. docs/reliability.md says more.
+# Every test prints its seed; SEED=… makes the same decisions again. Ends with a report, which stays in
+# target/chaos-report.txt; docs/reliability.md says more.
 MINUTES ?= 10
 chaos:
 	tests/setup.sh
-	CALLVINE_CHAOS_MINUTES=$(MINUTES) $(if $(SEED),CALLVINE_CHAOS_SEED=$(SEED)) \
-		cargo test --package callvine-tests --locked --test chaos -- --nocapture
+	rm -f $(target)/chaos-report.txt
+	CALLVINE_CHAOS_REPORT=$(abspath $(target))/chaos-report.txt CALLVINE_CHAOS_MINUTES=$(MINUTES) \
+		$(if $(SEED),CALLVINE_CHAOS_SEED=$(SEED)) \
+		cargo test --package callvine-tests --locked --test chaos -- --nocapture; \
+		status=$$?; echo; cat $(target)/chaos-report.txt; exit $$status
 
 # RECORDINGS recordings from hosts that fail one request in five in every way, on both engines: each ends stored, or dead
 # with the right reason. `make test` does it with 300.

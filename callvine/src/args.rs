@@ -287,7 +287,8 @@ pub(crate) struct Broker {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct RecordingsPlace {
-    /// Where recordings are kept: `file:///absolute/path` [default: below the data directory]
+    /// Where recordings are kept: `file:///absolute/path`, or `s3://bucket/prefix` with the usual `AWS_*` variables
+    /// and, for an S3-compatible store, `AWS_ENDPOINT` [default: below the data directory]
     #[arg(long, env = "CALLVINE_RECORDINGS_URL", value_name = "URL")]
     pub(crate) recordings_url: Option<String>,
 }

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use harness::{Provider, eventually};
 
 use crate::cluster::PATIENCE;
+use crate::report::say;
 
 /// How often something is killed: enough to hit different moments, few enough for every run of the tests.
 const KILLS: usize = 3;
@@ -22,7 +23,7 @@ impl Chance {
             Ok(seed) => seed.parse().expect("CALLVINE_CHAOS_SEED is a number"),
             Err(_) => fastrand::u64(..),
         };
-        println!("{test}: CALLVINE_CHAOS_SEED={seed}");
+        say(&format!("{test}: CALLVINE_CHAOS_SEED={seed}"));
         Self(Rng::with_seed(seed))
     }
 

@@ -10,6 +10,7 @@ use harness::{
 use tokio::sync::OnceCell;
 
 use crate::machine::Machine;
+use crate::report::say;
 
 /// Longer than anything takes on a loaded machine; reached only by a failing test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,6 +126,12 @@ impl Cluster {
         self.worker = Some(self.command("worker").start_worker().await);
     }
 
+    /// Starts a worker that soon misses messages which were lost. The others take minutes to, so that a loss is seen.
+    pub(crate) async fn start_searching_worker(&mut self) {
+        let command = self.command("worker").env("CALLVINE_REQUEUE_AFTER", "2s");
+        self.worker = Some(command.start_worker().await);
+    }
+
     pub(crate) fn kill_gateway(&mut self) {
         self.gateway.take().expect("a gateway runs").kill();
     }
@@ -161,7 +168,7 @@ impl Cluster {
     /// The reckoning, in the middle or at the end.
     pub(crate) async fn reckon(&self, test: &str) {
         let reckoning = self.ledger.assert_kept(&self.database, self.audit()).await;
-        println!("{test}: {reckoning}");
+        say(&format!("{test}: {reckoning}"));
     }
 
     /// The reckoning, and an orderly end.

@@ -6,6 +6,7 @@ use harness::{Attempt, Provider, eventually};
 use tokio::time::Instant;
 
 use crate::cluster::PATIENCE;
+use crate::report::say;
 
 /// A database that is out of reach is answered within this time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
@@ -26,12 +27,20 @@ pub(crate) async fn assert_refused(provider: &Provider, count: usize) {
 
 /// What was away is back from now on: calls are taken again soon.
 pub(crate) async fn assert_recovers(provider: &Provider) {
-    let (returned, acknowledged) = (Instant::now(), provider.acknowledged().len());
-    eventually(RECOVERED_WITHIN, "calls are taken again", async || {
-        provider.acknowledged().len() > acknowledged
+    let took = taken_again(provider).await;
+    assert!(took <= RECOVERED_WITHIN, "calls were taken again after {took:?}");
+    say(&format!("  201 again after {took:.1?}"));
+}
+
+/// Waits until a post is answered 201 that begins now or later; returns how long that took.
+pub(crate) async fn taken_again(provider: &Provider) -> Duration {
+    let (began, before) = (Instant::now(), provider.attempts().len());
+    eventually(PATIENCE, "calls are taken again", async || {
+        let attempts = provider.attempts();
+        attempts.iter().skip(before).any(|attempt| attempt.at > began && attempt.status == Some(201))
     })
     .await;
-    println!("  201 again after {:?}", returned.elapsed());
+    began.elapsed()
 }
 
 /// Something is away that no provider should notice: waits until `count` posts that have begun since are answered, and

@@ -1,16 +1,15 @@
 //! More than it can take: refused at once and in kind, and over as soon as the load is. And clients that only hold
 //! connections.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::{Answered, Load, Network, Running};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, LANES};
+use crate::holders::{ALL, hold};
 use crate::outage::assert_unnoticed;
+use crate::report::say;
 
 /// What the gateway lets in. Its default, 10,000, is more than the tests' clients can have under way on a small machine.
 const IN_FLIGHT: usize = 64;
@@ -47,14 +46,14 @@ async fn twice_what_it_can_take_is_refused_in_part_and_slows_down_nobody_for_lon
     let double = load.run(CONNECTIONS, Some(capacity * 2.0), Duration::from_secs(5)).await;
     let after = load.run(IN_FLIGHT, Some(capacity / 2.0), Duration::from_secs(2)).await;
     let memory = peak_memory_kib(&gateway);
-    println!(
+    say(&format!(
         "overload: {capacity:.0} calls a second; p99 at half {:?}, at twice {:?}, after it {:?}; {} of {} refused; {memory} KiB",
         p99(&half),
         p99(&double),
         p99(&after),
         count(&double, 503),
         double.len(),
-    );
+    ));
 
     assert_eq!(count(&half, 201), half.len());
     assert_eq!(count(&double, 201) + count(&double, 503), double.len(), "201 or 503, nothing else");
@@ -74,8 +73,8 @@ async fn twice_what_it_can_take_is_refused_in_part_and_slows_down_nobody_for_lon
     gateway.stop().await.assert_code(0);
 }
 
-/// Goal: two thousand clients that say nothing, or a byte now and then, stop nobody else. Method: the process starts
-/// with the usual limit of open files, which is less.
+/// Goal: two thousand clients that say nothing, or a byte now and then, or take back what they ask for, stop nobody
+/// else. Method: the process starts with the usual limit of open files, which is less.
 #[tokio::test]
 async fn two_thousand_connections_that_only_take_room_stop_no_other_client() {
     harness::raise_open_files();
@@ -87,27 +86,13 @@ async fn two_thousand_connections_that_only_take_room_stop_no_other_client() {
     cluster.gateway = Some(gateway);
     let mut holders = JoinSet::new();
     for number in 0..2000 {
-        holders.spawn(hold(address, number % 2 == 0));
+        holders.spawn(hold(address, ALL.get(number % ALL.len()).copied().unwrap(), cluster.key.clone()));
     }
     let traffic = cluster.traffic();
     assert_unnoticed(&cluster.provider, 40 * LANES).await;
     traffic.stop().await;
     holders.shutdown().await;
     cluster.finish("2000 connections").await;
-}
-
-/// Connects again and again, as it is let go for its silence; says nothing, or drips the head of a request.
-async fn hold(address: SocketAddr, drips: bool) {
-    loop {
-        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
-        let mut beat = tokio::time::interval(Duration::from_secs(1));
-        for byte in b"POST /webhook.php HTTP/1.1\r\nX-Dripping: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
-            beat.tick().await;
-            if drips && stream.write_all(&[*byte]).await.is_err() {
-                break;
-            }
-        }
-    }
 }
 
 fn count(answered: &[Answered], status: u16) -> usize {

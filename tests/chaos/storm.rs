@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::broker::broker;
 use crate::chance::{Chance, minutes};
 use crate::cluster::Cluster;
+use crate::report::{Recoveries, say};
 
 /// Faults from one reckoning to the next.
 const FAULTS: usize = 4;
@@ -30,10 +31,11 @@ enum Fault {
     BrokerKilled,
     BrokerRestarted,
     BrokerVanishes,
+    BrokerBlocks,
     BrokerConnectionsReset,
 }
 
-const ALL: [Fault; 12] = [
+const ALL: [Fault; 13] = [
     Fault::GatewayKilled,
     Fault::GatewayStopped,
     Fault::WorkerKilled,
@@ -45,6 +47,7 @@ const ALL: [Fault; 12] = [
     Fault::BrokerKilled,
     Fault::BrokerRestarted,
     Fault::BrokerVanishes,
+    Fault::BrokerBlocks,
     Fault::BrokerConnectionsReset,
 ];
 
@@ -56,21 +59,22 @@ async fn fault_after_fault_loses_nothing() {
     let mut cluster = Cluster::on(&postgres.database().await, &broker.vhost().await).await;
     let ends = Instant::now() + Duration::from_secs(60 * minutes().unwrap_or(0));
     let faults = if minutes().is_some() { FAULTS_LONG } else { FAULTS };
-    let mut total = 0;
+    let mut recoveries = Recoveries::new("storm");
     loop {
         let traffic = cluster.traffic();
         for _ in 0..faults {
             chance.moment(&cluster.provider).await;
             let fault = *ALL.get(chance.number(0..ALL.len())).unwrap();
-            println!("storm: {fault:?}");
+            say(&format!("storm: {fault:?}"));
             strike(fault, &mut cluster, (&postgres, &broker), &mut chance).await;
-            total += 1;
+            recoveries.note(&format!("{fault:?}"), &cluster.provider).await;
         }
         chance.moment(&cluster.provider).await;
         traffic.stop().await;
-        let so_far = format!("storm, after {total} faults");
+        let so_far = format!("storm, after {} faults", recoveries.count());
         if Instant::now() >= ends {
-            return cluster.finish(&so_far).await;
+            cluster.finish(&so_far).await;
+            return recoveries.say();
         }
         cluster.reckon(&so_far).await;
     }
@@ -110,6 +114,11 @@ async fn strike(
             cluster.broker_network.strand();
             sleep(cut(chance)).await;
             cluster.broker_network.set(Network::Open);
+        }
+        Fault::BrokerBlocks => {
+            broker.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
+            sleep(cut(chance)).await;
+            broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
         }
         Fault::BrokerConnectionsReset => cluster.broker_network.reset(),
     }

@@ -41,6 +41,7 @@ contract!(
     a_message_that_is_buried_goes_to_the_dead_letters,
     no_more_than_the_prefetch_is_in_hand,
     many_messages_arrive_each_and_in_order,
+    what_waits_is_told_from_what_is_in_hand,
 );
 
 async fn rabbitmq() -> Bus {
@@ -167,6 +168,19 @@ async fn no_more_than_the_prefetch_is_in_hand(bus: &Bus) {
         assert!(more.is_empty(), "{}", more.len());
     }
     drop((first, second, more));
+    end(consumer, shutdown).await;
+}
+
+async fn what_waits_is_told_from_what_is_in_hand(bus: &Bus) {
+    assert!(!bus.has_waiting(Queue::Recordings).await.unwrap());
+    publish(bus, &[message("call.created", None, "one")]).await;
+    eventually(PATIENCE, "the message waits", async || bus.has_waiting(Queue::Recordings).await.unwrap())
+        .await;
+    assert!(!bus.has_waiting(Queue::Analysis).await.unwrap());
+    let (mut consumer, shutdown) = consume(bus, Queue::Recordings, 1);
+    let one = next(&mut consumer).await;
+    eventually(PATIENCE, "nothing waits", async || !bus.has_waiting(Queue::Recordings).await.unwrap()).await;
+    one.done().await.unwrap();
     end(consumer, shutdown).await;
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::callvine::Callvine;
 use crate::database::{Database, StoredCall};
@@ -92,7 +93,9 @@ impl Ledger {
     pub async fn assert_kept(&self, database: &Database, audit: Callvine) -> Reckoning {
         let acknowledged = self.acknowledged();
         assert!(!acknowledged.is_empty(), "nothing was acknowledged: nothing was tested");
+        let ended = Instant::now();
         settled(database).await;
+        let settled_after = ended.elapsed();
         let stored = database.calls().await;
         let mut ids = HashSet::new();
         for call in &acknowledged {
@@ -106,6 +109,7 @@ impl Ledger {
         finished.assert_code(0);
         Reckoning {
             acknowledged: acknowledged.len(),
+            settled_after,
             unacknowledged_rows: stored.len() - acknowledged.len(),
             events: received.values().map(std::collections::HashMap::len).sum(),
             duplicates: received.values().flat_map(|ids| ids.values()).map(|count| count - 1).sum(),
@@ -194,6 +198,8 @@ pub async fn settled(database: &Database) {
 pub struct Reckoning {
     /// Calls that were answered 201; all were kept.
     pub acknowledged: usize,
+    /// From the beginning of the reckoning until no recording was pending and the outbox was empty.
+    pub settled_after: Duration,
     /// Calls that were stored although their answer was lost.
     pub unacknowledged_rows: usize,
     /// Events that the subscriber received, each counted once.
@@ -206,8 +212,9 @@ impl fmt::Display for Reckoning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} calls answered 201, all kept; {} more stored whose answers were lost; {} events, {} of them received again",
-            self.acknowledged, self.unacknowledged_rows, self.events, self.duplicates
+            "{} calls answered 201, all kept, and settled {:.1?} after the last; {} more stored whose answers were lost; \
+             {} events, {} received again",
+            self.acknowledged, self.settled_after, self.unacknowledged_rows, self.events, self.duplicates
         )
     }
 }

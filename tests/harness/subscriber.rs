@@ -22,6 +22,9 @@ use crate::eventually::eventually;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// A subscription stands within milliseconds, or is refused at once; a broker that is starting may do neither.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// An acknowledgement is on its way within milliseconds, or never: lapin leaves unanswered what it is handed while the
+/// broker is closing the connection.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until it is first connected.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Its queue, bound to every event.
@@ -80,7 +83,7 @@ async fn consume(
     while let Some(delivery) = consumer.next().await {
         let delivery = delivery?;
         write_down(received, delivery.routing_key.as_str(), &delivery.data);
-        delivery.ack(BasicAckOptions::default()).await?;
+        timeout(ACK_TIMEOUT, delivery.ack(BasicAckOptions::default())).await??;
     }
     Ok(())
 }

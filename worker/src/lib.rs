@@ -3,20 +3,24 @@
 //! - [`settings`]: flags, variables, defaults
 //! - `consume`: from a queue to a handler
 //! - [`recording`]: a recording's life
+//! - `lost`: finds recordings of which no message is left
 //! - [`metrics`]: what is counted
 
 mod consume;
+mod lost;
 pub mod metrics;
 pub mod recording;
 pub mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use callvine_shared::bus::{Bus, Queue};
 use callvine_shared::objects::Objects;
 use callvine_shared::store::Store;
 use tokio_util::sync::CancellationToken;
 
+use crate::lost::Search;
 use crate::recording::Recordings;
 use crate::recording::fetch::{CredentialsError, FetchSettings, Fetcher};
 pub use crate::settings::Settings;
@@ -25,11 +29,17 @@ pub use crate::settings::Settings;
 /// for their turn, so that one slow host does not fill the worker.
 const IN_HAND_PER_FETCH: usize = 4;
 
+/// How often what dead processes left in the place of the recordings is swept: as long as it is left alone there.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
 /// The recording worker.
 #[derive(Debug)]
 pub struct Worker {
     recordings: Arc<Recordings>,
+    store: Store,
+    objects: Objects,
     concurrency: usize,
+    requeue_after: Duration,
 }
 
 impl Worker {
@@ -39,8 +49,14 @@ impl Worker {
     /// [`WorkerError`] when a setting can't be used.
     pub fn new(settings: &Settings, store: Store, objects: Objects) -> Result<Self, WorkerError> {
         let fetcher = Fetcher::new(FetchSettings::load(settings)?)?;
-        let recordings = Recordings::new(store, objects, fetcher, settings);
-        Ok(Self { recordings: Arc::new(recordings), concurrency: settings.worker_concurrency })
+        let recordings = Recordings::new(store.clone(), objects.clone(), fetcher, settings);
+        Ok(Self {
+            recordings: Arc::new(recordings),
+            store,
+            objects,
+            concurrency: settings.worker_concurrency,
+            requeue_after: settings.requeue_after,
+        })
     }
 
     /// Fetches recordings until the shutdown; returns when those in hand are settled.
@@ -48,7 +64,37 @@ impl Worker {
         let in_hand = self.concurrency * IN_HAND_PER_FETCH;
         let prefetch = u16::try_from(in_hand).unwrap_or(u16::MAX);
         let consumer = bus.consume(Queue::Recordings, prefetch, shutdown.clone());
-        consume::run(consumer, self.recordings, in_hand, shutdown).await;
+        let search = Search {
+            recordings: self.recordings.clone(),
+            store: self.store,
+            bus,
+            requeue_after: self.requeue_after,
+        };
+        let consuming = consume::run(consumer, self.recordings, in_hand, shutdown.clone());
+        let working = async { tokio::join!(consuming, search.run(shutdown)) };
+        tokio::select! {
+            _ = working => {}
+            () = keep_swept(&self.objects) => {}
+        }
+    }
+}
+
+/// Sweeps at the start and then every hour. Never returns.
+async fn keep_swept(objects: &Objects) {
+    let mut hour = tokio::time::interval(SWEEP_EVERY);
+    hour.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        hour.tick().await;
+        match objects.sweep().await {
+            Ok(0) => {}
+            Ok(swept) => {
+                tracing::info!(swept, "removed {swept} files or uploads that dead processes had left")
+            }
+            Err(error) => tracing::warn!(
+                error = %callvine_shared::error_chain::Chain(&error),
+                "cannot sweep what dead processes have left with the recordings; trying again in an hour"
+            ),
+        }
     }
 }
 

@@ -18,8 +18,8 @@ const FETCHED_BYTES: &str = "callvine_recording_fetched_bytes_total";
 pub fn describe() {
     describe_counter!(
         SETTLED,
-        "Tries of recordings by result: stored, retried (to be tried again), failed, or postponed (not tried, since \
-         its host rests, or is slow and has no place)"
+        "Tries of recordings by result: stored, retried (to be tried again), failed, postponed (not tried, since \
+         its host rests, or is slow and has no place), or lost (its message was lost, and it is queued again)"
     );
     describe_gauge!(RESTING_HOSTS, "Hosts that rest because they failed again and again");
     describe_counter!(BREAKER_OPENED, "Times that a host was sent to rest");
@@ -32,7 +32,7 @@ pub fn describe() {
     describe_counter!(FETCHED_BYTES, Unit::Bytes, "Bytes of recordings fetched");
 }
 
-/// A try ended: `stored`, `retried`, `failed` or `postponed`.
+/// A try ended: `stored`, `retried`, `failed`, `postponed` or `lost`.
 pub(crate) fn settled(result: &'static str) {
     counter!(SETTLED, "result" => result).increment(1);
 }

@@ -17,6 +17,9 @@ const FETCH_TIMEOUT_MAX: Duration = Duration::from_secs(25 * 60);
 /// Longest `CALLVINE_FETCH_BACKOFF`: no try waits longer than an hour, so a longer first wait has no meaning.
 const FETCH_BACKOFF_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// Longest `CALLVINE_REQUEUE_AFTER`: whoever doesn't want a lost recording back within a week doesn't want it at all.
+const REQUEUE_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Most fetches at once, of one worker or of one host. Each holds a connection, an open file and under 1 MiB of
 /// buffers: more are served by a second worker.
 const CONCURRENCY_MAX: u64 = 1024;
@@ -122,6 +125,16 @@ pub struct Settings {
         value_parser = concurrency
     )]
     pub fetch_per_host: usize,
+
+    /// A pending recording to which nothing happens for so long, because its message was lost, is queued again
+    #[arg(
+        long,
+        env = "CALLVINE_REQUEUE_AFTER",
+        value_name = "TIME",
+        default_value = "5m",
+        value_parser = requeue_after
+    )]
+    pub requeue_after: Duration,
 }
 
 /// A comma-separated list of networks; an address alone is a network of one address. Host bits are dropped.
@@ -186,6 +199,10 @@ fn fetch_backoff(text: &str) -> Result<Duration, String> {
     time(text, FETCH_BACKOFF_MAX)
 }
 
+fn requeue_after(text: &str) -> Result<Duration, String> {
+    time(text, REQUEUE_AFTER_MAX)
+}
+
 fn time(text: &str, max: Duration) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if !time.is_zero() && time <= max => Ok(time),
@@ -224,6 +241,7 @@ mod tests {
         assert_eq!(settings.fetch_allow, Networks::default());
         assert_eq!(settings.fetch_credentials, None);
         assert_eq!(settings.fetch_per_host, 4);
+        assert_eq!(settings.requeue_after, Duration::from_secs(300));
     }
 
     #[test]
@@ -257,6 +275,8 @@ mod tests {
             "--fetch-backoff=0s",
             "--fetch-backoff=2h",
             "--fetch-per-host=0",
+            "--requeue-after=0s",
+            "--requeue-after=8d",
             "--fetch-allow=10.0.0.0/33",
             "--fetch-allow=localhost",
             "--fetch-allow=::ffff:10.0.0.0/104",

@@ -55,6 +55,10 @@ impl Local {
         Ok(self.store.ping().await?)
     }
 
+    pub(super) async fn has_waiting(&self, queue: Queue) -> Result<bool, BusError> {
+        Ok(self.store.deliveries_wait(queue.name(), Utc::now()).await?)
+    }
+
     /// Claims messages and hands them to `sender` until the shutdown, and renews the claims of those in hand until
     /// the receiver is gone.
     ///

@@ -152,6 +152,17 @@ impl Bus {
         }
     }
 
+    /// Whether messages of a queue wait for a consumer. Those that a consumer has in hand don't.
+    ///
+    /// # Errors
+    /// [`BusError`] when it can't be told.
+    pub async fn has_waiting(&self, queue: Queue) -> Result<bool, BusError> {
+        match self {
+            Self::RabbitMq(rabbitmq) => rabbitmq.has_waiting(queue).await,
+            Self::Local(local) => local.has_waiting(queue).await,
+        }
+    }
+
     /// Returns as soon as messages can be published, as far as is known. Cancel-safe.
     pub async fn ready(&self) {
         match self {

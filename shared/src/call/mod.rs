@@ -274,4 +274,6 @@ impl Call {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod tests;

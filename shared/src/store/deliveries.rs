@@ -155,6 +155,21 @@ impl Store {
         Ok(())
     }
 
+    /// Whether messages of a queue wait to be claimed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn deliveries_wait(&self, queue: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let waiting: Option<i64> = with_pool!(self.read, pool => {
+            sqlx::query_scalar("select id from deliveries where queue = $1 and available_at <= $2 limit 1")
+                .bind(queue)
+                .bind(now.timestamp_micros())
+                .fetch_optional(pool)
+                .await?
+        });
+        Ok(waiting.is_some())
+    }
+
     /// Messages in a queue, those that are being dealt with included.
     ///
     /// # Errors

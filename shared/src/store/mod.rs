@@ -12,6 +12,7 @@ mod deliveries;
 mod error;
 mod kept;
 mod lines;
+mod lost;
 mod outbox;
 mod postgres;
 mod recordings;
@@ -33,6 +34,7 @@ pub use calls::{AnalysisState, CallRecord, ReceivedCall, RecordingState};
 pub use dead_letters::{DeadLetter, DeadLetterId, DeadLetterKind, NotADeadLetterId, Retried};
 pub use deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
 pub use error::StoreError;
+pub use lost::SEARCH_STEP;
 pub use outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
 pub use recordings::{Begun, PendingRecording, PutOff};
 

@@ -1,13 +1,17 @@
 //! Calls: in by batches, out by their client.
 
-use callvine_shared::call::CallId;
+use callvine_shared::call::{Call, CallId, NewCall, RecordingUrl};
 use callvine_shared::store::{Begun, Store, StoreError};
 use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use super::{begin, call, due, one_call, received, seconds, stored};
 
 contract!(
     calls_come_back_as_they_were_sent,
+    any_accepted_call_comes_back_as_it_was_sent,
     a_batch_of_any_size_gets_distinct_ids_in_order,
     a_call_is_seen_by_its_own_client_alone,
     credentials_are_kept_out_of_the_public_table_and_out_of_events,
@@ -31,6 +35,40 @@ async fn calls_come_back_as_they_were_sent(store: &Store) {
         assert_eq!((record.recording.status.as_str(), record.recording.attempts), ("pending", 0));
         assert_eq!(record.analysis.status, "none");
         assert!(record.recording.location.is_none() && record.recording.stored_at.is_none());
+    }
+}
+
+/// What the validation may let through, at its limits and in all alphabets.
+fn any_call() -> impl Strategy<Value = NewCall> {
+    let phone = "[^\\p{Cc}]{0,62}[^\\p{Cc}\\s]";
+    let name = "[^\\p{Cc}]{0,200}[^\\p{Cc}\\s\"'\\\\]{1,54}";
+    let times = (0..253_402_300_799_i64).prop_flat_map(|start| (Just(start), start + 1..253_402_300_800));
+    let url = "(http|HTTPS)://[a-z]{1,20}/[^\\p{Cc}\\s]{0,200}";
+    (phone, phone, name, prop::option::of(name), times, url).prop_map(
+        |(from_phone, to_phone, handled_by, department, (start, end), recording_url)| NewCall {
+            from_phone,
+            to_phone,
+            handled_by,
+            department,
+            start_time: DateTime::from_timestamp(start, 0).unwrap().naive_utc(),
+            end_time: DateTime::from_timestamp(end, 0).unwrap().naive_utc(),
+            recording_url,
+        },
+    )
+}
+
+async fn any_accepted_call_comes_back_as_it_was_sent(store: &Store) {
+    let mut runner = TestRunner::default();
+    let calls: Vec<_> = (0..300).map(|_| any_call().new_tree(&mut runner).unwrap().current()).collect();
+    let batch: Vec<_> = calls.iter().cloned().map(received).collect();
+    let ids = store.insert_calls(&batch).await.unwrap();
+    for (id, sent) in ids.into_iter().zip(calls) {
+        let mut json = Vec::new();
+        let call = Call { id, call: sent.clone().into(), created_at: Utc::now() };
+        call.write_json(RecordingUrl::AsSent, &mut json);
+        assert_eq!(NewCall::parse(&json), Ok(sent.clone()), "it is accepted");
+        let record = store.call(id, "a client").await.unwrap().unwrap();
+        assert_eq!(*record.call.call, sent);
     }
 }
 

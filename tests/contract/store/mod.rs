@@ -35,6 +35,7 @@ mod clocks;
 mod dead_letters;
 mod deliveries;
 mod keys;
+mod lost;
 mod outbox;
 mod recordings;
 

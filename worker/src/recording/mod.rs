@@ -57,6 +57,8 @@ pub struct Recordings {
     fetcher: Fetcher,
     /// Recordings that are being fetched, proved and kept: `CALLVINE_WORKER_CONCURRENCY`.
     fetching: Semaphore,
+    /// Recordings that are being proved: as many as there are processors, since more would only take more memory.
+    proving: Semaphore,
     tries: Tries,
 }
 
@@ -76,6 +78,7 @@ impl Recordings {
             objects,
             fetcher,
             fetching: Semaphore::new(settings.worker_concurrency),
+            proving: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             tries: Tries { most: settings.fetch_attempts, backoff: settings.fetch_backoff },
         }
     }
@@ -118,6 +121,38 @@ impl Recordings {
         }
     }
 
+    /// No message about it is left: queues it again, as one more of its tries, so that a recording which kills its
+    /// workers until its message is delivered too often is given up in the end. Does nothing when it turns out to be
+    /// another worker's, or settled.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the step could not be committed.
+    pub(crate) async fn queue_again(&self, call_id: CallId) -> Result<(), StoreError> {
+        let now = Utc::now();
+        let Begun::Leased(recording) = self.store.begin_recording(call_id, now, now + LEASE).await? else {
+            return Ok(());
+        };
+        let (reason, last_error) =
+            (Reason::Timeout.as_str(), "no worker has settled it, and its message was lost");
+        if recording.attempts_counted >= self.tries.most {
+            self.store.recording_failed(call_id, (reason, last_error), now).await?;
+            metrics::settled("failed");
+            tracing::warn!(
+                call.id = call_id.0,
+                "gave up the recording of call {call_id}: it was lost too often"
+            );
+        } else {
+            let why = PutOff::Failed { reason, last_error };
+            self.store.put_off_recording(call_id, why, now, now).await?;
+            metrics::settled("lost");
+            tracing::warn!(
+                call.id = call_id.0,
+                "the recording of call {call_id} was lost and is queued again"
+            );
+        }
+        Ok(())
+    }
+
     /// Its host is slow and has no place. Not a try; and those behind this one need not wait with it.
     async fn postpone(&self, call_id: CallId, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let wait = TURNED_AWAY_FIRST + TURNED_AWAY_SPREAD * fastrand::u32(0..TURNED_AWAY_STEPS);
@@ -156,7 +191,7 @@ impl Recordings {
         let place = self.fetcher.enter(&recording.url).await?;
         let fetching = self.fetching.acquire().await.ok()?;
         let started = Instant::now();
-        let fetched = self.fetcher.fetch_in(place, &recording.url, &self.objects.staging()).await;
+        let fetched = self.fetcher.fetch_in(place, &recording.url, self.objects.staging()).await;
         let kept = match fetched {
             Ok(fetched) => {
                 metrics::fetched(started.elapsed(), fetched.size_bytes);
@@ -174,10 +209,13 @@ impl Recordings {
         fetched: Fetched,
     ) -> Result<StoredRecording, Failure> {
         let Fetched { file, size_bytes, sha256 } = fetched;
+        let proving = self.proving.acquire().await;
         let (file, facts) = prove(file).await?;
+        drop(proving);
         let sha256 = hex::encode(sha256);
         let key = object_key(recording, &sha256, extension(facts.media_type));
-        let location = self.objects.keep(&key, file).await.map_err(|error| storage(&error))?;
+        let location =
+            self.objects.keep(&key, facts.media_type, file).await.map_err(|error| storage(&error))?;
         Ok(StoredRecording {
             location,
             size_bytes,

@@ -12,7 +12,7 @@ use lapin::types::FieldTable;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{RECONNECT_DOUBLINGS, RabbitMq, broker, close, wait};
+use super::{RECONNECT_DOUBLINGS, RabbitMq, STATE_INTERVAL, answered, broker, close, wait};
 use crate::bus::{self, BusError, Delivery, Queue};
 use crate::error_chain::Chain;
 
@@ -38,6 +38,9 @@ impl RabbitMq {
             attempt = 1;
             let feeding = self.feed_from(&connection, queue, &sender);
             tokio::select! {
+                () = ended(&connection) => {
+                    tracing::warn!(queue = queue.name(), "lost the broker; consuming again");
+                }
                 () = shutdown.cancelled() => {
                     // What is in hand is acknowledged over this connection; it may close when the receiver is gone.
                     sender.closed().await;
@@ -63,18 +66,8 @@ impl RabbitMq {
         queue: Queue,
         sender: &mpsc::Sender<Delivery>,
     ) -> Result<(), BusError> {
-        let channel = connection.create_channel().await.map_err(broker)?;
         let prefetch = u16::try_from(sender.max_capacity()).unwrap_or(u16::MAX);
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(broker)?;
-        let mut consumer = channel
-            .basic_consume(
-                queue.name().into(),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .map_err(broker)?;
+        let mut consumer = answered(consumer(connection, queue, prefetch)).await?;
         tracing::info!(queue = queue.name(), "consuming");
         while let Some(message) = consumer.next().await {
             let mut message = message.map_err(broker)?;
@@ -88,6 +81,27 @@ impl RabbitMq {
     }
 }
 
+async fn consumer(connection: &Connection, queue: Queue, prefetch: u16) -> lapin::Result<lapin::Consumer> {
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    channel.basic_consume(queue.name().into(), "".into(), options, FieldTable::default()).await
+}
+
+/// Returns when the connection is closed or broken, and two looks at it say so: between them a consumer can tell why.
+async fn ended(connection: &Connection) {
+    let mut states = tokio::time::interval(STATE_INTERVAL);
+    let mut was_connected = true;
+    loop {
+        states.tick().await;
+        let is_connected = connection.status().connected();
+        if !was_connected && !is_connected {
+            return;
+        }
+        was_connected = is_connected;
+    }
+}
+
 /// The right to acknowledge one message; keeps its connection open.
 #[derive(Debug)]
 pub(in crate::bus) struct Receipt {
@@ -97,11 +111,11 @@ pub(in crate::bus) struct Receipt {
 
 impl Receipt {
     pub(in crate::bus) async fn acknowledge(self) -> Result<(), BusError> {
-        used(self.message.acker.ack(BasicAckOptions::default()).await)
+        used(answered(self.message.acker.ack(BasicAckOptions::default())).await)
     }
 
     pub(in crate::bus) async fn reject(self) -> Result<(), BusError> {
-        used(self.message.acker.reject(BasicRejectOptions { requeue: false }).await)
+        used(answered(self.message.acker.reject(BasicRejectOptions { requeue: false })).await)
     }
 
     /// Best effort: when it can't be said, the broker takes the message back with the channel.
@@ -111,7 +125,7 @@ impl Receipt {
         };
         runtime.spawn(async move {
             let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-            if let Err(error) = self.message.acker.nack(options).await {
+            if let Err(error) = answered(self.message.acker.nack(options)).await {
                 tracing::debug!(error = %Chain(&error), "a message goes back with its channel");
             }
         });
@@ -119,6 +133,6 @@ impl Receipt {
 }
 
 /// `false` means that the channel is gone, and the message is the broker's again.
-fn used(answer: lapin::Result<bool>) -> Result<(), BusError> {
-    if answer.map_err(broker)? { Ok(()) } else { Err(BusError::Disconnected) }
+fn used(answer: Result<bool, BusError>) -> Result<(), BusError> {
+    if answer? { Ok(()) } else { Err(BusError::Disconnected) }
 }

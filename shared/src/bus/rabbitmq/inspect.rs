@@ -5,7 +5,7 @@ use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 
-use super::{CONNECT_TIMEOUT, broker, close};
+use super::{CONNECT_TIMEOUT, RabbitMq, broker, close};
 use crate::bus::{BusError, Queue};
 
 /// AMQP's reply code for what doesn't exist.
@@ -38,6 +38,22 @@ pub async fn queue_depths(url: &str) -> Result<Vec<(Queue, Option<QueueDepth>)>,
         Ok(depths)
     };
     tokio::time::timeout(CONNECT_TIMEOUT, asking).await.map_err(|_elapsed| BusError::Timeout)?
+}
+
+impl RabbitMq {
+    /// A queue that doesn't exist has nothing that waits; it is soon declared again.
+    pub(in crate::bus) async fn has_waiting(&self, queue: Queue) -> Result<bool, BusError> {
+        // On a connection of its own: it is asked once in a while, and asking for what doesn't exist ends a channel.
+        let asking = async {
+            let properties = ConnectionProperties::default().with_connection_name("callvine".into());
+            let connection =
+                Connection::connect_uri(self.settings.uri.clone(), properties).await.map_err(broker)?;
+            let found = depth(&connection, queue).await;
+            close(&connection).await;
+            Ok(found?.is_some_and(|depth| depth.ready > 0))
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, asking).await.map_err(|_elapsed| BusError::Timeout)?
+    }
 }
 
 async fn depth(connection: &Connection, queue: Queue) -> Result<Option<QueueDepth>, BusError> {

@@ -49,6 +49,10 @@ const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a connection's state is looked at, beside listening to its events.
 const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What a connection is asked for is answered by then, or never: lapin leaves unanswered what it is handed while the
+/// broker is closing the connection. Longer than a broker takes that is busy.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// AMQP's reply code for a normal close.
 const REPLY_SUCCESS: u16 = 200;
 
@@ -206,8 +210,13 @@ fn broker(error: lapin::Error) -> BusError {
     BusError::Broker(Box::new(error))
 }
 
+/// The answer, in time.
+async fn answered<T>(answer: impl Future<Output = lapin::Result<T>>) -> Result<T, BusError> {
+    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.map_err(|_elapsed| BusError::Timeout)?.map_err(broker)
+}
+
 async fn close(connection: &Connection) {
-    if let Err(error) = connection.close(REPLY_SUCCESS, "closing".into()).await {
+    if let Err(error) = answered(connection.close(REPLY_SUCCESS, "closing".into())).await {
         tracing::debug!(error = %Chain(&error), "the connection was closed already");
     }
 }

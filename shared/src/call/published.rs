@@ -1,0 +1,209 @@
+//! The published validation, told a second time and in another way: as an oracle over what was put into a body. Whatever
+//! mixture of good and bad fields is sent, the parser must agree with it.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What is sent in the place of a field's value.
+#[derive(Clone, Debug)]
+enum Sent {
+    Absent,
+    Null,
+    Text(String),
+    /// A JSON integer of digits alone.
+    Digits(String),
+    /// Another JSON value, as it is written.
+    Other(&'static str),
+}
+
+/// The fields in the published order, with the optional one last.
+const FIELDS: [&str; 7] =
+    ["from_phone", "to_phone", "handled_by", "start_time", "end_time", "recording_url", "department"];
+/// Where digits stand for the string of them.
+const DIGITS_GO: [&str; 4] = ["from_phone", "to_phone", "handled_by", "department"];
+/// Times that exist and are written as published, in ascending order.
+const TIMES: [&str; 6] = [
+    "1970-01-01 00:00:00",
+    "2000-02-29 12:00:00",
+    "2024-01-15 09:00:00",
+    "2024-01-15 09:00:01",
+    "2024-02-29 23:59:59",
+    "9999-12-31 23:59:59",
+];
+const NO_TIMES: [&str; 14] = [
+    "1969-12-31 23:59:59",
+    "1900-02-29 12:00:00",
+    "2023-02-29 00:00:00",
+    "2024-04-31 00:00:00",
+    "2024-01-15 24:00:00",
+    "2024-01-15 09:00:60",
+    "2024-01-15 9:00:00",
+    "2024-1-15 09:00:00",
+    "2024-01-15T09:00:00",
+    "2024-01-15 09:00:00 ",
+    "2024-01-15 09:00:00Z",
+    "10000-01-01 00:00:00",
+    "2024-00-10 00:00:00",
+    "２024-01-15 09:00",
+];
+const URLS: [&str; 6] = [
+    "https://example.com/a.wav",
+    "HTTP://EXAMPLE.com:8080/?a=\"b\"",
+    "http://u:p@h/ä",
+    "http://10.0.0.1",
+    "https://[::1]/x",
+    "http://localhost/x#y",
+];
+const NO_URLS: [&str; 9] = [
+    "ftp://example.com/a",
+    "example.com/a.wav",
+    "//example.com/a",
+    "http:/example.com",
+    "https:example.com",
+    "http://",
+    "http:///a",
+    "http://exa mple.com/a",
+    "http://h/a b",
+];
+
+fn number_of_chars(least: usize, most: usize) -> impl Strategy<Value = Sent> {
+    (least..=most, prop::sample::select(vec!['a', '0', 'é', '名', '\u{1F4DE}', '"', '\\', '/']))
+        .prop_map(|(count, char)| Sent::Text(std::iter::repeat_n(char, count).collect()))
+}
+
+fn odd() -> impl Strategy<Value = Sent> {
+    prop_oneof![
+        Just(Sent::Absent),
+        Just(Sent::Null),
+        prop::sample::select(vec!["", " ", "\t\r\n", "\u{a0}\u{2003}"])
+            .prop_map(|text| Sent::Text(text.into())),
+        "[0-9]".prop_map(Sent::Digits),
+        "[1-9][0-9]{1,70}".prop_map(Sent::Digits),
+        prop::sample::select(vec!["-1", "1.0", "1e3", "true", "[]", "{\"a\":[1]}", "[\"x\"]"])
+            .prop_map(Sent::Other),
+        prop::sample::select(vec!["a\u{0}b", "\u{1f}", "x\u{7f}", "\u{9f}y", "a\nb"])
+            .prop_map(|text| Sent::Text(text.into())),
+        number_of_chars(60, 70),
+        number_of_chars(250, 260),
+        number_of_chars(2040, 2060),
+    ]
+}
+
+fn value(field: &'static str) -> impl Strategy<Value = Sent> {
+    let pick = |texts: &[&str]| {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        prop::sample::select(texts).prop_map(Sent::Text).boxed()
+    };
+    let (good, bad) = match field {
+        "start_time" | "end_time" => (pick(&TIMES), pick(&NO_TIMES)),
+        "recording_url" => (pick(&URLS), pick(&NO_URLS)),
+        _ => ("[^\\p{C}\\s]{1,40}".prop_map(Sent::Text).boxed(), number_of_chars(63, 66).boxed()),
+    };
+    // Most fields of most bodies are good, or the later checks would never be reached.
+    prop_oneof![20 => good, 1 => bad, 1 => odd()]
+}
+
+fn bodies() -> impl Strategy<Value = Vec<(&'static str, Sent)>> {
+    FIELDS.map(|field| value(field).prop_map(move |sent| (field, sent))).prop_map(Vec::from)
+}
+
+/// The text that a field comes to, `None` where it counts as missing, or that it is no text.
+fn text_of(field: &'static str, sent: &Sent) -> Result<Option<String>, Invalid> {
+    match sent {
+        Sent::Text(text) if text.trim().is_empty() => Ok(None),
+        Sent::Text(text) => Ok(Some(text.clone())),
+        Sent::Digits(digits) if DIGITS_GO.contains(&field) => Ok(Some(digits.clone())),
+        Sent::Digits(_) | Sent::Other(_) => Err(Invalid::FieldType { field }),
+        Sent::Absent | Sent::Null => Ok(None),
+    }
+}
+
+/// What the published page and its order of checks make of a body.
+fn expected(body: &[(&'static str, Sent)]) -> Result<Vec<Option<String>>, Invalid> {
+    let texts: Vec<_> = body.iter().map(|(field, sent)| (*field, text_of(field, sent))).collect();
+    let is_missing =
+        |(field, text): &(&'static str, _)| (*field != "department" && *text == Ok(None)).then_some(*field);
+    let missing: Vec<_> = texts.iter().filter_map(is_missing).collect();
+    if !missing.is_empty() {
+        return Err(Invalid::MissingFields(missing));
+    }
+    let texts: Vec<_> =
+        texts.into_iter().map(|(field, text)| Ok((field, text?))).collect::<Result<_, Invalid>>()?;
+    for (field, text) in &texts {
+        let max_chars = match *field {
+            "from_phone" | "to_phone" => 64,
+            "handled_by" | "department" => 255,
+            "recording_url" => 2048,
+            _ => continue,
+        };
+        let text = text.as_deref().unwrap_or_default();
+        let is_control = |char| matches!(char, '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}');
+        let fault = if text.chars().count() > max_chars {
+            TextFault::TooLong { max_chars }
+        } else if text.contains(is_control) {
+            TextFault::ControlCharacter
+        } else {
+            continue;
+        };
+        return Err(Invalid::FieldValue { field, fault });
+    }
+    let text = |field| texts.iter().find(|(name, _)| *name == field).and_then(|(_, text)| text.as_deref());
+    let place = |field| TIMES.iter().position(|time| Some(*time) == text(field));
+    let start = place("start_time").ok_or(Invalid::TimeFormat { field: "start_time" })?;
+    let end = place("end_time").ok_or(Invalid::TimeFormat { field: "end_time" })?;
+    if end <= start {
+        return Err(Invalid::TimeRange);
+    }
+    if !URLS.iter().any(|url| Some(*url) == text("recording_url")) {
+        return Err(Invalid::RecordingUrl);
+    }
+    Ok(texts.into_iter().map(|(_, text)| text).collect())
+}
+
+fn json_of(sent: &Sent) -> Option<String> {
+    match sent {
+        Sent::Absent => None,
+        Sent::Null => Some("null".to_owned()),
+        Sent::Text(text) => Some(serde_json::to_string(text).unwrap()),
+        Sent::Digits(digits) => Some(digits.clone()),
+        Sent::Other(json) => Some((*json).to_owned()),
+    }
+}
+
+/// The body, with its fields in the order that `rank` gives, and with something before, between and after them that
+/// changes nothing.
+fn written(body: &[(&'static str, Sent)], rank: &[u8], noise: &str) -> String {
+    let mut fields: Vec<_> = body.iter().zip(rank).collect();
+    fields.sort_by_key(|(_, rank)| **rank);
+    let mut members: Vec<String> = Vec::new();
+    for ((field, sent), _) in fields {
+        if let Some(json) = json_of(sent) {
+            // Of a name that is given twice, the last counts.
+            members.push(format!("\"{field}\" : {noise}"));
+            members.push(format!("\"{field}\":{json}"));
+        }
+    }
+    members.push(format!("\"unknown\":{noise}"));
+    format!("\u{feff} {{{}}}\n", members.join(" ,"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn exactly_what_the_page_says_is_accepted(
+        body in bodies(),
+        rank in prop::collection::vec(any::<u8>(), 7),
+        noise in prop::sample::select(vec!["1", "null", "\"x\"", "{\"from_phone\":[2]}", "[[]]"]),
+    ) {
+        let parsed = NewCall::parse(written(&body, &rank, noise).as_bytes());
+        let told = parsed.map(|call| {
+            let time = |time: NaiveDateTime| Some(time.format("%Y-%m-%d %H:%M:%S").to_string());
+            let texts = [call.from_phone, call.to_phone, call.handled_by].map(Some);
+            let rest = [time(call.start_time), time(call.end_time), Some(call.recording_url), call.department];
+            texts.into_iter().chain(rest).collect::<Vec<_>>()
+        });
+        prop_assert_eq!(told, expected(&body));
+    }
+}

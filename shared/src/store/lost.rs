@@ -1,0 +1,72 @@
+//! Recordings of which no message is left: their queue was deleted, or their message was delivered too often.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+use super::clocks::{latest_lease_us, latest_retry_us};
+use super::{Store, StoreError, from_us, seconds, with_pool};
+use crate::call::CallId;
+
+/// Calls of which a search looks at the recordings at once: a few milliseconds of the database's time.
+pub const SEARCH_STEP: i64 = 20_000;
+
+impl Store {
+    /// The highest id of a call; none: there are no calls.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn newest_call(&self) -> Result<Option<CallId>, StoreError> {
+        let newest: Option<i64> = with_pool!(self.read, pool => {
+            sqlx::query_scalar("select max(call_id) from recordings").fetch_one(pool).await?
+        });
+        Ok(newest.map(CallId))
+    }
+
+    /// Pending recordings, of the [`SEARCH_STEP`] calls behind `after`, to which nothing has happened since `since`: no
+    /// worker had it, and no try was put off until later.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn idle_recordings_after(
+        &self,
+        after: CallId,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<CallId>, StoreError> {
+        let rows: Vec<(i64, NaiveDateTime)> = with_pool!(self.read, pool => {
+            sqlx::query_as(
+                "select r.call_id, c.created_at from recordings r join call_logs c on c.id = r.call_id
+                 where r.call_id > $1 and r.call_id <= $2 and r.status = 'pending'
+                   and (r.claimed_until <= $3 or r.claimed_until > $4)
+                   and (coalesce(r.next_attempt_at, 0) <= $3 or r.next_attempt_at > $5)
+                   and c.created_at < $6
+                 order by r.call_id",
+            )
+            .bind(after.0)
+            .bind(after.0.saturating_add(SEARCH_STEP))
+            .bind(since.timestamp_micros())
+            .bind(latest_lease_us(now))
+            .bind(latest_retry_us(now))
+            .bind(seconds(since))
+            .fetch_all(pool)
+            .await?
+        });
+        Ok(rows.into_iter().map(|(id, _)| CallId(id)).collect())
+    }
+
+    /// Whether everything that was to be published by `since` is, as far as the outbox tells; else a recording's message
+    /// may be in there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn has_published_until(&self, since: DateTime<Utc>) -> Result<bool, StoreError> {
+        let (due_us, oldest_us): (Option<i64>, Option<i64>) = with_pool!(self.read, pool => {
+            sqlx::query_as(
+                "select min(available_at), min(case when queue is null then created_at end) from outbox",
+            )
+            .fetch_one(pool)
+            .await?
+        });
+        let is_late = |at_us: i64| from_us(at_us).is_some_and(|at| at <= since);
+        Ok(!due_us.is_some_and(is_late) && !oldest_us.is_some_and(is_late))
+    }
+}

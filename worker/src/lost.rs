@@ -1,0 +1,93 @@
+//! Finds pending recordings of which no message is left, and queues them again: their queue was deleted or emptied, or
+//! their message was delivered so often that the broker gave it up.
+//!
+//! It looks only while nothing waits in the queue and the outbox keeps up: then what is pending, and was in nobody's
+//! hands for a good while, has no message. Should it have one all the same, it is fetched once: its lease decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callvine_shared::bus::{Bus, BusError, Queue};
+use callvine_shared::call::CallId;
+use callvine_shared::error_chain::Chain;
+use callvine_shared::store::{SEARCH_STEP, Store, StoreError};
+use chrono::{TimeDelta, Utc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::recording::Recordings;
+
+/// Searches within the time that a recording may be idle.
+const SEARCHES: u32 = 5;
+
+/// Of the newest so many calls every search takes account: the calls of five minutes at 1,600 a second.
+const RECENT: i64 = 500_000;
+
+/// How often a search takes account of all calls, for retries that were lost long after their calls came.
+const FULL_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// The rest between two steps of a search, which leaves the database to others.
+const STEP_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a search needs.
+pub(crate) struct Search {
+    pub(crate) recordings: Arc<Recordings>,
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    /// How long nothing has happened to a lost recording.
+    pub(crate) requeue_after: Duration,
+}
+
+impl Search {
+    /// Searches again and again until the shutdown.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut full_at = Instant::now();
+        while pause(self.requeue_after / SEARCHES, &shutdown).await {
+            let is_full = Instant::now() >= full_at;
+            match self.search(is_full, &shutdown).await {
+                Ok(true) if is_full => full_at = Instant::now() + FULL_INTERVAL,
+                Ok(_) => {}
+                // Whoever needs database or broker for more than this says so louder.
+                Err(error) => tracing::debug!(error = %Chain(&error), "cannot search for lost recordings"),
+            }
+        }
+    }
+
+    /// `false`: it could not be told which recordings are lost, or the shutdown came first.
+    async fn search(&self, is_full: bool, shutdown: &CancellationToken) -> Result<bool, SearchError> {
+        let now = Utc::now();
+        let idle_for = TimeDelta::from_std(self.requeue_after).unwrap_or(TimeDelta::MAX);
+        let Some(since) = now.checked_sub_signed(idle_for) else { return Ok(false) };
+        let Some(newest) = self.store.newest_call().await? else { return Ok(true) };
+        if !self.store.has_published_until(since).await? || self.bus.has_waiting(Queue::Recordings).await? {
+            return Ok(false);
+        }
+        let mut after = if is_full { 0 } else { (newest.0 - RECENT).max(0) };
+        while after < newest.0 {
+            for call_id in self.store.idle_recordings_after(CallId(after), since, now).await? {
+                self.recordings.queue_again(call_id).await?;
+            }
+            after += SEARCH_STEP;
+            if !pause(STEP_PAUSE, shutdown).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether the pause has passed; `false`: the shutdown came first.
+async fn pause(pause: Duration, shutdown: &CancellationToken) -> bool {
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        () = tokio::time::sleep(pause) => true,
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SearchError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
