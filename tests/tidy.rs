@@ -17,10 +17,11 @@ const NOT_OURS: [&str; 3] = ["target", "callvine-data", ".git"];
 const OURS_THOUGH_HIDDEN: [&str; 1] = [".ci"];
 
 /// Who may name what: the text, and where alone it may stand in the program's own crates (prefixes of paths).
-const PRIVILEGES: [(&str, &[&str]); 7] = [
+const PRIVILEGES: [(&str, &[&str]); 8] = [
     ("sqlx::", &["shared/src/store/"]),
     ("lapin::", &["shared/src/bus/rabbitmq"]),
     ("deadpool::", &["shared/src/bus/rabbitmq"]),
+    ("object_store::", &["shared/src/objects/s3"]),
     ("hyper::", &["gateway/src/", "callvine/src/commands/demo"]),
     ("hyper_util::", &["gateway/src/", "callvine/src/commands/demo"]),
     ("std::env", &["callvine/src/"]),
