@@ -35,7 +35,7 @@ pub struct Bucket {
     /// `s3://bucket/prefix/`, what the locations of all its objects begin with.
     base: Arc<str>,
     prefix: Path,
-    /// Bytes of uploads in memory, in units of [`upload::UNIT_BYTES`].
+    /// Bytes of uploads in memory, in units of `upload::UNIT_BYTES`.
     memory: Arc<Semaphore>,
     /// Whether the store is reached without TLS.
     is_plain: bool,
