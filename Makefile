@@ -1,5 +1,5 @@
 # What a contributor runs; CONTRIBUTING.md says more.
-.PHONY: demo test chaos fuzz bench lint deny
+.PHONY: demo test chaos fuzz bench instructions lint deny
 
 # Where Cargo puts what it builds.
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -43,6 +43,12 @@ bench:
 	cargo build --release --locked --package callvine
 	cargo build --release --locked --package callvine-bench
 	CALLVINE_BIN=$(target)/release/callvine $(target)/release/callvine-bench $(ARGS)
+
+# Instructions that a call costs from its body to its answer, against their bound.
+instructions:
+	tests/setup.sh
+	cargo build --release --locked --package callvine-instructions
+	$(target)/release/callvine-instructions
 
 # Formatting, clippy and documentation, with warnings as errors.
 lint:

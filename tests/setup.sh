@@ -20,7 +20,10 @@ asterisk-core-sounds-en-wav /usr/share/asterisk/sounds/en_US_f_Allison/activated
 sox sox makes recordings in telephony formats
 libsox-fmt-all /usr/lib/*/sox/libsox_fmt_mp3.so lets sox write MP3
 ffmpeg ffmpeg makes and measures recordings independently
+valgrind valgrind counts the instructions of a call
 wrk wrk puts the benchmark's servers under load
+nginx-light nginx serves the recordings of the benchmark
+python3-venv /usr/lib/python3*/ensurepip/__main__.py keeps the S3 store under test to itself
 docker-compose docker-compose checks docker-compose.yml
 NEEDS
 }
@@ -62,8 +65,24 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
+# The S3-compatible store under test. Debian has no package of it, and its Python libraries are nobody else's business.
+moto=${XDG_CACHE_HOME:-$HOME/.cache}/callvine-tests/moto
+moto_version=5.2.1
+install_moto() {
+    [ -x "$moto/bin/moto_server" ] && return
+    # Somebody else's will do.
+    command -v moto_server >/dev/null && return
+    echo "tests/setup.sh: installing moto $moto_version in $moto" >&2
+    rm -rf "$moto"
+    python3 -m venv "$moto" >&2
+    "$moto/bin/pip" --quiet install "moto[s3,server]==$moto_version" >&2
+}
+
 mapfile -t packages < <(missing)
-[ ${#packages[@]} -eq 0 ] && exit 0
+if [ ${#packages[@]} -eq 0 ]; then
+    install_moto
+    exit 0
+fi
 
 command -v apt-get >/dev/null || fail "this is neither Debian nor Ubuntu" "${packages[@]}"
 if [ "$(id -u)" -eq 0 ]; then
@@ -90,3 +109,4 @@ apt=("${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock:
 
 mapfile -t packages < <(missing)
 [ ${#packages[@]} -eq 0 ] || fail "still missing after the installation" "${packages[@]}"
+install_moto

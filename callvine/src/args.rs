@@ -6,6 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// The longest time that events may be made to wait: well within the lease that the relay has on them.
+const PUBLISH_DELAY_MAX: Duration = Duration::from_secs(2);
+
 /// The longest shutdown that can be asked for.
 const SHUTDOWN_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
@@ -208,12 +211,22 @@ pub(crate) struct Broker {
     /// Whether the replayable stream of all events is declared
     #[arg(long, env = "CALLVINE_STREAM", value_name = "on|off", default_value = "on")]
     pub(crate) stream: Switch,
+    /// How long events wait while calls pour in, to be published many at a time and out of the calls' way; 0s: not at all
+    #[arg(
+        long,
+        env = "CALLVINE_PUBLISH_DELAY",
+        value_name = "TIME",
+        default_value = "100ms",
+        value_parser = publish_delay
+    )]
+    pub(crate) publish_delay: Duration,
 }
 
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct RecordingsPlace {
-    /// Where recordings are kept: `file:///absolute/path` [default: below the data directory]
+    /// Where recordings are kept: `file:///absolute/path`, or `s3://bucket/prefix` with the usual `AWS_*` variables
+    /// and, for an S3-compatible store, `AWS_ENDPOINT` [default: below the data directory]
     #[arg(long, env = "CALLVINE_RECORDINGS_URL", value_name = "URL")]
     pub(crate) recordings_url: Option<String>,
 }
@@ -263,12 +276,17 @@ pub(crate) enum Switch {
 }
 
 fn shutdown_timeout(text: &str) -> Result<Duration, String> {
+    duration(text, SHUTDOWN_TIMEOUT_MAX, "30s")
+}
+
+fn publish_delay(text: &str) -> Result<Duration, String> {
+    duration(text, PUBLISH_DELAY_MAX, "100ms")
+}
+
+fn duration(text: &str, max: Duration, example: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(timeout) if timeout <= SHUTDOWN_TIMEOUT_MAX => Ok(timeout),
-        _ => Err(format!(
-            "must be a time such as 30s, at most {}",
-            humantime::format_duration(SHUTDOWN_TIMEOUT_MAX)
-        )),
+        Ok(duration) if duration <= max => Ok(duration),
+        _ => Err(format!("must be a time such as {example}, at most {}", humantime::format_duration(max))),
     }
 }
 

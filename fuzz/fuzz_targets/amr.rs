@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    let magic: &[u8] = [b"#!AMR\n".as_slice(), b"#!AMR-WB\n", b"#!AMR_MC1.0\n", b"#!AM"][usize::from(choice % 4)];
+    let magic: &[u8] =
+        [b"#!AMR\n".as_slice(), b"#!AMR-WB\n", b"#!AMR_MC1.0\n", b"#!AM"][usize::from(choice % 4)];
     audio::prove(&[magic, rest].concat());
 });

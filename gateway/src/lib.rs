@@ -42,19 +42,30 @@ pub use intake::Intake;
 pub use key_ring::{Key, KeyRing};
 pub use settings::{AdminListen, AdminSettings, ListenAddress, Settings, SettingsError};
 
+use metrics::AnswerMetrics;
 use server::Site;
 
 /// What a public request needs. Dropped, it lets go of its [`Intake`], which ends when nobody holds it any more.
 #[derive(Debug)]
 pub struct Gateway {
     /// For reading calls back.
-    pub store: Store,
+    store: Store,
     /// For storing them.
-    pub intake: Intake,
+    intake: Intake,
     /// Who may do either.
-    pub keys: Arc<KeyRing>,
+    keys: Arc<KeyRing>,
     /// Most bytes of a request's body.
-    pub max_body_bytes: usize,
+    max_body_bytes: usize,
+    metrics: AnswerMetrics,
+}
+
+impl Gateway {
+    /// Reads calls back from `store` and stores them by `intake`, for whoever has one of the `keys`; a request's body
+    /// has `max_body_bytes` at most. The metrics recorder must be installed before.
+    #[must_use]
+    pub fn new(store: Store, intake: Intake, keys: Arc<KeyRing>, max_body_bytes: usize) -> Self {
+        Self { store, intake, keys, max_body_bytes, metrics: AnswerMetrics::new() }
+    }
 }
 
 /// Serves providers until `shutdown`; returns when every connection has had its answers and is closed. The caller

@@ -21,12 +21,8 @@ pub const COMMIT_DURATION: &str = "callvine_intake_commit_duration_seconds";
 /// Calls accepted and not yet answered.
 pub const IN_FLIGHT: &str = "callvine_intake_in_flight";
 
-/// Buckets for the durations: from a commit on a fast disk to the deadline of an answer.
-pub const DURATION_BUCKETS: [f64; 14] =
-    [0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
-
-/// Buckets for [`BATCH_SIZE`]: up to the largest batch.
-pub const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+/// The route that takes calls.
+pub(crate) const WEBHOOK: &str = "webhook";
 
 /// Tells the recorder what these metrics mean.
 pub fn describe() {
@@ -39,10 +35,36 @@ pub fn describe() {
     describe_gauge!(IN_FLIGHT, "Calls accepted and not yet answered");
 }
 
-/// Counts an answer.
-pub(crate) fn answered(route: &'static str, status: StatusCode, elapsed: Duration) {
-    counter!(REQUESTS, "route" => route, "status" => status.as_str().to_owned()).increment(1);
-    histogram!(REQUEST_DURATION, "route" => route).record(elapsed);
+/// What the public listener counts. What every call needs is looked up once; the rest is rare enough to be looked up
+/// each time.
+#[derive(Clone, Debug)]
+pub(crate) struct AnswerMetrics {
+    created: Counter,
+    webhook_duration: Histogram,
+}
+
+impl AnswerMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            created: requests(WEBHOOK, StatusCode::CREATED),
+            webhook_duration: histogram!(REQUEST_DURATION, "route" => WEBHOOK),
+        }
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, route: &'static str, status: StatusCode, elapsed: Duration) {
+        if route == WEBHOOK && status == StatusCode::CREATED {
+            self.created.increment(1);
+            self.webhook_duration.record(elapsed);
+        } else {
+            requests(route, status).increment(1);
+            histogram!(REQUEST_DURATION, "route" => route).record(elapsed);
+        }
+    }
+}
+
+fn requests(route: &'static str, status: StatusCode) -> Counter {
+    counter!(REQUESTS, "route" => route, "status" => status.as_str().to_owned())
 }
 
 pub(crate) fn connections(listener: &'static str) -> Gauge {

@@ -60,7 +60,7 @@ pub(crate) async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Ans
     if closes_if_unread && is_before_body(status) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    metrics::answered(endpoint, answer.status(), begun.elapsed());
+    gateway.metrics.answered(endpoint, answer.status(), begun.elapsed());
     answer
 }
 
@@ -97,7 +97,7 @@ impl<'a> Endpoint<'a> {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Webhook => "webhook",
+            Self::Webhook => metrics::WEBHOOK,
             Self::Call { .. } => "call",
         }
     }

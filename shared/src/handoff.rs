@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 
 use crate::call::Call;
 
@@ -20,10 +21,20 @@ const ROOM: usize = 8192;
 pub(crate) struct FreshBatch {
     /// To be removed when all events of the calls are published.
     pub(crate) outbox_ids: Vec<i64>,
-    /// In the order of their ids.
+    /// In the order in which they were stored.
     pub(crate) calls: Vec<Call>,
+    pub(crate) committed_at: Instant,
     /// The room that they take, until they are published or given up.
     pub(crate) room: OwnedSemaphorePermit,
+}
+
+impl FreshBatch {
+    /// Adds a batch that was committed after this one.
+    pub(crate) fn append(&mut self, next: Self) {
+        self.outbox_ids.extend(next.outbox_ids);
+        self.calls.extend(next.calls);
+        self.room.merge(next.room);
+    }
 }
 
 /// The way from the intake to the relay.

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, BusError, Message, Published};
-use crate::call::Call;
+use crate::call::{Call, CallId};
 use crate::error_chain::Chain;
 use crate::handoff::FreshBatch;
 use crate::metrics::EVENTS_PUBLISHED;
-use crate::store::{OutboxContent, OutboxRow, Store, StoreError};
+use crate::store::{LOOK_INTERVAL, OutboxContent, OutboxRow, Store, StoreError};
 
 /// Batches that are published at the same time; each has a channel to the broker for itself.
 pub(crate) const WINDOW: usize = 8;
@@ -41,10 +43,18 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(500);
 /// What was not confirmed is tried again after this.
 const UNCONFIRMED_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
 
+/// Calls whose events are gathered to be published together, while more of them come in: what a broker does for a
+/// publish, not for a message, is then shared by many. The last batch that fits may exceed it.
+const GATHER: usize = 512;
+
 /// Publishes until `shutdown`, and then what is left, as far as the broker takes it.
-pub async fn run(store: Store, bus: Bus, shutdown: CancellationToken) {
+///
+/// While calls pour in, it gives way: events wait up to `give_way`, which must be well within [`crate::store::OUTBOX_LEASE`],
+/// for others that are published together with them, or for a lull.
+pub async fn run(store: Store, bus: Bus, give_way: Duration, shutdown: CancellationToken) {
     let (settled, settling) = mpsc::unbounded_channel();
-    let relay = Relay { store: store.clone(), bus, window: Arc::new(Semaphore::new(WINDOW)), settled };
+    let window = Arc::new(Semaphore::new(WINDOW));
+    let relay = Relay { store: store.clone(), bus, give_way, window, settled };
     let settle = tokio::spawn(settle(store.clone(), settling));
     tokio::join!(
         relay.publish_fresh(&shutdown),
@@ -63,6 +73,7 @@ pub async fn run(store: Store, bus: Bus, shutdown: CancellationToken) {
 struct Relay {
     store: Store,
     bus: Bus,
+    give_way: Duration,
     window: Arc<Semaphore>,
     /// Bounded by the rows of the outbox that are leased to this process: by the handoff's room and by [`CLAIM`].
     settled: mpsc::UnboundedSender<Settled>,
@@ -83,9 +94,26 @@ impl Relay {
                 batch = self.store.handoff().next() => batch,
                 () = shutdown.cancelled() => None,
             };
-            let Some(FreshBatch { outbox_ids, calls, room }) = batch else { return };
+            let Some(batch) = batch else { return };
+            let FreshBatch { outbox_ids, calls, room, .. } = self.gather(batch).await;
             self.start(Work::Batch { outbox_ids, content: Content::Calls(calls) }, Some(room)).await;
         }
+    }
+
+    /// Adds what is committed next, as long as one batch follows the other and none is too old.
+    async fn gather(&self, mut batch: FreshBatch) -> FreshBatch {
+        let deadline = batch.committed_at + self.give_way;
+        while batch.calls.len() < GATHER {
+            if let Some(Some(next)) = self.store.handoff().next().now_or_never() {
+                batch.append(next);
+                continue;
+            }
+            if Instant::now() >= deadline || !self.store.ingestion().is_busy() {
+                break;
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+        batch
     }
 
     /// Publishes what the database has, until the shutdown and until nothing is due.
@@ -98,7 +126,7 @@ impl Relay {
             match self.publish_due().await {
                 Ok(0) if shutdown.is_cancelled() => return,
                 Ok(0) => self.wait_for_work(shutdown).await,
-                Ok(_) => {}
+                Ok(_) => self.wait_for_lull(shutdown).await,
                 Err(error) => {
                     self.store.handoff().set_open(false);
                     tracing::warn!(error = %Chain(&error), "events wait in the outbox");
@@ -132,14 +160,18 @@ impl Relay {
         let rows = self.store.claim_due(Utc::now(), CLAIM).await?;
         let count = rows.len();
         let mut singles = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
         for OutboxRow { id, content } in rows {
             match content {
                 OutboxContent::Message(message) => singles.push((id, message)),
-                content => {
-                    self.start(Work::Batch { outbox_ids: vec![id], content: Content::Row(content) }, None)
-                        .await;
-                }
+                OutboxContent::CallsCreated(first, last) => match runs.last_mut() {
+                    Some(run) if run.goes_on_with(first) => run.append(id, last),
+                    _ => runs.push(Run { outbox_ids: vec![id], first, last }),
+                },
             }
+        }
+        for Run { outbox_ids, first, last } in runs {
+            self.start(Work::Batch { outbox_ids, content: Content::Run(first, last) }, None).await;
         }
         if !singles.is_empty() {
             self.start(Work::Singles(singles), None).await;
@@ -165,6 +197,14 @@ impl Relay {
             }
             drop((room, place));
         });
+    }
+
+    /// Until no calls pour in, or for as long as events may wait.
+    async fn wait_for_lull(&self, shutdown: &CancellationToken) {
+        let deadline = Instant::now() + self.give_way;
+        while self.store.ingestion().is_busy() && !shutdown.is_cancelled() && Instant::now() < deadline {
+            sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// Until something is written that was not handed over, something becomes due, or it is time to look anyway.
@@ -194,8 +234,28 @@ enum Work {
 enum Content {
     /// `call.created` of these calls.
     Calls(Vec<Call>),
-    /// What a row stands for.
-    Row(OutboxContent),
+    /// `call.created` of the calls from the first to the last of these ids.
+    Run(CallId, CallId),
+}
+
+/// Rows of the outbox whose calls follow each other.
+struct Run {
+    outbox_ids: Vec<i64>,
+    first: CallId,
+    last: CallId,
+}
+
+impl Run {
+    /// Whether calls that begin with this one are published together with these.
+    fn goes_on_with(&self, first: CallId) -> bool {
+        let calls = usize::try_from(self.last.0 - self.first.0).unwrap_or(usize::MAX);
+        first.0 == self.last.0 + 1 && calls < GATHER
+    }
+
+    fn append(&mut self, outbox_id: i64, last: CallId) {
+        self.outbox_ids.push(outbox_id);
+        self.last = last;
+    }
 }
 
 /// Publishes; returns the rows whose messages are confirmed, the other rows, and why there are any.
@@ -206,7 +266,7 @@ async fn publish(store: &Store, bus: &Bus, work: Work) -> (Vec<i64>, Vec<i64>, O
     };
     let messages = match content {
         Content::Calls(calls) => store.messages_created(&calls).await,
-        Content::Row(content) => store.messages_of(content).await,
+        Content::Run(first, last) => store.messages_of_calls(first, last).await,
     };
     let messages = match messages {
         Ok(messages) => messages,
@@ -268,7 +328,7 @@ fn until(due: DateTime<Utc>) -> Duration {
 async fn pause(duration: Duration, shutdown: &CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = tokio::time::sleep(duration) => {}
+        () = sleep(duration) => {}
     }
 }
 

@@ -15,6 +15,7 @@ mod commands;
 mod http;
 mod keys;
 mod migrations;
+mod objects;
 mod public;
 mod server;
 mod store;

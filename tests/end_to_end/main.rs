@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed step fails the test")]
 
 mod embedded;
+mod memory;
 mod recordings;
+mod s3;
 mod servers;

@@ -10,8 +10,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::sounds::telephone_header;
 
 /// Longest head of a request that is read: a client of recordings sends a few hundred bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -72,6 +75,14 @@ pub enum Answer {
     },
     /// 200 without a `Content-Length`; zeros without end.
     Endless,
+    /// 200 with a recording of so many bytes of sound, which are made as they are sent; the second half is sent when as
+    /// many clients as `together` waits for have the first.
+    Sound {
+        /// Bytes of 8 kHz A-law.
+        data_bytes: u32,
+        /// Of all that are to be under way at once.
+        together: Arc<Barrier>,
+    },
     /// The request is read, and the connection reset without an answer.
     Reset,
 }
@@ -280,6 +291,13 @@ async fn write_answer(stream: &mut TcpStream, answer: &Answer, is_head: bool) ->
         }
         Answer::Large { claimed } => write_zeros(stream, *claimed).await?,
         Answer::Endless => write_zeros(stream, u64::MAX).await?,
+        Answer::Sound { data_bytes, together } => {
+            stream.write_all(&telephone_header(*data_bytes)).await?;
+            let half = u64::from(data_bytes / 2);
+            write_zeros(stream, half).await?;
+            together.wait().await;
+            write_zeros(stream, u64::from(*data_bytes) - half).await?;
+        }
         Answer::Status(_) | Answer::RetryAfter { .. } => stream.write_all(b"sorry\n").await?,
         Answer::Redirect { .. } | Answer::Reset => {}
     }
@@ -298,6 +316,7 @@ fn head_of(answer: &Answer) -> String {
         }
         Answer::Truncated { bytes, .. } | Answer::Stalled { bytes, .. } => audio(bytes.len() as u64),
         Answer::Large { claimed } => audio(*claimed),
+        Answer::Sound { data_bytes, .. } => audio(u64::from(*data_bytes) + 44),
         Answer::Endless | Answer::Reset => "200 OK\r\nContent-Type: audio/wav".to_owned(),
         Answer::Status(status) => format!("{status} Chosen\r\nContent-Type: text/plain\r\nContent-Length: 6"),
         Answer::RetryAfter { status, value } => {

@@ -46,6 +46,17 @@ cd /
 rm -rf "$1" || rm -rf "$1"
 "#;
 
+/// The most memory that a process has had at once, in bytes: `VmHWM`, shared pages counted in full (proc(5)).
+///
+/// # Panics
+/// When there is no such process.
+pub fn peak_memory_bytes(pid: Pid) -> u64 {
+    let path = format!("/proc/{}/status", pid.as_raw_pid());
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
 /// Waits for the line that says it is registered, then becomes the program.
 const GATE: &str = r#"read -r line && exec "$@" </dev/null"#;
 

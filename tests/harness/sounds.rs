@@ -42,6 +42,27 @@ pub fn sounds(count: usize) -> Vec<Sound> {
     paths.iter().map(|path| Sound::read(path)).collect()
 }
 
+/// So many seconds of 8 kHz A-law in one channel, as telephone recorders write it: a header and noise.
+///
+/// # Panics
+/// When that is more than a WAV file holds.
+pub fn telephone_sound(seconds: u64) -> Vec<u8> {
+    let data_bytes = u32::try_from(seconds * 8000).unwrap();
+    let mut bytes = telephone_header(data_bytes).to_vec();
+    let mut random = fastrand::Rng::with_seed(seconds);
+    bytes.resize_with(bytes.len() + usize::try_from(data_bytes).unwrap(), || random.u8(..));
+    bytes
+}
+
+/// What a WAV file of so many bytes of 8 kHz A-law begins with.
+pub(crate) fn telephone_header(data_bytes: u32) -> [u8; 44] {
+    let mut header =
+        *b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x06\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0";
+    header[4..8].copy_from_slice(&(data_bytes + 36).to_le_bytes());
+    header[40..].copy_from_slice(&data_bytes.to_le_bytes());
+    header
+}
+
 impl Sound {
     /// Reads a WAV file.
     ///

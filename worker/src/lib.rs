@@ -29,11 +29,15 @@ pub use crate::settings::Settings;
 /// for their turn, so that one slow host does not fill the worker.
 const IN_HAND_PER_FETCH: usize = 4;
 
+/// How often what dead processes left in the place of the recordings is swept: as long as it is left alone there.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
 /// The recording worker.
 #[derive(Debug)]
 pub struct Worker {
     recordings: Arc<Recordings>,
     store: Store,
+    objects: Objects,
     concurrency: usize,
     requeue_after: Duration,
 }
@@ -45,10 +49,11 @@ impl Worker {
     /// [`WorkerError`] when a setting can't be used.
     pub fn new(settings: &Settings, store: Store, objects: Objects) -> Result<Self, WorkerError> {
         let fetcher = Fetcher::new(FetchSettings::load(settings)?)?;
-        let recordings = Recordings::new(store.clone(), objects, fetcher, settings);
+        let recordings = Recordings::new(store.clone(), objects.clone(), fetcher, settings);
         Ok(Self {
             recordings: Arc::new(recordings),
             store,
+            objects,
             concurrency: settings.worker_concurrency,
             requeue_after: settings.requeue_after,
         })
@@ -66,7 +71,30 @@ impl Worker {
             requeue_after: self.requeue_after,
         };
         let consuming = consume::run(consumer, self.recordings, in_hand, shutdown.clone());
-        tokio::join!(consuming, search.run(shutdown));
+        let working = async { tokio::join!(consuming, search.run(shutdown)) };
+        tokio::select! {
+            _ = working => {}
+            () = keep_swept(&self.objects) => {}
+        }
+    }
+}
+
+/// Sweeps at the start and then every hour. Never returns.
+async fn keep_swept(objects: &Objects) {
+    let mut hour = tokio::time::interval(SWEEP_EVERY);
+    hour.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        hour.tick().await;
+        match objects.sweep().await {
+            Ok(0) => {}
+            Ok(swept) => {
+                tracing::info!(swept, "removed {swept} files or uploads that dead processes had left")
+            }
+            Err(error) => tracing::warn!(
+                error = %callvine_shared::error_chain::Chain(&error),
+                "cannot sweep what dead processes have left with the recordings; trying again in an hour"
+            ),
+        }
     }
 }
 

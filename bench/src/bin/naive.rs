@@ -141,7 +141,7 @@ async fn insert_call(
         .bind(call.start_time)
         .bind(call.end_time)
         .bind(&call.recording_url)
-        .bind(call.title())
+        .bind(format!("Call from {} to {} (handled by {})", call.from_phone, call.to_phone, call.handled_by))
         .bind(created_at.naive_utc())
         .fetch_one(executor)
         .await?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use callvine_shared::objects::Objects;
+use callvine_shared::objects::Address;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -17,6 +17,9 @@ use crate::telemetry;
 /// Below the data directory: where recordings are kept by default.
 const RECORDINGS: &str = "recordings";
 
+/// Below the data directory: what is fetched and not yet in a bucket.
+const STAGING: &str = "staging";
+
 /// Everything in one process.
 pub(crate) async fn up(up: Up) -> Result<(), Failure> {
     let shutdown_timeout = up.process.shutdown_timeout;
@@ -25,7 +28,7 @@ pub(crate) async fn up(up: Up) -> Result<(), Failure> {
 
 /// What `callvine up` with these settings is made of.
 pub(crate) fn plan_of_up(up: Up) -> Result<Plan, Failure> {
-    let recordings_url = recordings_url(&up.recordings, &up.database.data_dir)?;
+    let recordings = recordings(&up.recordings, &up.database.data_dir)?;
     Ok(Plan {
         // The published test keys are for trying it out, on one machine.
         gateway: Some(Public { dev_keys: up.gateway.accepts_dev_keys(true), settings: up.gateway }),
@@ -33,7 +36,7 @@ pub(crate) fn plan_of_up(up: Up) -> Result<Plan, Failure> {
         worker: Some(up.worker),
         database_url: url_of(&up.database),
         broker: present(up.broker),
-        recordings_url: Some(recordings_url),
+        recordings: Some(recordings),
         migrate: !up.process.no_migrate,
     })
 }
@@ -51,7 +54,7 @@ pub(crate) async fn gateway(gateway: Gateway) -> Result<(), Failure> {
         worker: None,
         database_url: url_of(&gateway.database),
         broker,
-        recordings_url: None,
+        recordings: None,
         migrate: !gateway.process.no_migrate,
     };
     until_signal(plan, gateway.process.shutdown_timeout).await
@@ -67,7 +70,7 @@ pub(crate) async fn worker(worker: Worker) -> Result<(), Failure> {
         worker: Some(worker.worker),
         database_url: url_of(&worker.database),
         broker,
-        recordings_url: Some(recordings_url(&worker.recordings, &worker.database.data_dir)?),
+        recordings: Some(recordings(&worker.recordings, &worker.database.data_dir)?),
         migrate: !worker.process.no_migrate,
     };
     until_signal(plan, worker.process.shutdown_timeout).await
@@ -142,7 +145,7 @@ fn require_servers(command: &str, database: &Database, broker: &Broker) -> Resul
 }
 
 /// Where recordings are kept: as told, or below the data directory.
-pub(crate) fn recordings_url(place: &RecordingsPlace, data_dir: &Path) -> Result<String, Failure> {
+pub(crate) fn recordings(place: &RecordingsPlace, data_dir: &Path) -> Result<Address, Failure> {
     let url = match place.recordings_url.as_deref() {
         Some(url) if !url.is_empty() => url.to_owned(),
         _ => {
@@ -153,6 +156,11 @@ pub(crate) fn recordings_url(place: &RecordingsPlace, data_dir: &Path) -> Result
                 .into()
         }
     };
-    Objects::check(&url).map_err(setting_failure)?;
-    Ok(url)
+    let is_of_aws = |name: &str| name.starts_with("AWS_");
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let aws: Vec<(String, String)> = variables
+        .filter(|(name, _)| is_of_aws(name))
+        .filter_map(|(name, value)| Some((name, value.into_string().ok()?)))
+        .collect();
+    Address::parse(&url, data_dir.join(STAGING), &aws).map_err(setting_failure)
 }

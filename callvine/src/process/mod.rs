@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use callvine_gateway::{Admin, AdminListen, Gateway, Intake, KeyRing, ListenAddress};
 use callvine_shared::bus::{Bus, Local, RabbitMq};
-use callvine_shared::objects::Objects;
+use callvine_shared::objects::{Address, Objects};
 use callvine_shared::relay;
 use callvine_shared::store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     /// The broker's, if there is one.
     pub(crate) broker: Broker,
     /// Where recordings are kept, if this process keeps them.
-    pub(crate) recordings_url: Option<String>,
+    pub(crate) recordings: Option<Address>,
     /// Whether the database is brought to the current schema.
     pub(crate) migrate: bool,
 }
@@ -96,8 +96,10 @@ impl Running {
         let store = open(&plan.database_url).await?;
         let (accepting, serving) = (CancellationToken::new(), CancellationToken::new());
         let bus = bus(&plan.broker, &store)?;
-        let objects = match &plan.recordings_url {
-            Some(url) => Some(Objects::open(url).await.context("cannot open the place of the recordings")?),
+        let objects = match &plan.recordings {
+            Some(address) => {
+                Some(Objects::open(address).await.context("cannot open the place of the recordings")?)
+            }
             None => None,
         };
         let mut running = Self {
@@ -139,6 +141,7 @@ impl Running {
         self.serving_tasks.push(tokio::spawn(relay::run(
             self.store.clone(),
             self.bus.clone(),
+            plan.broker.publish_delay,
             self.serving.clone(),
         )));
         self.serving_tasks.push(tokio::spawn(gauges::run(self.store.clone(), self.serving.clone())));
@@ -160,8 +163,7 @@ impl Running {
         self.serving_tasks
             .push(tokio::spawn(keys.clone().keep_current(self.store.clone(), self.serving.clone())));
         let (intake, committing) = Intake::start(self.store.clone(), public.settings.max_in_flight);
-        let gateway =
-            Gateway { store: self.store.clone(), intake, keys, max_body_bytes: public.settings.max_body };
+        let gateway = Gateway::new(self.store.clone(), intake, keys, public.settings.max_body);
         let accepting = self.accepting.clone();
         let failed = self.failed.clone();
         self.accepting_tasks.push(tokio::spawn(async move {

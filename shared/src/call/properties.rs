@@ -29,7 +29,11 @@ proptest! {
         for (field, value) in sent.as_object().unwrap() {
             prop_assert_eq!(&answered[field], value);
         }
-        prop_assert_eq!(answered["title"].as_str().unwrap(), call.call.title());
+        let title = format!(
+            "Call from {} to {} (handled by {})",
+            call.call.from_phone, call.call.to_phone, call.call.handled_by
+        );
+        prop_assert_eq!(answered["title"].as_str().unwrap(), title);
     }
 
     #[test]

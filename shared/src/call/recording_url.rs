@@ -9,13 +9,28 @@ use url::Url;
 /// Stricter than the WHATWG parser, which reads `https:host` and `http:///host` as `http://host`: what a provider
 /// sends, an analyst should be able to open with any other program.
 pub(super) fn is_recording_url(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else {
+    let Some((scheme, rest)) = split_scheme(text) else {
         return false;
     };
     (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
         && !rest.starts_with(['/', '\\'])
-        && !text.contains(char::is_whitespace)
+        && !has_white_space(text)
         && Url::parse(text).is_ok_and(|url| url.has_host())
+}
+
+/// What is before and after the first `://`, which is also the first colon.
+fn split_scheme(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    Some((scheme, rest.strip_prefix("//")?))
+}
+
+fn has_white_space(text: &str) -> bool {
+    if text.is_ascii() {
+        // Not stopping at the first, which is many times faster than asking for each whether to go on.
+        text.bytes().fold(false, |has, byte| has | matches!(byte, b'\t'..=b'\r' | b' '))
+    } else {
+        text.contains(char::is_whitespace)
+    }
 }
 
 /// The user name and password in a recording's URL, `user:password` as sent.
@@ -35,7 +50,7 @@ pub fn without_userinfo(url: &str) -> Cow<'_, str> {
 
 /// Scheme, user info, and all that follows the `@`: the last one of the authority, as the WHATWG parser has it.
 fn split(url: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, rest) = url.split_once("://")?;
+    let (scheme, rest) = split_scheme(url)?;
     // The characters that end the authority of an http URL, the backslash among them.
     let authority = rest.split(['/', '\\', '?', '#']).next()?;
     let (userinfo, _host) = authority.rsplit_once('@')?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{OUTBOX_LEASE, Store, StoreError, by_database, from_us, postgres, sqlite, with_pool};
+use super::{OUTBOX_LEASE, Store, StoreError, by_database, from_us, sqlite, with_pool};
 use crate::call::{Call, CallId, NewCall};
 use crate::handoff::FreshBatch;
 
@@ -115,6 +115,7 @@ impl Store {
     /// [`StoreError::Unavailable`]: nothing is known about the calls. [`StoreError::Rejected`]: none was stored, and
     /// at least one of them never will be.
     pub async fn insert_calls(&self, calls: &[ReceivedCall]) -> Result<Vec<CallId>, StoreError> {
+        let _batch = self.ingestion.begin();
         let now = Utc::now();
         // A batch that the relay of this process takes from memory is leased to it from the start.
         let room = self.handoff.reserve(calls.len());
@@ -122,11 +123,15 @@ impl Store {
         let stamps =
             Stamps { now_us: now.timestamp_micros(), available_at_us: available_at.timestamp_micros() };
         let Inserted { ids, outbox_ids } = by_database!(self.write, pool => {
-            postgres: postgres::insert_calls(pool, &self.ids, calls, stamps).await?,
+            postgres: self.ingest.insert_calls(pool, calls, stamps).await?,
             sqlite: sqlite::insert_calls(pool, calls, stamps).await?,
         });
         match room {
-            Some(room) => self.handoff.send(FreshBatch { outbox_ids, calls: stored(&ids, calls), room }),
+            Some(room) => {
+                let committed_at = tokio::time::Instant::now();
+                let calls = stored(&ids, calls);
+                self.handoff.send(FreshBatch { outbox_ids, calls, committed_at, room });
+            }
             None => self.handoff.note_leftovers(),
         }
         Ok(ids)

@@ -9,6 +9,7 @@ mod calls;
 mod clocks;
 mod deliveries;
 mod error;
+mod kept;
 mod lines;
 mod lost;
 mod outbox;
@@ -16,13 +17,14 @@ mod postgres;
 mod recordings;
 mod repair;
 mod sqlite;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::SqlitePool;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, SemaphorePermit};
 use uuid::Uuid;
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
@@ -100,6 +102,7 @@ macro_rules! with_transaction {
     }};
 }
 
+pub(crate) use turns::LOOK_INTERVAL;
 pub(crate) use {by_database, with_pool, with_transaction, with_writer};
 
 /// The database. Cheap to clone. SQLite has one writing connection and a few reading ones; PostgreSQL uses one pool
@@ -112,8 +115,10 @@ pub struct Store {
     /// disk.
     repeatable: Pool,
     /// On SQLite, everything that writes but the intake waits here for its turn.
-    turns: Option<Arc<Semaphore>>,
-    ids: Arc<postgres::IdBlocks>,
+    turns: Option<Arc<turns::Turns>>,
+    ingestion: Arc<turns::Ingestion>,
+    ingest: Arc<postgres::Ingest>,
+    settling: Arc<kept::Kept>,
     events: Arc<OnceCell<Events>>,
     handoff: Arc<Handoff>,
 }
@@ -142,13 +147,15 @@ impl Store {
         } else {
             return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
         };
-        let turns = matches!(write, Pool::Sqlite(_)).then(|| Arc::new(Semaphore::new(1)));
+        let turns = matches!(write, Pool::Sqlite(_)).then(Arc::default);
         Ok(Self {
             read,
             write,
             repeatable,
             turns,
-            ids: Arc::default(),
+            ingestion: Arc::default(),
+            ingest: Arc::default(),
+            settling: Arc::default(),
             events: Arc::default(),
             handoff: Arc::default(),
         })
@@ -205,13 +212,17 @@ impl Store {
         Ok(())
     }
 
-    /// A turn at the one writing connection of SQLite, for everybody but the intake. So the intake never waits for more
-    /// than one of the others, however many there are: providers wait for it, and nobody waits for them.
+    /// A turn at the one writing connection of SQLite, for everybody but the intake; see [`turns::Turns`].
     async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         match &self.turns {
-            Some(turns) => turns.acquire().await.ok(),
+            Some(turns) => turns.next(&self.ingestion).await,
             None => None,
         }
+    }
+
+    /// What this process's intake is doing.
+    pub(crate) fn ingestion(&self) -> &turns::Ingestion {
+        &self.ingestion
     }
 
     /// The way for what this process commits to the relay of this process.
@@ -221,6 +232,8 @@ impl Store {
 
     /// Closes all connections, after the statements that are under way.
     pub async fn close(&self) {
+        self.ingest.kept.close().await;
+        self.settling.close().await;
         for pool in [&self.read, &self.write, &self.repeatable] {
             match pool {
                 Pool::Postgres(lines) => lines.close().await,

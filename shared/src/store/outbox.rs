@@ -83,16 +83,11 @@ impl Store {
         Ok(rows.into_iter().filter_map(Row::into_outbox_row).collect())
     }
 
-    /// The messages of a row, made from the calls where the row has none itself. Calls that were erased meanwhile have
-    /// none.
+    /// `call.created` of every call from the first to the last of these ids. Calls that were erased meanwhile have none.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
-    pub async fn messages_of(&self, content: OutboxContent) -> Result<Vec<Message>, StoreError> {
-        let (first, last) = match content {
-            OutboxContent::Message(message) => return Ok(vec![message]),
-            OutboxContent::CallsCreated(first, last) => (first, last),
-        };
+    pub async fn messages_of_calls(&self, first: CallId, last: CallId) -> Result<Vec<Message>, StoreError> {
         let calls: Vec<CallRow> = with_pool!(self.read, pool => {
             sqlx::query_as(SELECT_CALLS).bind(first.0).bind(last.0).fetch_all(pool).await?
         });
@@ -114,7 +109,8 @@ impl Store {
         let _turn = self.turn().await;
         by_database!(self.repeatable, pool => {
             postgres: {
-                sqlx::query("delete from outbox where id = any($1)").bind(ids).execute(pool).await?;
+                let delete = sqlx::query("delete from outbox where id = any($1)").bind(ids);
+                self.settling.run(pool, async |connection| Ok(delete.execute(connection).await?)).await?;
             },
             sqlite: {
                 sqlx::query("delete from outbox where id in (select value from json_each($1))")

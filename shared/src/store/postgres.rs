@@ -8,9 +8,10 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 use super::calls::{Inserted, Stamps, runs};
+use super::kept::Kept;
 use super::lines::Lines;
 use super::outbox::{LEASE, Row};
 use super::{ACQUIRE_TIMEOUT, ReceivedCall, StoreError};
@@ -82,6 +83,9 @@ fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
         .map_err(|_error| StoreError::Url("it is not a valid postgres:// URL".to_owned()))?
         .application_name("callvine")
         .options(FORGOTTEN)
+        // Planned once a connection: every statement here is the same work whatever its parameters are, and planning the
+        // insert of a batch anew takes as long as running it.
+        .options([("plan_cache_mode", "force_generic_plan")])
         .options([("statement_timeout", STATEMENT_TIMEOUT)]))
 }
 
@@ -103,18 +107,19 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
 
 /// Ids that were reserved from the sequence and not used yet.
 #[derive(Debug, Default)]
-pub(super) struct IdBlocks(Mutex<VecDeque<Range<i64>>>);
+struct IdBlocks(Mutex<VecDeque<Range<i64>>>);
 
 impl IdBlocks {
     /// `count` ids that nobody else has.
-    async fn take(&self, pool: &PgPool, count: usize) -> Result<Vec<CallId>, StoreError> {
+    async fn take(&self, connection: &mut PgConnection, count: usize) -> Result<Vec<CallId>, StoreError> {
         let mut ids = Vec::with_capacity(count);
         loop {
             self.take_reserved(count, &mut ids);
             if ids.len() == count {
                 return Ok(ids);
             }
-            let first: i64 = sqlx::query_scalar("select nextval('call_ids')").fetch_one(pool).await?;
+            let first: i64 =
+                sqlx::query_scalar("select nextval('call_ids')").fetch_one(&mut *connection).await?;
             self.lock().push_back(first..first + ID_BLOCK);
         }
     }
@@ -136,13 +141,34 @@ impl IdBlocks {
     }
 }
 
-pub(super) async fn insert_calls(
-    pool: &PgPool,
-    ids: &IdBlocks,
+/// What storing calls has for itself.
+#[derive(Debug, Default)]
+pub(super) struct Ingest {
+    ids: IdBlocks,
+    pub(super) kept: Kept,
+}
+
+impl Ingest {
+    pub(super) async fn insert_calls(
+        &self,
+        pool: &PgPool,
+        received: &[ReceivedCall],
+        stamps: Stamps,
+    ) -> Result<Inserted, StoreError> {
+        let insert = async |connection: &mut PgConnection| {
+            let ids = self.ids.take(connection, received.len()).await?;
+            insert_calls(connection, ids, received, stamps).await
+        };
+        self.kept.run(pool, insert).await
+    }
+}
+
+async fn insert_calls(
+    connection: &mut PgConnection,
+    ids: Vec<CallId>,
     received: &[ReceivedCall],
     stamps: Stamps,
 ) -> Result<Inserted, StoreError> {
-    let ids = ids.take(pool, received.len()).await?;
     let mut rows = Columns::with_capacity(received.len());
     for (id, received) in ids.iter().zip(received) {
         rows.push(*id, received);
@@ -165,7 +191,7 @@ pub(super) async fn insert_calls(
         .bind(stamps.now_us)
         .bind(first)
         .bind(last)
-        .fetch_all(pool)
+        .fetch_all(connection)
         .await?;
     Ok(Inserted { ids, outbox_ids })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use callvine_shared::bus::Queue;
 use callvine_shared::call::{CallId, NewCall};
 use callvine_shared::event::StoredRecording;
-use callvine_shared::store::{Begun, ReceivedCall, Store};
+use callvine_shared::store::{Begun, OutboxContent, ReceivedCall, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::Postgres;
 use serde_json::Value;
@@ -102,7 +102,11 @@ async fn due(store: &Store, now: DateTime<Utc>) -> Vec<(String, Option<&'static 
     rows.sort_by_key(|row| row.id);
     let mut messages = Vec::new();
     for row in rows {
-        for message in store.messages_of(row.content).await.unwrap() {
+        let row_messages = match row.content {
+            OutboxContent::Message(message) => vec![message],
+            OutboxContent::CallsCreated(first, last) => store.messages_of_calls(first, last).await.unwrap(),
+        };
+        for message in row_messages {
             let body: Value = serde_json::from_str(&message.body).unwrap();
             assert_eq!(body["id"], message.event_id);
             messages.push((message.routing_key.into_owned(), message.queue.map(Queue::name), body));

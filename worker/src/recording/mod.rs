@@ -51,6 +51,8 @@ pub struct Recordings {
     fetcher: Fetcher,
     /// Recordings that are being fetched, proved and kept: `CALLVINE_WORKER_CONCURRENCY`.
     fetching: Semaphore,
+    /// Recordings that are being proved: as many as there are processors, since more would only take more memory.
+    proving: Semaphore,
     attempts: u32,
     backoff: Duration,
 }
@@ -64,6 +66,7 @@ impl Recordings {
             objects,
             fetcher,
             fetching: Semaphore::new(settings.worker_concurrency),
+            proving: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             attempts: settings.fetch_attempts,
             backoff: settings.fetch_backoff,
         }
@@ -176,7 +179,7 @@ impl Recordings {
         let place = self.fetcher.enter(&recording.url).await?;
         let fetching = self.fetching.acquire().await.ok()?;
         let started = Instant::now();
-        let fetched = self.fetcher.fetch_in(place, &recording.url, &self.objects.staging()).await;
+        let fetched = self.fetcher.fetch_in(place, &recording.url, self.objects.staging()).await;
         let kept = match fetched {
             Ok(fetched) => {
                 metrics::fetched(started.elapsed(), fetched.size_bytes);
@@ -194,10 +197,13 @@ impl Recordings {
         fetched: Fetched,
     ) -> Result<StoredRecording, Failure> {
         let Fetched { file, size_bytes, sha256 } = fetched;
+        let proving = self.proving.acquire().await;
         let (file, facts) = prove(file).await?;
+        drop(proving);
         let sha256 = hex::encode(sha256);
         let key = object_key(recording, &sha256, extension(facts.media_type));
-        let location = self.objects.keep(&key, file).await.map_err(|error| storage(&error))?;
+        let location =
+            self.objects.keep(&key, facts.media_type, file).await.map_err(|error| storage(&error))?;
         Ok(StoredRecording {
             location,
             size_bytes,

@@ -10,16 +10,16 @@ mod objects;
 mod traffic;
 
 use anyhow::{Context, anyhow};
-use callvine_shared::objects::{Objects, ObjectsError};
+use callvine_shared::objects::{Address, Objects, ObjectsError};
 use callvine_shared::store::{Store, Window};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use self::findings::Report;
 use self::traffic::Traffic;
 use crate::args::Audit;
-use crate::commands::serve::recordings_url;
+use crate::commands::serve::recordings;
 use crate::failure::Failure;
-use crate::process::{self, setting_failure, url_of};
+use crate::process::{self, url_of};
 
 /// What is audited, and against what.
 pub(super) struct Scope {
@@ -40,12 +40,12 @@ pub(super) struct Scope {
 /// Audits, prints, and fails when anything is wrong.
 pub(crate) async fn run(audit: Audit) -> Result<(), Failure> {
     let amqp_url = audit.amqp_url.as_deref().filter(|url| !url.is_empty());
-    let objects_url = recordings_url(&audit.recordings, &audit.database.data_dir)?;
+    let place = recordings(&audit.recordings, &audit.database.data_dir)?;
     let now = Utc::now();
     let stuck_after = TimeDelta::from_std(audit.stuck_after).unwrap_or(TimeDelta::MAX);
     let scope = Scope {
         store: process::open_existing(&url_of(&audit.database)).await?,
-        objects: open(&objects_url).await?,
+        objects: open(&place).await?,
         window: Window {
             from: audit.from.unwrap_or(DateTime::UNIX_EPOCH),
             to: audit.to.unwrap_or(DateTime::<Utc>::MAX_UTC),
@@ -69,11 +69,10 @@ pub(crate) async fn run(audit: Audit) -> Result<(), Failure> {
 }
 
 /// The place of the objects, if it exists: before the first recording is kept it need not.
-async fn open(url: &str) -> Result<Option<Objects>, Failure> {
-    match Objects::open_existing(url).await {
+async fn open(address: &Address) -> Result<Option<Objects>, Failure> {
+    match Objects::open_existing(address).await {
         Ok(objects) => Ok(Some(objects)),
         Err(ObjectsError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error @ ObjectsError::Url) => Err(setting_failure(error)),
         Err(error) => {
             Err(anyhow::Error::new(error).context("cannot open the place of the recordings").into())
         }

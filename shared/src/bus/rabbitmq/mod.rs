@@ -70,6 +70,10 @@ struct Settings {
     stream: bool,
 }
 
+/// Largest frame. lapin keeps two buffers of 32 frames for each connection; with RabbitMQ's 128 KiB that would be 8 MiB.
+/// A message that is larger is sent in several frames.
+const FRAME_MAX_BYTES: u32 = 16 * 1024;
+
 impl RabbitMq {
     /// Begins to connect to the broker at `url`, and keeps at it until the bus is closed. With `stream`, the
     /// replayable stream is declared too.
@@ -80,6 +84,7 @@ impl RabbitMq {
         // Not the parser's own message: it may quote the password.
         let mut uri: AMQPUri = url.parse().map_err(|_error| BusError::Url)?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        uri.query.frame_max.get_or_insert(FRAME_MAX_BYTES);
         let (sender, publisher) = watch::channel(None);
         let rabbitmq = Self {
             settings: Arc::new(Settings { uri, stream }),

@@ -1,10 +1,14 @@
 //! Publishing with confirms over a pool of channels.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use deadpool::managed::{self, RecycleError, RecycleResult};
+use futures_util::future::{MaybeDone, maybe_done};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
@@ -74,13 +78,12 @@ impl RabbitMq {
         let mut channel =
             publisher.channels.get().await.map_err(|error| BusError::Broker(Box::new(error)))?;
         channel.owes_confirms = true;
-        let mut confirms = Vec::with_capacity(messages.len());
-        for message in messages {
-            confirms.push(self.publish_one(&channel.channel, message).await?);
-        }
+        let publishing =
+            start_all(messages.iter().map(|message| publish_one(&channel.channel, message))).await;
         let mut error = None;
-        for ((confirm, message), confirmed) in confirms.into_iter().zip(messages).zip(confirmed) {
-            match confirm.await.map_err(broker)? {
+        for ((mut publishing, message), confirmed) in publishing.into_iter().zip(messages).zip(confirmed) {
+            publishing.as_mut().await;
+            match publishing.as_mut().take_output().ok_or(BusError::Refused)?? {
                 Confirmation::Ack(None) => *confirmed = true,
                 // An unroutable message is returned, and confirmed all the same.
                 Confirmation::Ack(Some(_returned)) => {
@@ -92,34 +95,44 @@ impl RabbitMq {
         channel.owes_confirms = false;
         error.map_or(Ok(()), Err)
     }
+}
 
-    async fn publish_one(
-        &self,
-        channel: &Channel,
-        message: &Message,
-    ) -> Result<lapin::PublisherConfirm, BusError> {
-        let (exchange, routing_key) = match message.queue {
-            Some(queue) => ("", queue.name()),
-            None => (EXCHANGE, message.routing_key.as_ref()),
-        };
-        // What no queue of ours is bound to may well have no taker, when the stream is off.
-        let mandatory =
-            message.queue.is_some() || BINDINGS.iter().any(|(key, _)| *key == message.routing_key);
-        let properties = BasicProperties::default()
-            .with_content_type(CONTENT_TYPE.into())
-            .with_message_id(ShortString::from(message.event_id.as_str()))
-            .with_delivery_mode(2);
-        channel
-            .basic_publish(
-                exchange.into(),
-                routing_key.into(),
-                BasicPublishOptions { mandatory, ..BasicPublishOptions::default() },
-                message.body.as_bytes(),
-                properties,
-            )
-            .await
-            .map_err(broker)
-    }
+/// Publishes a message, and waits until the broker has it.
+async fn publish_one(channel: &Channel, message: &Message) -> Result<Confirmation, BusError> {
+    let (exchange, routing_key) = match message.queue {
+        Some(queue) => ("", queue.name()),
+        None => (EXCHANGE, message.routing_key.as_ref()),
+    };
+    // What no queue of ours is bound to may well have no taker, when the stream is off.
+    let mandatory = message.queue.is_some() || BINDINGS.iter().any(|(key, _)| *key == message.routing_key);
+    let properties = BasicProperties::default()
+        .with_content_type(CONTENT_TYPE.into())
+        .with_message_id(ShortString::from(message.event_id.as_str()))
+        .with_delivery_mode(2);
+    let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+    let body = message.body.as_bytes();
+    let sending = channel.basic_publish(exchange.into(), routing_key.into(), options, body, properties);
+    sending.await.map_err(broker)?.await.map_err(broker)
+}
+
+/// Starts all of these before any of them is waited for, in their order.
+///
+/// lapin's `basic_publish` returns when its frames are written to the socket. Awaited one after the other, each message
+/// would be a system call, a wake-up of lapin's thread and one of this task; started together, all of them are in the
+/// buffer that lapin writes next.
+async fn start_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<Pin<Box<MaybeDone<F>>>> {
+    let mut started: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
+    poll_fn(|context| {
+        for future in &mut started {
+            // One that is ready at once keeps its output until it is awaited.
+            if future.as_mut().poll(context).is_ready() {
+                tracing::trace!("published without waiting");
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
+    started
 }
 
 /// Makes channels in confirm mode for the pool.

@@ -11,8 +11,8 @@ use super::Fetched;
 use crate::recording::failure::{Failure, Reason};
 
 /// Bytes that are hashed and written in one go: large enough that handing them over costs nothing beside the writing,
-/// small enough that a fetch holds under 1 MiB (one piece being filled, one being written).
-const PIECE_BYTES: usize = 256 * 1024;
+/// small enough that a fetch holds a quarter of a MiB (one piece being filled, one being written).
+const PIECE_BYTES: usize = 128 * 1024;
 
 /// How temporary files begin, so that those of a killed process can be told from others.
 pub const TEMPORARY_PREFIX: &str = ".callvine-fetch-";

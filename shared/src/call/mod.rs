@@ -102,12 +102,14 @@ impl NewCall {
             recording_url: recording_url.into_owned(),
         })
     }
+}
 
-    /// The call in a line, as it is published.
-    #[must_use]
-    pub fn title(&self) -> String {
-        format!("Call from {} to {} (handled by {})", self.from_phone, self.to_phone, self.handled_by)
-    }
+/// `YYYY-MM-DD HH:MM:SS`.
+pub(crate) fn time_text(time: NaiveDateTime) -> String {
+    let mut text = Vec::with_capacity(19);
+    json::write_time(&mut text, time);
+    // Digits and separators.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Why a body is not a call. Shown, it is the published message.
@@ -172,12 +174,21 @@ fn check_text(field: &'static str, text: &str, max_chars: usize) -> Result<(), I
     // There are never more characters than bytes, so that most texts need not be counted.
     let fault = if text.len() > max_chars && text.chars().count() > max_chars {
         TextFault::TooLong { max_chars }
-    } else if text.chars().any(char::is_control) {
+    } else if has_control_character(text) {
         TextFault::ControlCharacter
     } else {
         return Ok(());
     };
     Err(Invalid::FieldValue { field, fault })
+}
+
+fn has_control_character(text: &str) -> bool {
+    if text.is_ascii() {
+        // Not stopping at the first, which is many times faster than asking for each whether to go on.
+        text.bytes().fold(false, |has, byte| has | byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    }
 }
 
 /// Reads exactly `YYYY-MM-DD HH:MM:SS`. chrono's own parser takes one-digit months, signs, odd spaces and leap seconds.
@@ -254,7 +265,8 @@ impl Call {
                 json::write_field(out, "recording_url", &without_userinfo(recording_url));
             }
         }
-        json::write_field(out, "title", &self.call.title());
+        let title = ["Call from ", from_phone, " to ", to_phone, " (handled by ", handled_by, ")"];
+        json::write_pieces_field(out, "title", &title);
         json::write_time_field(out, "created_at", self.created_at.naive_utc());
     }
 }

@@ -1,0 +1,96 @@
+//! What goes wrong with an S3 store, in words that name no credential and no address.
+
+use std::error::Error as _;
+
+use object_store::Error;
+use object_store::client::{HttpError, HttpErrorKind};
+
+/// Why the S3 store didn't do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum S3Failure {
+    /// It has no such bucket, or no longer the upload.
+    #[error(
+        "the S3 store has no such bucket, or lost what was begun (check CALLVINE_RECORDINGS_URL and AWS_ENDPOINT)"
+    )]
+    Missing,
+    /// It refuses the credentials, or what they allow is too little.
+    #[error(
+        "the S3 store refuses the credentials, or they don't allow this (check AWS_ACCESS_KEY_ID, \
+         AWS_SECRET_ACCESS_KEY, AWS_REGION and the bucket's policy)"
+    )]
+    Denied,
+    /// No connection, or no answer in time.
+    #[error("the S3 store can't be reached (check AWS_ENDPOINT and AWS_REGION)")]
+    Unreachable,
+    /// It answers with an error: its code or status, such as `SlowDown`.
+    #[error("the S3 store answers with an error: {0}")]
+    Answer(String),
+}
+
+impl S3Failure {
+    /// The library's errors contain addresses, and answers that repeat what was signed: so only their kind is kept.
+    #[expect(clippy::needless_pass_by_value, reason = "a function to map errors with")]
+    pub(super) fn of(error: Error) -> Self {
+        match &error {
+            Error::NotFound { .. } => return Self::Missing,
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => return Self::Denied,
+            _ => {}
+        }
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<HttpError>() {
+                return match error.kind() {
+                    HttpErrorKind::Decode | HttpErrorKind::Unknown => {
+                        Self::Answer("one that isn't understood".to_owned())
+                    }
+                    _ => Self::Unreachable,
+                };
+            }
+            cause = error.source();
+        }
+        let text = error.to_string();
+        // Listings come without a kind of their own.
+        match status_in(&text) {
+            Some("404") => return Self::Missing,
+            Some("401" | "403") => return Self::Denied,
+            _ => {}
+        }
+        Self::Answer(code_in(&text).or_else(|| status_in(&text)).unwrap_or("unknown").to_owned())
+    }
+}
+
+/// `None` when there is no such object.
+pub(super) fn unless_missing<T>(result: Result<T, Error>) -> Result<Option<T>, S3Failure> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(S3Failure::of(error)),
+    }
+}
+
+/// Of an error in S3's XML.
+pub(super) fn code_in(text: &str) -> Option<&str> {
+    let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
+    code.chars().all(|character| character.is_ascii_alphanumeric()).then_some(code)
+}
+
+fn status_in(text: &str) -> Option<&str> {
+    let status = text.split_once("status code: ")?.1.get(..3)?;
+    status.bytes().all(|digit| digit.is_ascii_digit()).then_some(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_kind_it_is_and_nothing_of_its_text() {
+        let of =
+            |source: &str| S3Failure::of(Error::Generic { store: "S3", source: source.into() }).to_string();
+        let xml = "<Error><Code>SlowDown</Code><AWSAccessKeyId>AKIAX</AWSAccessKeyId></Error>";
+        assert_eq!(of(xml), "the S3 store answers with an error: SlowDown");
+        assert_eq!(of("PUT http://h/k status code: 507: no"), "the S3 store answers with an error: 507");
+        assert_eq!(of("status code: 404: <Code>NoSuchBucket</Code>"), S3Failure::Missing.to_string());
+        assert_eq!(of("<Code>a b</Code> http://h/k"), "the S3 store answers with an error: unknown");
+    }
+}
