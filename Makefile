@@ -1,5 +1,5 @@
 # What a contributor runs; CONTRIBUTING.md says more.
-.PHONY: demo test chaos soak bench instructions lint deny
+.PHONY: demo test chaos soak fuzz bench instructions lint deny
 
 # Where Cargo puts what it builds.
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -34,6 +34,15 @@ soak:
 	tests/setup.sh
 	CALLVINE_SOAK_RECORDINGS=$(RECORDINGS) \
 		cargo test --package callvine-tests --locked --test end_to_end soak -- --nocapture --test-threads=1
+
+# Hostile bytes for everything that reads what strangers send, MINUTES for each; what breaks something is kept in
+# fuzz/artifacts. Needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
+fuzz:
+	for target in request url_guard wav amr event; do \
+		mkdir -p fuzz/corpus/$$target; \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$$((60 * $(MINUTES))) -max_len=65536 -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 # Callvine against its ceilings and the naive gateway, on servers of its own; writes docs/performance.md. All of it takes
 # over an hour on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.

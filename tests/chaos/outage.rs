@@ -6,14 +6,13 @@ use harness::{Attempt, Provider, eventually};
 use tokio::time::Instant;
 
 use crate::cluster::PATIENCE;
-use crate::report::say;
 
 /// A database that is out of reach is answered within this time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// What was away is used again this long after its return.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
-/// An answer that is given this soon waited for nothing but the commit, on a busy machine.
-const UNNOTICED: Duration = Duration::from_secs(1);
+/// An answer that is given this soon waited for nothing but the commit, on a machine that does much else.
+const UNNOTICED: Duration = Duration::from_secs(2);
 
 /// The database is away from now on: waits until `count` posts that have begun since are answered, and fails the test
 /// unless each was answered 500 in time and may be tried again.
@@ -29,7 +28,7 @@ pub(crate) async fn assert_refused(provider: &Provider, count: usize) {
 pub(crate) async fn assert_recovers(provider: &Provider) {
     let took = taken_again(provider).await;
     assert!(took <= RECOVERED_WITHIN, "calls were taken again after {took:?}");
-    say(&format!("  201 again after {took:.1?}"));
+    println!("  201 again after {took:.1?}");
 }
 
 /// Waits until a post is answered 201 that begins now or later; returns how long that took.

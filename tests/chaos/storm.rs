@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::broker::broker;
 use crate::chance::{Chance, minutes};
 use crate::cluster::Cluster;
-use crate::report::{Recoveries, say};
+use crate::report::Recoveries;
 
 /// Faults from one reckoning to the next.
 const FAULTS: usize = 4;
@@ -65,7 +65,7 @@ async fn fault_after_fault_loses_nothing() {
         for _ in 0..faults {
             chance.moment(&cluster.provider).await;
             let fault = *ALL.get(chance.number(0..ALL.len())).unwrap();
-            say(&format!("storm: {fault:?}"));
+            println!("storm: {fault:?}");
             strike(fault, &mut cluster, (&postgres, &broker), &mut chance).await;
             recoveries.note(&format!("{fault:?}"), &cluster.provider).await;
         }
