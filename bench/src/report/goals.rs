@@ -26,7 +26,7 @@ enum Bound {
 /// Goals that other benchmarks measure.
 const ELSEWHERE: [(&str, &str); 2] = [
     ("G5", "calls/s against nginx, php-fpm and PDO: not part of this benchmark"),
-    ("G9", "recordings fetched against `curl --parallel`: `make bench-fetch`"),
+    ("G9", "recordings fetched against `curl --parallel`: not part of this benchmark"),
 ];
 
 /// The table of goals.
