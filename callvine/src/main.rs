@@ -1,7 +1,8 @@
 //! The `callvine` program; everything is in the library so that the tests can build it too.
 
-/// Half the time of the system's allocator, with threads that free what others have allocated: a call's memory is
-/// handed from its connection to the intake and on to the relay.
+/// A call's memory is handed from its connection to the intake and on to the relay, so that threads free what others have
+/// allocated. With every event confirmed, at 256 connections, this one brought 18 % more calls a second than the
+/// system's (medians of two interleaved runs), and took 20 MiB more memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
