@@ -13,7 +13,6 @@ use lapin::{Connection, ConnectionProperties};
 use yardstick::API_KEY;
 
 use crate::ledger::Ledger;
-use crate::scenarios::fetch::AT_ONCE;
 use crate::stage::Stage;
 use crate::subject::Subject;
 
@@ -51,6 +50,20 @@ impl Instance {
     /// Starts a subject, on a database that is full already or on a new one, and makes sure that a call is answered
     /// as published.
     pub(crate) async fn start(stage: &Stage, subject: Subject, full: Option<&str>) -> anyhow::Result<Self> {
+        Self::start_with(stage, subject, full, None).await
+    }
+
+    /// Starts a subject on a new database, with a worker that fetches so many recordings at once.
+    pub(crate) async fn fetching(stage: &Stage, subject: Subject, at_once: u32) -> anyhow::Result<Self> {
+        Self::start_with(stage, subject, None, Some(at_once)).await
+    }
+
+    async fn start_with(
+        stage: &Stage,
+        subject: Subject,
+        full: Option<&str>,
+        at_once: Option<u32>,
+    ) -> anyhow::Result<Self> {
         let database = match (full, subject) {
             (_, Subject::Echo | Subject::Validate | Subject::Embedded | Subject::EmbeddedWorker) => None,
             (Some(url), _) => Some(url.to_owned()),
@@ -74,9 +87,19 @@ impl Instance {
         };
         let mut command = command(stage, subject, database.as_deref(), vhost.as_deref())?;
         command.env("CALLVINE_DATA_DIR", &directory).current_dir(&directory);
+        if let Some(at_once) = at_once {
+            let at_once = at_once.to_string();
+            command
+                .env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
+                .env("CALLVINE_FETCH_PER_HOST", &at_once)
+                .env("CALLVINE_WORKER_CONCURRENCY", &at_once);
+        }
+        let worker = (subject == Subject::Worker).then(|| worker(stage, &command));
         let (process, address) = listening(&directory, command).await?;
-        let worker = (subject == Subject::Worker)
-            .then(|| worker(stage, &directory, database.as_deref(), vhost.as_deref()));
+        let worker = worker.map(|command| {
+            let (stdout, stderr) = (directory.join("worker.stdout"), directory.join("worker.stderr"));
+            Process::start(&Start { command, stdout, stderr, last_signal: Signal::KILL })
+        });
         let url = format!("{address}/webhook.php");
         let key = if is_naive(subject) { API_KEY.to_owned() } else { key };
         let is_full = full.is_some();
@@ -195,8 +218,8 @@ fn command(
                 .env("AMQP_URL", broker)
                 .env("CALLVINE_STREAM", stream)
         }
-        Subject::Embedded => command.arg("up"),
-        Subject::EmbeddedWorker => fetching(command.arg("up")),
+        Subject::Embedded | Subject::EmbeddedWorker => command.arg("up"),
+
         _ => bail!("{} is no server", subject.title()),
     };
     command
@@ -206,25 +229,11 @@ fn command(
     Ok(command)
 }
 
-/// Starts a worker for a gateway's recordings.
-fn worker(stage: &Stage, directory: &Path, database: Option<&str>, vhost: Option<&str>) -> Process {
+/// A worker beside the gateway of this command, with its settings.
+fn worker(stage: &Stage, gateway: &Command) -> Command {
     let mut command = Command::new(&stage.callvine);
-    fetching(command.arg("worker"))
-        .env("DATABASE_URL", database.unwrap_or_default())
-        .env("AMQP_URL", vhost.unwrap_or_default())
-        .env("CALLVINE_DATA_DIR", directory)
-        .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
-        .env("RUST_LOG", "warn");
-    let (stdout, stderr) = (directory.join("worker.stdout"), directory.join("worker.stderr"));
-    Process::start(&Start { command, stdout, stderr, last_signal: Signal::KILL })
-}
-
-/// Settings of what fetches from one host on this machine.
-fn fetching(command: &mut Command) -> &mut Command {
+    command.arg("worker").envs(gateway.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
-        .env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
-        .env("CALLVINE_FETCH_PER_HOST", AT_ONCE.to_string())
-        .env("CALLVINE_WORKER_CONCURRENCY", AT_ONCE.to_string())
 }
 
 /// Starts a server and waits until it says where it listens.

@@ -16,7 +16,7 @@ use crate::instance::{Instance, create_key};
 use crate::load::{self, Loaded, Target};
 use crate::procfs::{Snapshot, pss_mib};
 use crate::results::{Confirms, Cpu, Measures, Memory};
-use crate::scenarios;
+use crate::scenarios::fetch::{self, Recordings};
 use crate::stage::Stage;
 use crate::subject::{Kind, Subject};
 
@@ -51,7 +51,7 @@ pub(crate) enum Load {
     /// One at a time, with pauses.
     Lonely { calls: u32 },
     /// A number of recordings, as fast as they are fetched.
-    Fetch { recordings: u32 },
+    Fetch(Recordings),
 }
 
 /// Makes one run.
@@ -60,7 +60,7 @@ pub(crate) async fn run(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measur
         Kind::Http => http(stage, plan).await,
         Kind::Pgbench { clients } => pgbench(stage, plan, clients).await,
         Kind::Broker => broker(stage, plan).await,
-        Kind::Fetch => scenarios::fetch::run(stage, plan.subject, plan.recordings()?).await,
+        Kind::Fetch => fetch::run(stage, plan.subject, plan.recordings()?).await,
     };
     measured.with_context(|| format!("cannot measure {}", plan.subject.title()))
 }
@@ -109,7 +109,7 @@ async fn generate(stage: &Stage, plan: &Plan<'_>, target: Target<'_>) -> anyhow:
         }
         Load::Burst { calls } => load::raw::burst(target, calls).await,
         Load::Lonely { calls } => load::raw::lonely(target, calls, LONELY_PAUSE).await,
-        Load::Fetch { .. } => bail!("recordings are fetched by what has a worker"),
+        Load::Fetch(_) => bail!("recordings are fetched by what has a worker"),
     }
 }
 
@@ -153,9 +153,9 @@ async fn broker(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
 }
 
 impl Plan<'_> {
-    fn recordings(&self) -> anyhow::Result<u32> {
+    fn recordings(&self) -> anyhow::Result<Recordings> {
         match self.load {
-            Load::Fetch { recordings } => Ok(recordings),
+            Load::Fetch(recordings) => Ok(recordings),
             _ => bail!("there are no recordings to fetch"),
         }
     }
@@ -164,7 +164,7 @@ impl Plan<'_> {
     fn seconds(&self) -> u32 {
         match self.load {
             Load::Busy { seconds } | Load::Rate { seconds, .. } => seconds,
-            Load::Burst { .. } | Load::Lonely { .. } | Load::Fetch { .. } => 1,
+            Load::Burst { .. } | Load::Lonely { .. } | Load::Fetch(_) => 1,
         }
     }
 }

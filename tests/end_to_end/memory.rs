@@ -15,9 +15,8 @@ const AT_ONCE: usize = 64;
 /// Of each: if they were held in memory, they would take half a gigabyte.
 const DATA_BYTES: u32 = 8 * 1024 * 1024;
 
-/// Of the whole process, in bytes. Before the first recording a debug build has 32 MB, most of it the program itself;
-/// then comes less than 2 MB for each that is under way.
-const MEMORY_MAX: u64 = 160_000_000;
+/// Of the whole process, in bytes: the program itself, and less than 1 MB for each that is under way.
+const MEMORY_MAX: u64 = 100_000_000;
 
 /// Goal: however large recordings are, memory is bounded by how many are under way. Method: an origin makes 64
 /// recordings of 8 MB as it sends them, and sends no second half before all have their first.

@@ -14,7 +14,6 @@ use self::format::Column;
 use self::plot::{Bars, Stacks};
 use crate::results::{Measures, Results, Sitting};
 use crate::scenarios::Scenario;
-use crate::scenarios::fetch::RECORDING_MIB;
 use crate::spread::Figure;
 use crate::subject::Subject;
 
@@ -50,9 +49,7 @@ const SECONDS: Column = Column::range("all answered, s", 2, |measures| Some(meas
 const SETTLED: Column =
     Column::range("all confirmed, s", 2, |measures| Some(measures.seconds * measures.settling()?));
 
-const FETCHED: Column = Column::range("files/s", 0, |measures| Some(measures.calls_per_second()));
-const FETCHED_MIB: Column =
-    Column::median("MiB/s", 0, |measures| Some(measures.calls_per_second() * RECORDING_MIB));
+const FETCHED: Column = Column::range("files/s", 1, |measures| Some(measures.calls_per_second()));
 
 /// Writes performance.md and the plots.
 pub(crate) fn write(results: &Results, folder: &Path) -> anyhow::Result<()> {
@@ -139,7 +136,7 @@ fn columns(scenario: Scenario) -> &'static [Column] {
         Scenario::Lonely => &[P50, P99, MAX, FAILURES],
         Scenario::Sizes => &[RATE, P50, P99, POSTGRES, FAILURES],
         Scenario::Bodies => &[RATE, SUSTAINED, P50, P99, SERVER, POSTGRES, RABBITMQ, FAILURES],
-        Scenario::Fetch => &[FETCHED, FETCHED_MIB, SERVER, POSTGRES, RABBITMQ, LOAD, OTHER, BUSY, MEMORY],
+        Scenario::Fetch => &[FETCHED, SERVER, POSTGRES, RABBITMQ, LOAD, OTHER, BUSY, MEMORY],
     }
 }
 

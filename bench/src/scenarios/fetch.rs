@@ -19,17 +19,25 @@ use crate::results::Measures;
 use crate::stage::Stage;
 use crate::subject::Subject;
 
-/// Length of a recording: 1 MB of 8 kHz A-law, a byte a sample.
-const RECORDING_SECONDS: u64 = 131;
+/// Recordings to fetch: 8 kHz A-law, a byte a sample.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recordings {
+    /// How many; a multiple of [`POSTING`].
+    pub(crate) count: u32,
+    /// How long each is.
+    pub(crate) sound_seconds: u64,
+    /// How many are fetched at once, by curl or by the worker.
+    pub(crate) at_once: u32,
+}
 
-/// The size of the same in mebibytes.
-pub(crate) const RECORDING_MIB: f64 = (RECORDING_SECONDS * 8000 + 44) as f64 / (1024.0 * 1024.0);
+/// Length of a recording of 1 MB.
+pub(crate) const USUAL_SECONDS: u64 = 131;
 
-/// Fetches at once, of curl and of the worker.
-pub(crate) const AT_ONCE: u32 = 16;
+/// Length of a recording of 200 MB: seven hours.
+pub(crate) const LARGE_SECONDS: u64 = 26_214;
 
 /// Connections that calls are posted over, to have them all waiting soon.
-const POSTING: u32 = 64;
+pub(crate) const POSTING: u32 = 64;
 
 /// nginx starts in a tenth of a second.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -37,8 +45,15 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 /// How often it is looked whether all recordings are kept.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A worker that keeps fewer recordings than one a second is broken.
-const DEADLINE_PER_RECORDING: Duration = Duration::from_secs(1);
+/// A worker that keeps less than 20 MB a second is broken.
+const BYTES_PER_SECOND_MIN: u64 = 20_000_000;
+
+impl Recordings {
+    /// Of each.
+    const fn bytes(self) -> u64 {
+        self.sound_seconds * 8000 + 44
+    }
+}
 
 /// nginx with one recording, under as many names as anybody likes.
 struct Origin {
@@ -48,10 +63,10 @@ struct Origin {
 }
 
 impl Origin {
-    async fn start() -> anyhow::Result<Self> {
+    async fn start(sound_seconds: u64) -> anyhow::Result<Self> {
         let directory = new_directory("origin");
         let port = free_port();
-        fs::write(directory.join("recording.wav"), telephone_sound(RECORDING_SECONDS))?;
+        fs::write(directory.join("recording.wav"), telephone_sound(sound_seconds))?;
         fs::write(directory.join("nginx.conf"), configuration(&directory.display().to_string(), port))?;
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-p").arg(&directory).arg("-e").arg(directory.join("error.log"));
@@ -87,21 +102,21 @@ fn configuration(directory: &str, port: u16) -> String {
 }
 
 /// Fetches so many recordings, and makes sure that all of them are there.
-pub(crate) async fn run(stage: &Stage, subject: Subject, files: u32) -> anyhow::Result<Measures> {
-    let origin = Origin::start().await?;
+pub(crate) async fn run(stage: &Stage, subject: Subject, recordings: Recordings) -> anyhow::Result<Measures> {
+    let origin = Origin::start(recordings.sound_seconds).await?;
     stage.checkpoint().await?;
     let measures = match subject {
-        Subject::Curl => curl(stage, &origin, files).await?,
-        _ => worker(stage, subject, &origin, files).await?,
+        Subject::Curl => curl(stage, &origin, recordings).await?,
+        _ => worker(stage, subject, &origin, recordings).await?,
     };
     origin.stop()?;
     Ok(measures)
 }
 
-async fn curl(stage: &Stage, origin: &Origin, files: u32) -> anyhow::Result<Measures> {
+async fn curl(stage: &Stage, origin: &Origin, recordings: Recordings) -> anyhow::Result<Measures> {
     let directory = new_directory("curl");
     let mut list = String::new();
-    for number in 0..files {
+    for number in 0..recordings.count {
         // Writing to a string cannot fail.
         writeln!(list, "url={}/{number}.wav\noutput={}/{number}.wav", origin.url, directory.display())
             .unwrap_or_default();
@@ -110,40 +125,48 @@ async fn curl(stage: &Stage, origin: &Origin, files: u32) -> anyhow::Result<Meas
     fs::write(&config, list)?;
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--fail", "--parallel", "--parallel-max"]);
-    command.arg(AT_ONCE.to_string()).arg("--config").arg(&config);
+    command.arg(recordings.at_once.to_string()).arg("--config").arg(&config);
     let watch = Watch::begin(None)?;
     let began_at = Instant::now();
     load::output_of(command).await?;
     let seconds = began_at.elapsed().as_secs_f64();
-    let loaded = Loaded { calls: u64::from(files), failures: 0, seconds, latency: None };
+    let loaded = Loaded { calls: u64::from(recordings.count), failures: 0, seconds, latency: None };
     let measures = watch.end(stage, loaded, Seen::default())?;
     fs::remove_file(&config)?;
     let mut whole = 0;
     for entry in fs::read_dir(&directory)? {
-        ensure!(entry?.metadata()?.len() == RECORDING_SECONDS * 8000 + 44, "curl has kept half a recording");
+        ensure!(entry?.metadata()?.len() == recordings.bytes(), "curl has kept half a recording");
         whole += 1;
     }
-    ensure!(whole == files, "curl has kept {whole} of {files} recordings");
+    ensure!(whole == recordings.count, "curl has kept {whole} of {} recordings", recordings.count);
     fs::remove_dir_all(&directory)?;
     Ok(measures)
 }
 
-async fn worker(stage: &Stage, subject: Subject, origin: &Origin, files: u32) -> anyhow::Result<Measures> {
-    let mut instance = Instance::start(stage, subject, None).await?;
+async fn worker(
+    stage: &Stage,
+    subject: Subject,
+    origin: &Origin,
+    recordings: Recordings,
+) -> anyhow::Result<Measures> {
+    let mut instance = Instance::fetching(stage, subject, recordings.at_once).await?;
     let bodies = Bodies::of_recordings(&origin.url, &stage.directory)?;
     let (url, key) = (instance.url.clone(), instance.key.clone());
     let target = Target { url: &url, key: &key, bodies: &bodies, connections: POSTING };
     // One recording first: connections, tables and directories are there then.
     probe(target).await?;
-    kept(&mut instance, 1).await?;
+    let deadline =
+        |count: u64| START_DEADLINE + Duration::from_secs(count * recordings.bytes() / BYTES_PER_SECOND_MIN);
+    kept(&mut instance, 1, deadline(1)).await?;
 
-    let files = files.div_ceil(POSTING) * POSTING;
+    let count = recordings.count;
     let watch = Watch::begin(Some(instance.worker_pid()))?;
     let fetch = async {
         let began_at = Instant::now();
-        let posted = load::raw::burst(target, files).await?;
-        ensure!(posted.calls == u64::from(files), "{} of {files} calls were answered 201", posted.calls);
-        kept(&mut instance, u64::from(files) + 1).await?;
+        let posted = load::raw::burst(target, count).await?;
+        ensure!(posted.calls == u64::from(count), "{} of {count} calls were answered 201", posted.calls);
+        let all = u64::from(count) + 1;
+        kept(&mut instance, all, deadline(all)).await?;
         let seconds = began_at.elapsed().as_secs_f64();
         Ok(Loaded { calls: posted.calls, failures: 0, seconds, latency: None })
     };
@@ -155,8 +178,8 @@ async fn worker(stage: &Stage, subject: Subject, origin: &Origin, files: u32) ->
 }
 
 /// Waits until so many recordings are kept.
-async fn kept(instance: &mut Instance, recordings: u64) -> anyhow::Result<()> {
-    let deadline = Instant::now() + DEADLINE_PER_RECORDING * u32::try_from(recordings)? + START_DEADLINE;
+async fn kept(instance: &mut Instance, recordings: u64, patience: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ledger = instance.ledger.as_mut().context("there is no database to look into")?;

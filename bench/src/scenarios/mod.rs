@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 
+use self::fetch::Recordings;
 use crate::arguments::Arguments;
 use crate::bodies::{Bodies, USUAL_BYTES};
 use crate::machine::{self, Machine};
@@ -29,6 +30,8 @@ const MANY_CONNECTIONS: u32 = 256;
 pub(crate) const ALONE: &str = "alone";
 
 /// The case of recordings.
+pub(crate) const FETCH_LARGE: &str = "200 MB recordings, 64 at once";
+/// The case of large recordings, in which memory counts.
 pub(crate) const FETCH: &str = "1 MB recordings, 16 at once";
 
 /// More than the naive gateway can answer: it would only show how long its queue gets.
@@ -186,6 +189,8 @@ fn is_wanted(subject: Subject, case: &Case) -> bool {
         return false;
     }
     match (case.load, subject) {
+        // Memory is what counts there, and curl's is nobody's business.
+        (Load::Fetch(_), Subject::Curl) => case.label == FETCH,
         (Load::Rate { calls_per_second, .. }, Subject::Naive) => calls_per_second <= NAIVE_MAX_RATE,
         (Load::Rate { calls_per_second, .. }, Subject::NaiveGuarantee) => {
             calls_per_second <= NAIVE_GUARANTEE_MAX_RATE
@@ -242,8 +247,15 @@ fn cases(scenario: Scenario, arguments: &Arguments) -> Vec<Case> {
             arguments.bodies.iter().map(of_size).collect()
         }
         Scenario::Fetch => {
-            let load = Load::Fetch { recordings: arguments.recordings };
-            vec![usual(FETCH.to_owned(), load)]
+            let fetch = |label: &str, count: u32, sound_seconds, at_once| {
+                let count = count.next_multiple_of(fetch::POSTING);
+                usual(label.to_owned(), Load::Fetch(Recordings { count, sound_seconds, at_once }))
+            };
+            let mut cases = vec![fetch(FETCH, arguments.recordings, fetch::USUAL_SECONDS, 16)];
+            if arguments.large_recordings > 0 {
+                cases.push(fetch(FETCH_LARGE, arguments.large_recordings, fetch::LARGE_SECONDS, 64));
+            }
+            cases
         }
     }
 }
