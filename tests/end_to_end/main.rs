@@ -17,3 +17,4 @@ mod s3;
 mod servers;
 mod site;
 mod soak;
+mod trust;

@@ -104,7 +104,10 @@ pub enum WorkerError {
     /// The file of credentials can't be used.
     #[error("--fetch-credentials (CALLVINE_FETCH_CREDENTIALS): {0}")]
     Credentials(#[from] CredentialsError),
-    /// There is no HTTP client to be had, for want of TLS.
-    #[error("cannot make an HTTP client (are the system's CA certificates installed?)")]
+    /// There is no HTTP client to be had, for want of anybody to trust.
+    #[error(
+        "no certificate authority is trusted (install the system's CA certificates; check SSL_CERT_FILE and \
+         SSL_CERT_DIR, if they are set)"
+    )]
     Client(#[from] reqwest::Error),
 }
