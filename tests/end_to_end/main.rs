@@ -11,6 +11,7 @@ mod dead_letters;
 mod embedded;
 mod failures;
 mod formats;
+mod largest;
 mod memory;
 mod recordings;
 mod s3;

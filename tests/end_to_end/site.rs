@@ -105,6 +105,11 @@ impl Site {
         &self.engine.directory
     }
 
+    /// The most memory that the process has had so far.
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        harness::peak_memory_bytes(self.process.pid())
+    }
+
     /// Posts a call for each recording; the ids are in their order.
     pub(crate) async fn post(&self, recordings: &[String]) -> Vec<i64> {
         let provider = Provider::new(&self.url, KEY);
