@@ -39,6 +39,10 @@ async fn dead_messages_are(site: &Site, count: i64) {
 
 async fn what_was_given_up_is_listed_shown_and_tried_again(engine: Engine) {
     let site = engine.up(&SETTINGS).await;
+    let nothing = site.engine.command("dead-letters").arg("list").run().await;
+    nothing.assert_code(0);
+    assert_eq!((nothing.stdout.as_str(), nothing.stderr.as_str()), ("", "nothing is given up\n"));
+    assert!(site.dead_letters(&["list"]).await.is_empty());
     let origin = Origin::start().await;
     let sound = sounds(1).remove(0);
     let wav = || Answer::wav(sound.bytes.clone());
@@ -127,29 +131,56 @@ async fn messages_that_no_worker_could_deal_with_are_queued_again(engine: Engine
     let origin = Origin::start().await;
     let later = Answer::RetryAfter { status: 503, value: "3000".to_owned() };
     let wav = Answer::wav(sounds(1).remove(0).bytes);
-    let ids = site.post(&[origin.serve_in_turn("/later.wav", vec![later], wav)]).await;
-    obtained(PATIENCE, "it was tried once", async || {
-        (site.call(ids[0]).await["recording"]["attempts"] == 1).then_some(())
-    })
-    .await;
+    let paths = ["/later.wav", "/latest.wav"];
+    let urls = paths.map(|path| origin.serve_in_turn(path, vec![later.clone()], wav.clone()));
+    let ids = site.post(&urls).await;
+    for id in &ids {
+        obtained(PATIENCE, "it was tried once", async || {
+            (site.call(*id).await["recording"]["attempts"] == 1).then_some(())
+        })
+        .await;
+    }
     let database = site.engine.database();
     // As a worker leaves it that is killed whenever it has this message.
     database.execute("delete from outbox").await;
     database.execute("update recordings set next_attempt_at = null").await;
-    let body = json!({"id": "x", "type": "ai.callvine.call.created", "subject": format!("calls/{}", ids[0]), "data": {}});
-    for body in [body.to_string(), "not JSON".to_owned()] {
+    for body in [message_about(ids[0]), "not JSON".to_owned()] {
         put_into_dead_letters(&site, &body).await;
     }
     dead_messages_are(&site, 2).await;
 
-    let listed = site.engine.command("dead-letters").arg("list").run().await;
-    listed.assert_code(0);
-    assert!(listed.stderr.contains("callvine.recordings.dead holds 2 more"), "{}", listed.stderr);
+    let id = format!("r{}", ids[0]);
+    for _ in 0..3 {
+        let listed = site.engine.command("dead-letters").arg("list").run().await;
+        listed.assert_code(0);
+        let said = "callvine.recordings.dead holds 1 that are none of Callvine's events";
+        assert!(listed.stderr.contains(said), "{}", listed.stderr);
+        assert!(listed.stdout.contains(&id) && listed.stdout.lines().count() == 2, "{}", listed.stdout);
+    }
+    let line = json!({"id": id, "kind": "recording", "call_id": ids[0], "reason": "http_status", "attempts": 1,
+        "last_error": "the host answered 503", "failed_at": null});
+    assert_eq!(site.dead_letters(&["list"]).await, [line]);
+    let shown = site.dead_letters(&["show", &id]).await;
+    assert_eq!(shown[0]["recording_url"], origin.url("/later.wav"));
+    dead_messages_are(&site, 2).await;
+    let by_id = format!("r{}", ids[1]);
+    put_into_dead_letters(&site, &message_about(ids[1])).await;
+    let queued = site.dead_letters(&["retry", &by_id]).await;
+    assert_eq!(queued, [json!({"id": by_id, "result": "queued"})]);
+    assert_eq!(site.settled(ids[1]).await["status"], "stored");
+    assert_eq!(site.call(ids[0]).await["recording"]["status"], "pending", "nobody asked for it yet");
+    dead_messages_are(&site, 2).await;
+
     let queued = site.dead_letters(&["retry", "--all"]).await;
-    assert_eq!(queued, [json!({"id": format!("r{}", ids[0]), "result": "queued"})]);
+    assert_eq!(queued, [json!({"id": id, "result": "queued"})]);
     assert_eq!(site.settled(ids[0]).await["status"], "stored");
     dead_messages_are(&site, 1).await;
     site.stop().await;
+}
+
+fn message_about(id: i64) -> String {
+    let subject = format!("calls/{id}");
+    json!({"id": "x", "type": "ai.callvine.call.created", "subject": subject, "data": {}}).to_string()
 }
 
 async fn put_into_dead_letters(site: &Site, body: &str) {
