@@ -7,6 +7,7 @@
     reason = "a failed step fails the test"
 )]
 
+mod credentials;
 mod dead_letters;
 mod embedded;
 mod failures;
@@ -17,5 +18,7 @@ mod recordings;
 mod s3;
 mod servers;
 mod site;
+mod slow_host;
 mod soak;
+mod storage;
 mod trust;

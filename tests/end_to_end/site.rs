@@ -110,6 +110,11 @@ impl Site {
         harness::peak_memory_bytes(self.process.pid())
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.stderr()
+    }
+
     /// Posts a call for each recording; the ids are in their order.
     pub(crate) async fn post(&self, recordings: &[String]) -> Vec<i64> {
         let provider = Provider::new(&self.url, KEY);

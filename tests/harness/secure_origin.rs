@@ -58,6 +58,8 @@ pub struct SeenSecurely {
 /// What the connections share.
 struct Shared {
     recording: Bytes,
+    /// Where everybody is sent instead.
+    elsewhere: Option<String>,
     /// Whether its answers have an `ETag`, by which the rest can be asked for.
     has_validator: bool,
     /// Each request takes the last one.
@@ -84,8 +86,7 @@ impl SecureOrigin {
         breaks: &[(Break, usize)],
     ) -> Self {
         let breaks = Mutex::new(breaks.iter().rev().copied().collect());
-        let shared =
-            Shared { recording: recording.into(), has_validator: true, breaks, seen: Mutex::default() };
+        let shared = Shared { breaks, ..Shared::new(recording) };
         Self::listen(tls, protocol, shared).await
     }
 
@@ -99,9 +100,17 @@ impl SecureOrigin {
         breaks: &[(Break, usize)],
     ) -> Self {
         let breaks = Mutex::new(breaks.iter().rev().copied().collect());
-        let shared =
-            Shared { recording: recording.into(), has_validator: false, breaks, seen: Mutex::default() };
+        let shared = Shared { has_validator: false, breaks, ..Shared::new(recording) };
         Self::listen(tls, Protocol::Http2, shared).await
+    }
+
+    /// In HTTP/1.1, sends everybody to another address.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn redirecting(tls: ServerConfig, to: &str) -> Self {
+        let shared = Shared { elsewhere: Some(to.to_owned()), ..Shared::new(Bytes::new()) };
+        Self::listen(tls, Protocol::Http1, shared).await
     }
 
     async fn listen(mut tls: ServerConfig, protocol: Protocol, shared: Shared) -> Self {
@@ -152,6 +161,16 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>
 }
 
 impl Shared {
+    fn new(recording: impl Into<Bytes>) -> Self {
+        Self {
+            recording: recording.into(),
+            elsewhere: None,
+            has_validator: true,
+            breaks: Mutex::default(),
+            seen: Mutex::default(),
+        }
+    }
+
     /// Notes the request; where its answer begins and ends, and how.
     fn plan(&self, seen: SeenSecurely) -> Plan {
         let range = seen.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
@@ -160,13 +179,21 @@ impl Shared {
         let breaks = self.breaks.lock().unwrap().pop();
         let rest = self.recording.slice(start..);
         let sent = breaks.map_or(rest.len(), |(_, after)| after.min(rest.len()));
-        Plan { start, rest, sent, breaks: breaks.map(|(breaks, _)| breaks) }
+        let status = match start {
+            _ if self.elsewhere.is_some() => StatusCode::FOUND,
+            0 => StatusCode::OK,
+            _ => StatusCode::PARTIAL_CONTENT,
+        };
+        Plan { status, start, rest, sent, breaks: breaks.map(|(breaks, _)| breaks) }
     }
 
     /// The head's fields of that answer.
     fn fields(&self, plan: &Plan) -> Vec<(&'static str, String)> {
         let mut fields = vec![("content-type", "audio/wav".to_owned())];
         fields.push(("content-length", plan.rest.len().to_string()));
+        if let Some(elsewhere) = &self.elsewhere {
+            fields.push(("location", elsewhere.clone()));
+        }
         if self.has_validator {
             fields.push(("etag", "\"v1\"".to_owned()));
         }
@@ -180,17 +207,12 @@ impl Shared {
 
 /// One answer.
 struct Plan {
+    status: StatusCode,
     start: usize,
     rest: Bytes,
     /// Bytes of `rest` that are sent before it breaks off.
     sent: usize,
     breaks: Option<Break>,
-}
-
-impl Plan {
-    fn status(&self) -> StatusCode {
-        if self.start > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK }
-    }
 }
 
 async fn converse_in_http1(mut stream: TlsStream<TcpStream>, shared: &Shared) -> std::io::Result<()> {
@@ -205,7 +227,7 @@ async fn converse_in_http1(mut stream: TlsStream<TcpStream>, shared: &Shared) ->
     };
     let seen = SeenSecurely { is_http2: false, range: field("range"), authorization: field("authorization") };
     let plan = shared.plan(seen);
-    let mut text = format!("HTTP/1.1 {}\r\nconnection: close\r\n", plan.status());
+    let mut text = format!("HTTP/1.1 {}\r\nconnection: close\r\n", plan.status);
     for (name, value) in shared.fields(&plan) {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -248,7 +270,7 @@ async fn answer_in_http2(
     let field = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     let seen = SeenSecurely { is_http2: true, range: field("range"), authorization: field("authorization") };
     let plan = shared.plan(seen);
-    let mut head = Response::builder().status(plan.status());
+    let mut head = Response::builder().status(plan.status);
     for (name, value) in shared.fields(&plan) {
         head = head.header(name, value);
     }
