@@ -72,6 +72,7 @@ fn table() -> Vec<(Answer, &'static str, Tried)> {
         (Answer::Status(400), "http_status", Tried::Once),
         (Answer::Status(408), "http_status", Tried::Often),
         (Answer::Status(409), "http_status", Tried::Often),
+        (Answer::Status(416), "http_status", Tried::Often),
         (Answer::Status(425), "http_status", Tried::Often),
         (Answer::Status(429), "http_status", Tried::Often),
         (Answer::Status(500), "http_status", Tried::Often),
