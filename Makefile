@@ -28,12 +28,13 @@ chaos:
 		status=$$?; echo; cat $(target)/chaos-report.txt; exit $$status
 
 # RECORDINGS recordings from hosts that fail one request in five in every way, on both engines: each ends stored, or dead
-# with the right reason. `make test` does it with 300.
+# with the right reason. Then one of 512 MiB, the largest that is taken, into an S3-compatible store. `make test` does it
+# with 300, and with 41 MiB.
 RECORDINGS ?= 5000
 soak:
 	tests/setup.sh
-	CALLVINE_SOAK_RECORDINGS=$(RECORDINGS) \
-		cargo test --package callvine-tests --locked --test end_to_end soak -- --nocapture --test-threads=1
+	CALLVINE_SOAK_RECORDINGS=$(RECORDINGS) CALLVINE_SOAK_LARGEST=512 \
+		cargo test --package callvine-tests --locked --test end_to_end -- soak largest --nocapture --test-threads=1
 
 # Hostile bytes for everything that reads what strangers send, MINUTES for each; what breaks something is kept in
 # fuzz/artifacts. Needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).

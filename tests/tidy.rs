@@ -22,10 +22,19 @@ const PRIVILEGES: [(&str, &[&str]); 8] = [
     ("lapin::", &["shared/src/bus/rabbitmq"]),
     ("deadpool::", &["shared/src/bus/rabbitmq"]),
     ("object_store::", &["shared/src/objects/s3"]),
-    ("hyper::", &["gateway/src/", "callvine/src/commands/demo"]),
-    ("hyper_util::", &["gateway/src/", "callvine/src/commands/demo"]),
+    ("hyper::", HTTP),
+    ("hyper_util::", HTTP),
     ("std::env", &["callvine/src/"]),
     ("println!", &["callvine/src/"]),
+];
+
+/// Where HTTP is spoken, or its answers are judged.
+const HTTP: &[&str] = &[
+    "gateway/src/",
+    "callvine/src/commands/demo",
+    "worker/src/recording/address",
+    "worker/src/recording/failure",
+    "worker/src/recording/fetch",
 ];
 
 /// Files and folders that only compute, and what shows that something does more.

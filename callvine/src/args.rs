@@ -160,6 +160,8 @@ pub(crate) struct RevokeKey {
 #[derive(Subcommand, Debug)]
 pub(crate) enum DeadLetters {
     /// Lists all of them, recordings first, each by its call's id
+    ///
+    /// Also what is still pending, but whose message no consumer could deal with; that has no time of failing.
     List(ListDeadLetters),
     /// Shows one
     Show(ShowDeadLetter),

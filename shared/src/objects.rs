@@ -181,7 +181,7 @@ pub enum ObjectsError {
     )]
     Io(#[from] io::Error),
     /// The S3 store can't do it.
-    #[error("{0}")]
+    #[error(transparent)]
     S3(#[from] S3Failure),
 }
 

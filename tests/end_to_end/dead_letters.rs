@@ -12,6 +12,7 @@ on_both_engines!(
     what_was_given_up_is_listed_shown_and_tried_again,
     a_second_failure_is_an_event_of_its_own,
     messages_that_no_worker_could_deal_with_are_queued_again,
+    an_analysis_that_was_given_up_is_tried_again_without_the_recording,
     wrong_ids_and_arguments_are_named,
 );
 
@@ -19,14 +20,23 @@ const SETTINGS: [(&str, &str); 2] = [("CALLVINE_FETCH_ATTEMPTS", "2"), ("CALLVIN
 
 /// Messages in the queue of dead letters.
 async fn dead_messages(site: &Site) -> i64 {
+    messages_in(site, "callvine.recordings.dead").await
+}
+
+async fn messages_in(site: &Site, queue: &str) -> i64 {
     let Some(url) = site.engine.amqp_url() else {
-        let rest = "from deliveries where queue = 'callvine.recordings.dead'";
+        let rest = match queue {
+            "callvine.recordings.dead" => "from deliveries where queue = 'callvine.recordings.dead'",
+            "callvine.analysis.dead" => "from deliveries where queue = 'callvine.analysis.dead'",
+            "callvine.analysis" => "from deliveries where queue = 'callvine.analysis'",
+            other => panic!("{other} is not looked into here"),
+        };
         return site.engine.database().count(rest).await.unwrap();
     };
     let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
-    let queue = channel.queue_declare("callvine.recordings.dead".into(), passive, Default::default()).await;
+    let queue = channel.queue_declare(queue.into(), passive, Default::default()).await;
     i64::from(queue.unwrap().message_count())
 }
 
@@ -39,6 +49,10 @@ async fn dead_messages_are(site: &Site, count: i64) {
 
 async fn what_was_given_up_is_listed_shown_and_tried_again(engine: Engine) {
     let site = engine.up(&SETTINGS).await;
+    let nothing = site.engine.command("dead-letters").arg("list").run().await;
+    nothing.assert_code(0);
+    assert_eq!((nothing.stdout.as_str(), nothing.stderr.as_str()), ("", "nothing is given up\n"));
+    assert!(site.dead_letters(&["list"]).await.is_empty());
     let origin = Origin::start().await;
     let sound = sounds(1).remove(0);
     let wav = || Answer::wav(sound.bytes.clone());
@@ -127,33 +141,59 @@ async fn messages_that_no_worker_could_deal_with_are_queued_again(engine: Engine
     let origin = Origin::start().await;
     let later = Answer::RetryAfter { status: 503, value: "3000".to_owned() };
     let wav = Answer::wav(sounds(1).remove(0).bytes);
-    let ids = site.post(&[origin.serve_in_turn("/later.wav", vec![later], wav)]).await;
-    obtained(PATIENCE, "it was tried once", async || {
-        (site.call(ids[0]).await["recording"]["attempts"] == 1).then_some(())
-    })
-    .await;
+    let paths = ["/later.wav", "/latest.wav"];
+    let urls = paths.map(|path| origin.serve_in_turn(path, vec![later.clone()], wav.clone()));
+    let ids = site.post(&urls).await;
+    for id in &ids {
+        obtained(PATIENCE, "it was tried once", async || {
+            (site.call(*id).await["recording"]["attempts"] == 1).then_some(())
+        })
+        .await;
+    }
     let database = site.engine.database();
     // As a worker leaves it that is killed whenever it has this message.
     database.execute("delete from outbox").await;
     database.execute("update recordings set next_attempt_at = null").await;
-    let body = json!({"id": "x", "type": "ai.callvine.call.created", "subject": format!("calls/{}", ids[0]), "data": {}});
-    for body in [body.to_string(), "not JSON".to_owned()] {
-        put_into_dead_letters(&site, &body).await;
+    for body in [message_about(ids[0]), "not JSON".to_owned()] {
+        put_into(&site, "callvine.recordings.dead", &body).await;
     }
     dead_messages_are(&site, 2).await;
 
-    let listed = site.engine.command("dead-letters").arg("list").run().await;
-    listed.assert_code(0);
-    assert!(listed.stderr.contains("callvine.recordings.dead holds 2 more"), "{}", listed.stderr);
+    let id = format!("r{}", ids[0]);
+    for _ in 0..3 {
+        let listed = site.engine.command("dead-letters").arg("list").run().await;
+        listed.assert_code(0);
+        let said = "callvine.recordings.dead holds 1 that are none of Callvine's events";
+        assert!(listed.stderr.contains(said), "{}", listed.stderr);
+        assert!(listed.stdout.contains(&id) && listed.stdout.lines().count() == 2, "{}", listed.stdout);
+    }
+    let line = json!({"id": id, "kind": "recording", "call_id": ids[0], "reason": "http_status", "attempts": 1,
+        "last_error": "the host answered 503", "failed_at": null});
+    assert_eq!(site.dead_letters(&["list"]).await, [line]);
+    let shown = site.dead_letters(&["show", &id]).await;
+    assert_eq!(shown[0]["recording_url"], origin.url("/later.wav"));
+    dead_messages_are(&site, 2).await;
+    let by_id = format!("r{}", ids[1]);
+    put_into(&site, "callvine.recordings.dead", &message_about(ids[1])).await;
+    let queued = site.dead_letters(&["retry", &by_id]).await;
+    assert_eq!(queued, [json!({"id": by_id, "result": "queued"})]);
+    assert_eq!(site.settled(ids[1]).await["status"], "stored");
+    assert_eq!(site.call(ids[0]).await["recording"]["status"], "pending", "nobody asked for it yet");
+    dead_messages_are(&site, 2).await;
+
     let queued = site.dead_letters(&["retry", "--all"]).await;
-    assert_eq!(queued, [json!({"id": format!("r{}", ids[0]), "result": "queued"})]);
+    assert_eq!(queued, [json!({"id": id, "result": "queued"})]);
     assert_eq!(site.settled(ids[0]).await["status"], "stored");
     dead_messages_are(&site, 1).await;
     site.stop().await;
 }
 
-async fn put_into_dead_letters(site: &Site, body: &str) {
-    let queue = "callvine.recordings.dead";
+fn message_about(id: i64) -> String {
+    let subject = format!("calls/{id}");
+    json!({"id": "x", "type": "ai.callvine.call.created", "subject": subject, "data": {}}).to_string()
+}
+
+async fn put_into(site: &Site, queue: &str, body: &str) {
     let Some(url) = site.engine.amqp_url() else {
         return site.engine.database().put_delivery(queue, body).await;
     };
@@ -162,6 +202,52 @@ async fn put_into_dead_letters(site: &Site, body: &str) {
     let (options, properties) = Default::default();
     channel.basic_publish("".into(), queue.into(), options, body.as_bytes(), properties).await.unwrap();
     connection.close(200, "done".into()).await.unwrap();
+}
+
+/// Method: as an analyzer leaves it that gives up, with the request in the dead letters.
+async fn an_analysis_that_was_given_up_is_tried_again_without_the_recording(engine: Engine) {
+    let site = engine.up(&SETTINGS).await;
+    let origin = Origin::start().await;
+    let sound = sounds(1).remove(0);
+    let ids = site.post(&[origin.serve("/call.wav", Answer::wav(sound.bytes))]).await;
+    assert_eq!(site.settled(ids[0]).await["status"], "stored");
+    let requests = async |count| {
+        harness::eventually(PATIENCE, "the requests are in their queue", async || {
+            messages_in(&site, "callvine.analysis").await == count
+        })
+        .await;
+    };
+    requests(1).await;
+    let database = site.engine.database();
+    database
+        .execute(
+            "update analyses set status = 'failed', attempts = 3, reason = 'timeout', last_error = 'too slow'",
+        )
+        .await;
+    let request = message_about(ids[0]).replace("call.created", "analysis.requested");
+    put_into(&site, "callvine.analysis.dead", &request).await;
+
+    let id = format!("a{}", ids[0]);
+    let line = json!({"id": id, "kind": "analysis", "call_id": ids[0], "reason": "timeout", "attempts": 3,
+        "last_error": "too slow", "failed_at": null});
+    assert_eq!(site.dead_letters(&["list"]).await, [line]);
+    assert_eq!(site.dead_letters(&["show", &id]).await[0]["kind"], "analysis");
+    let queued = site.dead_letters(&["retry", &id]).await;
+    assert_eq!(queued, [json!({"id": id, "result": "queued"})]);
+    requests(2).await;
+    assert_eq!(messages_in(&site, "callvine.analysis.dead").await, 0);
+    assert_eq!(site.call(ids[0]).await["analysis"]["status"], "requested");
+    assert!(site.dead_letters(&["list"]).await.is_empty());
+
+    // A request that no analyzer could deal with, while the analysis still waits for one.
+    put_into(&site, "callvine.analysis.dead", &request).await;
+    assert_eq!(site.dead_letters(&["list"]).await[0]["id"], id);
+    let queued = site.dead_letters(&["retry", "--all"]).await;
+    assert_eq!(queued, [json!({"id": id, "result": "queued"})]);
+    requests(3).await;
+    assert_eq!(messages_in(&site, "callvine.analysis.dead").await, 0);
+    assert_eq!(origin.count("/call.wav"), 1, "the recording is not fetched again");
+    site.stop().await;
 }
 
 async fn wrong_ids_and_arguments_are_named(engine: Engine) {

@@ -20,9 +20,10 @@ on_both_engines!(
 const TRIES: usize = 3;
 
 /// Quick tries, small recordings, little patience.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("CALLVINE_FETCH_ATTEMPTS", "3"),
     ("CALLVINE_FETCH_BACKOFF", "20ms"),
+    ("CALLVINE_FETCH_TIMEOUT", "5s"),
     ("CALLVINE_FETCH_CONNECT_TIMEOUT", "2s"),
     ("CALLVINE_FETCH_IDLE_TIMEOUT", "1s"),
     ("CALLVINE_MAX_RECORDING", "2MiB"),
@@ -71,11 +72,14 @@ fn table() -> Vec<(Answer, &'static str, Tried)> {
         (Answer::Status(400), "http_status", Tried::Once),
         (Answer::Status(408), "http_status", Tried::Often),
         (Answer::Status(409), "http_status", Tried::Often),
+        (Answer::Status(416), "http_status", Tried::Often),
         (Answer::Status(425), "http_status", Tried::Often),
         (Answer::Status(429), "http_status", Tried::Often),
         (Answer::Status(500), "http_status", Tried::Often),
         (Answer::Status(503), "http_status", Tried::Often),
         (Answer::Status(304), "http_status", Tried::Once),
+        // A redirect to nowhere.
+        (Answer::Status(302), "http_status", Tried::Once),
         (json(502), "http_status", Tried::Often),
         (Answer::RetryAfter { status: 503, value: "soon".to_owned() }, "http_status", Tried::Often),
         (Answer::RetryAfter { status: 418, value: "1".to_owned() }, "http_status", Tried::Once),
@@ -84,7 +88,12 @@ fn table() -> Vec<(Answer, &'static str, Tried)> {
         (short_wav(), "truncated", Tried::Often),
         (Answer::Stalled { bytes: sound.clone(), sent: 0 }, "timeout", Tried::Often),
         (Answer::Stalled { bytes: sound, sent: half }, "timeout", Tried::Often),
+        // Too slow in all, though never silent: slower than speech, and longer than CALLVINE_FETCH_TIMEOUT.
+        (Answer::Slow { piece: 1, pause: Duration::from_millis(50) }, "timeout", Tried::Often),
+        (Answer::Slow { piece: 4096, pause: Duration::from_millis(200) }, "timeout", Tried::Often),
         (Answer::empty(), "empty", Tried::Often),
+        (Answer::Status(204), "empty", Tried::Often),
+        (Answer::Status(205), "empty", Tried::Often),
         (silent_wav(), "empty", Tried::Often),
         (Answer::page_as_audio(), "not_audio", Tried::Once),
         (json(200), "not_audio", Tried::Once),
@@ -106,6 +115,21 @@ async fn without_tls() -> std::net::SocketAddr {
         }
     });
     address
+}
+
+/// Where a connection takes for ever: the queue of those that nobody accepts is full. It stays so for as long as the
+/// sockets live.
+async fn without_room() -> (std::net::SocketAddr, Vec<tokio::net::TcpStream>, tokio::net::TcpListener) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut clients = Vec::new();
+    let soon = Duration::from_millis(500);
+    while let Ok(client) = tokio::time::timeout(soon, tokio::net::TcpStream::connect(address)).await {
+        clients.push(client.unwrap());
+    }
+    (address, clients, listener)
 }
 
 /// What `GET /calls/ID` and the dead letters say of a recording that was given up.
@@ -139,6 +163,14 @@ async fn every_failure_has_its_reason_and_its_number_of_tries(engine: Engine) {
     cases.push((None, tls, "no TLS".to_owned(), "tls", Tried::Often));
     let closed = format!("http://127.0.0.1:{}/call.wav", harness::free_port());
     cases.push((None, closed, "nobody listens".to_owned(), "connect", Tried::Often));
+    let (full, ..) = &without_room().await;
+    cases.push((None, format!("http://{full}/call.wav"), "no room".to_owned(), "timeout", Tried::Often));
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let greeted = format!("https://{}/call.wav", silent.local_addr().unwrap());
+    cases.push((None, greeted, "no greeting".to_owned(), "timeout", Tried::Often));
+    // No such name, ever (RFC 6761).
+    let unknown = "http://pbx.invalid/call.wav".to_owned();
+    cases.push((None, unknown, "no address".to_owned(), "dns", Tried::Often));
 
     let urls: Vec<String> = cases.iter().map(|(_, url, ..)| url.clone()).collect();
     let ids = site.post(&urls).await;
@@ -198,13 +230,17 @@ async fn every_redirect_and_every_address_is_judged(engine: Engine) {
         "file:///etc/passwd".to_owned(),
         "ftp://127.0.0.1/x.wav".to_owned(),
         "gopher://127.0.0.1/".to_owned(),
+        "http://[/".to_owned(),
     ]
     .into_iter()
     .enumerate()
     {
         blocked.push(origin.serve(&format!("/out/{number}"), to(target)));
     }
-    let stored = [origin.url("/0"), origin.url("/3"), with_password, stays, there.clone()];
+    // Bytes are kept as they come, whatever the host says of them.
+    let coded = Answer::Encoded { coding: "gzip", bytes: sounds(1).remove(0).bytes };
+    let coded = origin.serve("/coded", coded);
+    let stored = [origin.url("/0"), origin.url("/3"), with_password, stays, there.clone(), coded];
     let endless = [origin.url("/4"), origin.serve("/loop", to("/loop".to_owned()))];
 
     let urls: Vec<String> = [&stored[..], &endless[..], &blocked[..]].concat();
@@ -219,6 +255,7 @@ async fn every_redirect_and_every_address_is_judged(engine: Engine) {
             assert_given_up(recording, "blocked_address", Tried::Once, url);
         }
     }
+    assert_eq!(origin.seen("/coded")[0].header("accept-encoding"), Some("identity"));
     // user:pass, to its own origin at every hop, and to no other.
     let basic = Some("Basic dXNlcjpwYXNz");
     let told = |origin: &Origin, path: &str| -> Vec<Option<String>> {

@@ -7,13 +7,18 @@
     reason = "a failed step fails the test"
 )]
 
+mod credentials;
 mod dead_letters;
 mod embedded;
 mod failures;
 mod formats;
+mod largest;
 mod memory;
 mod recordings;
 mod s3;
 mod servers;
 mod site;
+mod slow_host;
 mod soak;
+mod storage;
+mod trust;

@@ -100,6 +100,21 @@ impl Site {
         format!("{}/metrics", self.admin)
     }
 
+    /// Where it runs, with its data below.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.engine.directory
+    }
+
+    /// The most memory that the process has had so far.
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        harness::peak_memory_bytes(self.process.pid())
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.stderr()
+    }
+
     /// Posts a call for each recording; the ids are in their order.
     pub(crate) async fn post(&self, recordings: &[String]) -> Vec<i64> {
         let provider = Provider::new(&self.url, KEY);
@@ -120,6 +135,15 @@ impl Site {
     pub(crate) async fn settled(&self, id: i64) -> Value {
         let settled = crate::recordings::settled_as_asked_by(&self.client, &self.url, KEY, id);
         settled.await["recording"].clone()
+    }
+
+    /// Waits until the recording, which may have been given up before, is stored.
+    pub(crate) async fn stored(&self, id: i64) -> Value {
+        harness::obtained(PATIENCE, "the recording is stored", async || {
+            let recording = self.call(id).await["recording"].clone();
+            (recording["status"] == "stored").then_some(recording)
+        })
+        .await
     }
 
     /// Waits until all are settled; their states are in the order of the ids.

@@ -4,6 +4,7 @@
 //! Nothing here outlives the test process, and nothing waits but [`eventually()`].
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step fails the test")]
 
+mod authority;
 mod callvine;
 mod clock;
 mod database;
@@ -19,11 +20,13 @@ mod provider;
 mod proxy;
 mod rabbitmq;
 mod s3;
+mod secure_origin;
 mod sounds;
 mod subscriber;
 mod traffic;
 mod volume;
 
+pub use authority::{Authority, Validity, self_signed};
 pub use callvine::{Callvine, Finished, Running};
 pub use clock::Clock;
 pub use database::{Database, StoredCall};
@@ -39,7 +42,8 @@ pub use provider::{Acknowledged, Attempt, Outcome, Provider};
 pub use proxy::{Network, Proxy};
 pub use rabbitmq::RabbitMq;
 pub use s3::S3;
-pub use sounds::{Sound, sounds, telephone_sound};
+pub use secure_origin::{Break, Protocol, SecureOrigin, SeenSecurely};
+pub use sounds::{Sound, sounds, telephone_file, telephone_sound};
 pub use subscriber::{Received, Subscriber};
 pub use traffic::Traffic;
 pub use volume::Volume;

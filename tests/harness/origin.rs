@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,6 +82,20 @@ pub enum Answer {
         data_bytes: u32,
         /// Of all that are to be under way at once.
         together: Arc<Barrier>,
+    },
+    /// 200 without a `Content-Length`; zeros without end, so many at a time, each time after a pause.
+    Slow {
+        /// Bytes at a time.
+        piece: usize,
+        /// The pause.
+        pause: Duration,
+    },
+    /// 200 with this body, and a word on how it is to be decoded.
+    Encoded {
+        /// The `Content-Encoding`.
+        coding: &'static str,
+        /// All of the body.
+        bytes: Bytes,
     },
     /// The request is read, and the connection reset without an answer.
     Reset,
@@ -281,7 +295,7 @@ async fn write_answer(stream: &mut TcpStream, answer: &Answer, is_head: bool) ->
         return stream.shutdown().await;
     }
     match answer {
-        Answer::Body { bytes, .. } => stream.write_all(bytes).await?,
+        Answer::Body { bytes, .. } | Answer::Encoded { bytes, .. } => stream.write_all(bytes).await?,
         Answer::Json { text, .. } => stream.write_all(text.as_bytes()).await?,
         Answer::Truncated { bytes, sent } => stream.write_all(&bytes.slice(..*sent)).await?,
         Answer::Stalled { bytes, sent } => {
@@ -291,6 +305,13 @@ async fn write_answer(stream: &mut TcpStream, answer: &Answer, is_head: bool) ->
         }
         Answer::Large { claimed } => write_zeros(stream, *claimed).await?,
         Answer::Endless => write_zeros(stream, u64::MAX).await?,
+        Answer::Slow { piece, pause } => {
+            let mut ticks = tokio::time::interval(*pause);
+            loop {
+                ticks.tick().await;
+                write_zeros(stream, *piece as u64).await?;
+            }
+        }
         Answer::Sound { data_bytes, together } => {
             stream.write_all(&telephone_header(*data_bytes)).await?;
             let half = u64::from(data_bytes / 2);
@@ -317,7 +338,12 @@ fn head_of(answer: &Answer) -> String {
         Answer::Truncated { bytes, .. } | Answer::Stalled { bytes, .. } => audio(bytes.len() as u64),
         Answer::Large { claimed } => audio(*claimed),
         Answer::Sound { data_bytes, .. } => audio(u64::from(*data_bytes) + 44),
-        Answer::Endless | Answer::Reset => "200 OK\r\nContent-Type: audio/wav".to_owned(),
+        Answer::Encoded { coding, bytes } => {
+            format!("{}\r\nContent-Encoding: {coding}", audio(bytes.len() as u64))
+        }
+        Answer::Endless | Answer::Slow { .. } | Answer::Reset => {
+            "200 OK\r\nContent-Type: audio/wav".to_owned()
+        }
         Answer::Status(status) => format!("{status} Chosen\r\nContent-Type: text/plain\r\nContent-Length: 6"),
         Answer::RetryAfter { status, value } => {
             format!(

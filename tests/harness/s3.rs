@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
+use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
@@ -20,6 +21,8 @@ use crate::process::{Process, Signal, Start, new_directory};
 
 /// Python and its libraries: two seconds on an idle machine.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// To read half a gigabyte from Python on a busy machine.
+const LARGE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Another process may take a port that was free a moment ago; three times in a row it is something else.
 const START_ATTEMPTS: u32 = 3;
 
@@ -121,6 +124,21 @@ impl S3 {
         }
         let media_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
         Some((media_type, answer.bytes().await.unwrap().to_vec()))
+    }
+
+    /// Size and SHA-256 of an object, which may be larger than what one would hold in memory.
+    ///
+    /// # Panics
+    /// When there is none, or the store doesn't answer.
+    pub async fn digest(&self, bucket: &str, key: &str) -> (u64, String) {
+        let asking = Self::ask(Method::GET, self.url(&format!("{bucket}/{key}"))).timeout(LARGE_TIMEOUT);
+        let mut answer = asking.send().await.unwrap().error_for_status().unwrap();
+        let (mut size_bytes, mut digest) = (0, Sha256::new());
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            size_bytes += chunk.len() as u64;
+            digest.update(&chunk);
+        }
+        (size_bytes, hex::encode(digest.finalize()))
     }
 
     /// Writes an object, as somebody else would.

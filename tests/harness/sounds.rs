@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 /// Where the package `asterisk-core-sounds-en-wav` has them.
 const DIRECTORY: &str = "/usr/share/asterisk/sounds/en_US_f_Allison";
 
+/// The simplest header of a WAV file.
+const HEADER_BYTES: u64 = 44;
+
 /// One recording, with what the program should find out about it, computed here from the file's header alone.
 #[derive(Clone, Debug)]
 pub struct Sound {
@@ -47,10 +50,18 @@ pub fn sounds(count: usize) -> Vec<Sound> {
 /// # Panics
 /// When that is more than a WAV file holds.
 pub fn telephone_sound(seconds: u64) -> Vec<u8> {
-    let data_bytes = u32::try_from(seconds * 8000).unwrap();
-    let mut bytes = telephone_header(data_bytes).to_vec();
-    let mut random = fastrand::Rng::with_seed(seconds);
-    bytes.resize_with(bytes.len() + usize::try_from(data_bytes).unwrap(), || random.u8(..));
+    telephone_file(seconds * 8000 + HEADER_BYTES)
+}
+
+/// As [`telephone_sound`], as a file of so many bytes.
+///
+/// # Panics
+/// When that is less than a header or more than a WAV file holds.
+pub fn telephone_file(size_bytes: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(size_bytes).unwrap()];
+    let (header, noise) = bytes.split_first_chunk_mut().unwrap();
+    *header = telephone_header(u32::try_from(noise.len()).unwrap());
+    fastrand::Rng::with_seed(size_bytes).fill(noise);
     bytes
 }
 

@@ -180,6 +180,29 @@ impl Store {
         Ok(next.into_iter().next().filter(|letter| letter.id == id))
     }
 
+    /// As [`Store::dead_letter`], of something that is pending or requested; `None`: it isn't.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn unsettled(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StoreError> {
+        let statement = match id.kind {
+            DeadLetterKind::Recording => {
+                "select r.call_id, r.reason, r.attempts, r.last_error, r.failed_at, c.recording_url
+                 from recordings r join call_logs c on c.id = r.call_id
+                 where r.status = 'pending' and r.call_id = $1"
+            }
+            DeadLetterKind::Analysis => {
+                "select a.call_id, a.reason, a.attempts, a.last_error, a.failed_at, c.recording_url
+                 from analyses a join call_logs c on c.id = a.call_id
+                 where a.status = 'requested' and a.call_id = $1"
+            }
+        };
+        let row: Option<Row> = with_pool!(self.read, pool => {
+            sqlx::query_as(statement).bind(id.call_id.0).fetch_optional(pool).await?
+        });
+        Ok(row.map(|row| row.into_dead_letter(id.kind)))
+    }
+
     /// Has something that was given up tried again, from the step that failed and with all its tries before it; in the
     /// same transaction it is queued, and its dead letter of in-process delivery removed.
     ///

@@ -82,8 +82,12 @@ impl Verification {
 /// it has no samples, [`Reason::Storage`] where it can't be read.
 pub fn prove(path: &Path) -> Result<Facts, Failure> {
     let mut input = Input::open(path)?;
-    // Decoders of other people's making have panicked on hostile bytes before. Nothing of theirs outlives this call.
-    catch_unwind(AssertUnwindSafe(|| prove_input(&mut input)))
+    contained(|| prove_input(&mut input))
+}
+
+/// Decoders of other people's making have panicked on hostile bytes before. Nothing of theirs outlives the proof.
+fn contained(prove: impl FnOnce() -> Result<Facts, Failure>) -> Result<Facts, Failure> {
+    catch_unwind(AssertUnwindSafe(prove))
         .unwrap_or_else(|_| Err(not_audio("the recording breaks its decoder")))
 }
 

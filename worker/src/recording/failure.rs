@@ -136,7 +136,8 @@ impl Failure {
             401 => (Reason::Forbidden, false),
             204 | 205 => (Reason::Empty, true),
             // Accepted but not ready; request timeout, conflict, too early, too many requests; any server's trouble.
-            202 | 408 | 409 | 425 | 429 | 500..=599 => (Reason::HttpStatus, true),
+            // And no such part: the next try asks for all of it.
+            202 | 408 | 409 | 416 | 425 | 429 | 500..=599 => (Reason::HttpStatus, true),
             _ => (Reason::HttpStatus, false),
         };
         let retry = match retry_after(headers, now) {
@@ -192,6 +193,7 @@ mod tests {
             (405, Reason::HttpStatus, Retry::Final),
             (408, Reason::HttpStatus, Retry::Later),
             (409, Reason::HttpStatus, Retry::Later),
+            (416, Reason::HttpStatus, Retry::Later),
             (425, Reason::HttpStatus, Retry::Later),
             (429, Reason::HttpStatus, Retry::Later),
             (500, Reason::HttpStatus, Retry::Later),

@@ -81,7 +81,10 @@ impl FetchSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum FetcherError {
     /// There are no certificates to trust.
-    #[error("cannot set up TLS (are the system's CA certificates installed?)")]
+    #[error(
+        "no certificate authority is trusted (install the system's CA certificates; check SSL_CERT_FILE and \
+         SSL_CERT_DIR, if they are set)"
+    )]
     Tls(#[source] std::io::Error),
     /// The system gives no threads.
     #[error("cannot start the threads that fetch")]

@@ -5,6 +5,7 @@
 
 mod show;
 mod sweep;
+mod unread;
 
 use std::io::Write;
 
@@ -60,8 +61,15 @@ async fn retry_letters(retry: &RetryDeadLetters) -> Result<(), Failure> {
     let store = open(&retry.places).await?;
     let mut sweep = Sweep::new(retry.all);
     let mut counts = Counts::default();
+    let mut wanted = Vec::new();
     for id in &retry.ids {
         let retried = store.retry_dead_letter(*id, Utc::now()).await.context("cannot queue it again")?;
+        let unsettled = store.unsettled(*id).await.context("cannot read the dead letters")?;
+        if retried == Retried::NotFailed && unsettled.is_some() {
+            sweep.want(*id);
+            wanted.push(*id);
+            continue;
+        }
         counts.note(&id.to_string(), retried, retry.json)?;
         sweep.note(*id, retried);
     }
@@ -91,6 +99,9 @@ async fn retry_letters(retry: &RetryDeadLetters) -> Result<(), Failure> {
             Vec::new()
         }
     };
+    for id in wanted.iter().filter(|id| !revived.contains(id)) {
+        counts.note(&id.to_string(), Retried::NotFailed, retry.json)?;
+    }
     for id in revived {
         counts.note(&id.to_string(), Retried::Queued, retry.json)?;
     }

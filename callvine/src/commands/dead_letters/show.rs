@@ -8,13 +8,16 @@ use chrono::SecondsFormat;
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::{amqp_url, open, page, print, warn};
+use super::{amqp_url, open, page, print, unread, warn};
 use crate::args::{ListDeadLetters, ShowDeadLetter};
 use crate::failure::Failure;
 use crate::process;
 
 /// Rows of one table; the next begins below it, so that memory is bounded however many there are.
 const TABLE_ROWS: usize = 1000;
+
+/// What is said of what nobody gave up, but whose message ended in a dead-letter queue.
+const NO_CONSUMER: &str = "no consumer could deal with its message";
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -44,6 +47,8 @@ impl<'a> Line<'a> {
 /// `dead-letters list`.
 pub(super) async fn list(list: &ListDeadLetters) -> Result<(), Failure> {
     let store = open(&list.places).await?;
+    let amqp_url = amqp_url(&list.places);
+    let mut is_empty = true;
     for (kind, queue) in
         [(DeadLetterKind::Recording, Queue::RecordingsDead), (DeadLetterKind::Analysis, Queue::AnalysisDead)]
     {
@@ -56,18 +61,44 @@ pub(super) async fn list(list: &ListDeadLetters) -> Result<(), Failure> {
             count += letters.len();
             print_page(&letters, list.json)?;
         }
-        let held = messages_in(&store, amqp_url(&list.places), queue).await?;
-        let others = held.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
-        if others > 0 {
-            let name = queue.name();
-            warn(&format!(
-                "{name} holds {others} more, which no consumer could deal with; `dead-letters retry --all` queues \
-                 again what they are about"
-            ))?;
+        let held = messages_in(&store, amqp_url, queue).await?;
+        // Most often there is one for each; then nobody looks at them.
+        if held > u64::try_from(count).unwrap_or(u64::MAX) {
+            let letters = unread_in(&store, amqp_url, queue).await?;
+            count += letters.len();
+            if !letters.is_empty() {
+                print_page(&letters, list.json)?;
+            }
         }
+        is_empty &= count == 0;
     }
     store.close().await;
+    if is_empty && !list.json {
+        warn("nothing is given up")?;
+    }
     Ok(())
+}
+
+/// What no consumer could deal with; none, said on standard error, when the broker can't be asked.
+async fn unread_in(store: &Store, amqp_url: Option<&str>, queue: Queue) -> Result<Vec<DeadLetter>, Failure> {
+    let name = queue.name();
+    let unread = match unread::look_through(store, amqp_url, queue).await {
+        Ok(unread) => unread,
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            warn(&format!("what else {name} holds is not known: {error:#}"))?;
+            return Ok(Vec::new());
+        }
+    };
+    if unread.foreign > 0 {
+        let count = unread.foreign;
+        warn(&format!("{name} holds {count} that are none of Callvine's events, for a person to look at"))?;
+    }
+    let explained = unread.letters.into_iter().map(|letter| {
+        let last_error = letter.last_error.unwrap_or_else(|| NO_CONSUMER.to_owned());
+        DeadLetter { last_error: Some(last_error), ..letter }
+    });
+    Ok(explained.collect())
 }
 
 #[expect(clippy::print_stdout, reason = "what the command has to say")]
@@ -125,7 +156,15 @@ pub(super) async fn one(show: &ShowDeadLetter) -> Result<(), Failure> {
         recording_url: &'a str,
     }
     let store = open(&show.places).await?;
-    let letter = store.dead_letter(show.id).await.map_err(anyhow::Error::new)?;
+    let mut letter = store.dead_letter(show.id).await.map_err(anyhow::Error::new)?;
+    if letter.is_none() && store.unsettled(show.id).await.map_err(anyhow::Error::new)?.is_some() {
+        let queue = match show.id.kind {
+            DeadLetterKind::Recording => Queue::RecordingsDead,
+            DeadLetterKind::Analysis => Queue::AnalysisDead,
+        };
+        let unread = unread_in(&store, amqp_url(&show.places), queue).await?;
+        letter = unread.into_iter().find(|letter| letter.id == show.id);
+    }
     store.close().await;
     let Some(letter) = letter else {
         return Err(anyhow!("there is no dead letter {} (see `callvine dead-letters list`)", show.id).into());

@@ -19,8 +19,10 @@ pub enum S3Failure {
          AWS_SECRET_ACCESS_KEY, AWS_REGION and the bucket's policy)"
     )]
     Denied,
-    /// No connection, or no answer in time.
-    #[error("the S3 store can't be reached (check AWS_ENDPOINT and AWS_REGION)")]
+    /// No connection, no trust in it, or no answer in time.
+    #[error(
+        "the S3 store can't be reached, or its certificate is not trusted (check AWS_ENDPOINT and AWS_REGION)"
+    )]
     Unreachable,
     /// It answers with an error: its code or status, such as `SlowDown`.
     #[error("the S3 store answers with an error: {0}")]

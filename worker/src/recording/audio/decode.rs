@@ -86,6 +86,15 @@ pub(super) fn prove(input: &mut Input, container: Container) -> Result<Facts, Fa
 
 /// Decodes a section to its end.
 pub(super) fn run(section: Section, container: Container) -> Result<Sound, Failure> {
+    run_within(DECODE_TIME_MAX, section, container)
+}
+
+/// Decodes a section for as long as that, and walks the rest.
+pub(super) fn run_within(
+    time_max: Duration,
+    section: Section,
+    container: Container,
+) -> Result<Sound, Failure> {
     let mut reader = container.reader(section).map_err(|error| match container {
         // Bare streams have no header: what ends before its first frame was never one.
         Container::Adts | Container::Mp3 => not_audio("the recording is no MPEG audio"),
@@ -101,7 +110,7 @@ pub(super) fn run(section: Section, container: Container) -> Result<Sound, Failu
     let media = reader.media_info();
     let seconds_declared =
         media.duration.zip(media.time_base).map(|(length, base)| ticks_to_seconds(length.get(), base));
-    let mut decoding = Decoding::new(&parameters);
+    let mut decoding = Decoding::new(&parameters, time_max);
     loop {
         match reader.next_packet() {
             Ok(Some(packet)) if packet.track_id == track_id => decoding.take(&packet)?,
@@ -137,6 +146,7 @@ pub(super) fn run(section: Section, container: Container) -> Result<Sound, Failu
 struct Decoding {
     /// None where the codec can't be decoded, or took too long.
     decoder: Option<Box<dyn AudioDecoder>>,
+    time_max: Duration,
     started: Instant,
     /// Known from the header, else from the first packet that is decoded.
     shape: Option<(Shape, Builder)>,
@@ -162,15 +172,24 @@ impl Shape {
 }
 
 impl Decoding {
-    fn new(parameters: &AudioCodecParameters) -> Self {
+    fn new(parameters: &AudioCodecParameters, time_max: Duration) -> Self {
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .ok();
         let declared = parameters.channels.as_ref().zip(parameters.sample_rate);
         let shape = declared.and_then(|(channels, rate)| Shape::new(channels.count(), rate).ok());
         let shape = shape.map(|shape| (shape, Builder::new(shape.channels)));
-        let started = Instant::now();
-        Self { decoder, started, shape, samples: Vec::new(), packets: 0, bad: 0, ticks: 0, ticks_padded: 0 }
+        Self {
+            decoder,
+            time_max,
+            started: Instant::now(),
+            shape,
+            samples: Vec::new(),
+            packets: 0,
+            bad: 0,
+            ticks: 0,
+            ticks_padded: 0,
+        }
     }
 
     fn take(&mut self, packet: &Packet) -> Result<(), Failure> {
@@ -197,7 +216,7 @@ impl Decoding {
             Err(Error::Unsupported(_)) => self.decoder = None,
             Err(_) => self.bad += 1,
         }
-        if self.started.elapsed() > DECODE_TIME_MAX {
+        if self.started.elapsed() > self.time_max {
             self.decoder = None;
         }
         Ok(())

@@ -149,3 +149,9 @@ fn what_is_no_audio_is_refused_whatever_it_claims() {
 fn a_missing_file_is_storage() {
     assert_refused(Path::new("/nonexistent"), Reason::Storage);
 }
+
+#[test]
+fn a_decoder_that_panics_has_met_no_audio() {
+    let failure = contained(|| panic!("as a decoder does")).unwrap_err();
+    assert_eq!((failure.reason, failure.retry), (Reason::NotAudio, crate::recording::failure::Retry::Final));
+}

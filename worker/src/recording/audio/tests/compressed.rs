@@ -1,5 +1,7 @@
 //! Everything but WAV.
 
+use std::time::Duration;
+
 use super::*;
 
 const COMPRESSED: &[(&str, &str, &str, &str)] = &[
@@ -111,5 +113,25 @@ fn compressed_files_that_end_early_are_truncated() {
                 Err(failure) => assert_eq!(failure.reason, Reason::Truncated, "{name} {share}"),
             }
         }
+    }
+}
+
+#[test]
+fn what_takes_too_long_to_decode_is_walked_and_as_long_as_it_is() {
+    let workshop = Workshop::new();
+    for (name, command, container) in [
+        ("a.flac", "sox IN OUT", Container::Flac),
+        ("a.ogg", "sox IN OUT", Container::Ogg),
+        ("a.m4a", "ffmpeg -v error -i IN OUT", Container::Mp4),
+        ("a.aiff", "sox IN OUT", Container::Aiff),
+    ] {
+        let path = workshop.make(name, command);
+        let mut input = Input::open(&path).unwrap();
+        let mut section = || input.section(0, u64::MAX).unwrap();
+        let whole = decode::run(section(), container).unwrap().facts;
+        let facts = decode::run_within(Duration::ZERO, section(), container).unwrap().facts;
+        assert_eq!((facts.verification, facts.waveform), (Verification::HeaderOnly, None), "{name}");
+        assert_eq!(whole.verification, Verification::Decoded, "{name}");
+        assert_eq!((facts.codec, facts.duration_seconds), (whole.codec, whole.duration_seconds), "{name}");
     }
 }

@@ -1,6 +1,7 @@
 //! Where a fetch goes, and what it tells whom.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
@@ -45,6 +46,29 @@ async fn names_are_judged_by_what_they_resolve_to() {
     }
     assert!(origin.heads().is_empty(), "nobody was asked");
     assert_eq!(fetch_by_table(&["127.0.0.0/8"], &url("pbx.example")).await.unwrap().size_bytes, 6);
+}
+
+/// Goal: a name that changes its mind gains nothing. Method: one that leads to an allowed address when it is first asked
+/// for, and to a refused one ever after; its host sends us on to itself.
+#[tokio::test]
+async fn a_name_is_judged_by_the_answer_that_is_connected_to() {
+    fn fickle(_name: &str) -> Vec<IpAddr> {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let address = if ASKED.fetch_add(1, Ordering::SeqCst) == 0 { "127.0.0.1" } else { "127.0.0.2" };
+        vec![address.parse().unwrap()]
+    }
+    install_tls();
+    let allowed: Vec<IpNet> = vec!["127.0.0.1/32".parse().unwrap()];
+    let resolver = Resolver::table(Guard::new(&allowed), fickle);
+    let fetcher = Fetcher::with_resolver(FetchSettings { allowed, ..settings() }, resolver).unwrap();
+    let origin = Origin::start(|head| {
+        vec![Step::Send(if head.starts_with("GET /first ") { found("/second") } else { ok(b"secret") })]
+    })
+    .await;
+    let url = format!("http://fickle.example:{}/first", origin.address.port());
+    let failure = fetcher.fetch(&url, tempfile::tempdir().unwrap().path()).await.unwrap_err();
+    assert_eq!((failure.reason, failure.retry), (Reason::BlockedAddress, Retry::Final));
+    assert_eq!(origin.heads().len(), 1, "the first answer was connected to, and only that");
 }
 
 #[tokio::test]
