@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use crate::call::Call;
 
-/// Calls that may be on their way from the intake to the broker, in memory: at about half a KiB each, 4 MiB. Few enough
-/// that a broker which confirms 3,000 a second gets through them in a third of a lease.
-const ROOM: usize = 8192;
+/// Calls that may be on their way from the intake to the broker, in memory: at about half a KiB each, 2 MiB. Few enough
+/// that a broker which confirms 3,000 a second gets through them within a fraction of a lease.
+const ROOM: usize = 4096;
 
 /// Calls of one committed batch, and their outbox rows.
 #[derive(Debug)]
