@@ -114,16 +114,25 @@ impl Database {
         }
     }
 
-    /// Executes a statement.
+    /// Executes a statement. On a volume, the program must not run meanwhile: its files are copied out and back.
     ///
     /// # Panics
     /// When it fails.
     pub async fn execute(&self, statement: &'static str) -> u64 {
         if self.is_postgres() {
-            sqlx::query(statement).execute(&mut self.postgres().await).await.unwrap().rows_affected()
-        } else {
-            sqlx::query(statement).execute(&mut self.sqlite().await).await.unwrap().rows_affected()
+            return sqlx::query(statement).execute(&mut self.postgres().await).await.unwrap().rows_affected();
         }
+        let mut connection = self.sqlite().await;
+        let affected = sqlx::query(statement).execute(&mut connection).await.unwrap().rows_affected();
+        // The last connection leaves everything in one file.
+        connection.close().await.unwrap();
+        if let Some(original) = &self.original {
+            fs::copy(self.path(), original.join("callvine.db")).unwrap();
+            for suffix in ["-shm", "-wal"] {
+                fs::remove_file(original.join(format!("callvine.db{suffix}"))).ok();
+            }
+        }
+        affected
     }
 
     /// Puts a message into a queue of in-process delivery.
@@ -159,13 +168,21 @@ impl Database {
     /// A copy that is made while the original is written to is of no use, and the next one better.
     fn copy(&self) {
         let Some(original) = &self.original else { return };
-        let copy = PathBuf::from(self.url.trim_start_matches("sqlite://"));
+        let copy = self.path();
         for suffix in ["-shm", "-wal", ""] {
             fs::remove_file(format!("{}{suffix}", copy.display())).ok();
         }
         for suffix in ["", "-wal"] {
             let name = format!("callvine.db{suffix}");
-            fs::copy(original.join(&name), copy.with_file_name(&name)).unwrap();
+            // There is no log beside a database that nobody uses.
+            if suffix.is_empty() || original.join(&name).exists() {
+                fs::copy(original.join(&name), copy.with_file_name(&name)).unwrap();
+            }
         }
+    }
+
+    /// SQLite's file, or its copy.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(self.url.trim_start_matches("sqlite://"))
     }
 }
