@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::clocks::{latest_lease_us, latest_retry_us};
+use super::clocks::{latest_arrival, latest_lease_us, latest_retry_us};
 use super::{Store, StoreError, from_us, seconds, with_pool};
 use crate::call::CallId;
 
@@ -38,7 +38,7 @@ impl Store {
                  where r.call_id > $1 and r.call_id <= $2 and r.status = 'pending'
                    and (r.claimed_until <= $3 or r.claimed_until > $4)
                    and (coalesce(r.next_attempt_at, 0) <= $3 or r.next_attempt_at > $5)
-                   and c.created_at < $6
+                   and (c.created_at < $6 or c.created_at > $7)
                  order by r.call_id",
             )
             .bind(after.0)
@@ -47,6 +47,7 @@ impl Store {
             .bind(latest_lease_us(now))
             .bind(latest_retry_us(now))
             .bind(seconds(since))
+            .bind(latest_arrival(now))
             .fetch_all(pool)
             .await?
         });

@@ -12,6 +12,7 @@ const LATE: PutOff<'static> = PutOff::Failed { reason: "timeout", last_error: "l
 contract!(
     a_recording_to_which_nothing_happens_is_idle,
     a_recording_in_somebodys_hands_is_not_idle,
+    a_recording_that_came_under_another_clock_is_idle,
     a_search_takes_one_step_at_a_time,
     an_outbox_that_keeps_up_is_told_from_one_that_does_not,
 );
@@ -42,6 +43,19 @@ async fn a_recording_in_somebodys_hands_is_not_idle(store: &Store) {
     assert_eq!(idle(store, now + seconds(61)).await, [leased, retried]);
     // Under a clock that is a day behind, both are put off for longer than anything can be.
     assert_eq!(idle(store, now - seconds(24 * 60 * 60)).await, [leased, retried]);
+}
+
+/// Under a clock that has been set back, a call seems to have come later than now.
+async fn a_recording_that_came_under_another_clock_is_idle(store: &Store) {
+    let id = one_call(store).await;
+    let came_at: DateTime<Utc> = "2024-01-15T10:30:00Z".parse().unwrap();
+    for (now, is_idle) in [(came_at - seconds(24 * 60 * 60), true), (came_at - seconds(30), false)] {
+        let since = now - seconds(300);
+        let expected = if is_idle { vec![id] } else { Vec::new() };
+        assert_eq!(store.idle_recordings_after(CallId(0), since, now).await.unwrap(), expected);
+        let audited = store.idle_recordings(since, now, CallId(0)).await.unwrap();
+        assert_eq!(audited.into_iter().map(|idle| idle.call_id).collect::<Vec<_>>(), expected);
+    }
 }
 
 async fn a_search_takes_one_step_at_a_time(store: &Store) {
