@@ -45,6 +45,9 @@ const CALLS_SQLITE: &str = "select c.id, from_phone, to_phone, handled_by, depar
     recording_url, r.status as recording, r.sha256, a.status as analysis
     from call_logs c left join recordings r on r.call_id = c.id left join analyses a on a.call_id = c.id";
 
+/// A copy is made again so often if the original has changed meanwhile, which it does every thousand pages.
+const COPIES: u32 = 100;
+
 /// A database of the program.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -165,20 +168,23 @@ impl Database {
         SqliteConnection::connect(&self.url).await.unwrap()
     }
 
-    /// A copy that is made while the original is written to is of no use, and the next one better.
+    /// A copy during which the file itself has changed is of no use: what was moved into it from the log meanwhile may
+    /// be in neither copy.
     fn copy(&self) {
         let Some(original) = &self.original else { return };
-        let copy = self.path();
-        for suffix in ["-shm", "-wal", ""] {
-            fs::remove_file(format!("{}{suffix}", copy.display())).ok();
-        }
-        for suffix in ["", "-wal"] {
-            let name = format!("callvine.db{suffix}");
+        let (file, copy) = (original.join("callvine.db"), self.path());
+        for _ in 0..COPIES {
+            for suffix in ["-shm", "-wal", ""] {
+                fs::remove_file(format!("{}{suffix}", copy.display())).ok();
+            }
+            fs::copy(&file, &copy).unwrap();
             // There is no log beside a database that nobody uses.
-            if suffix.is_empty() || original.join(&name).exists() {
-                fs::copy(original.join(&name), copy.with_file_name(&name)).unwrap();
+            fs::copy(original.join("callvine.db-wal"), copy.with_file_name("callvine.db-wal")).ok();
+            if fs::read(&file).unwrap() == fs::read(&copy).unwrap() {
+                return;
             }
         }
+        panic!("the database changes too fast to be copied");
     }
 
     /// SQLite's file, or its copy.
