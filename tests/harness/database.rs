@@ -86,7 +86,8 @@ impl Database {
         let calls: Vec<StoredCall> = if self.is_postgres() {
             sqlx::query_as(CALLS_POSTGRES).fetch_all(&mut self.postgres().await).await.unwrap()
         } else {
-            sqlx::query_as(CALLS_SQLITE).fetch_all(&mut self.sqlite().await).await.unwrap()
+            let read = sqlx::query_as(CALLS_SQLITE);
+            self.on_sqlite(async |connection| read.fetch_all(connection).await).await.unwrap()
         };
         calls.into_iter().map(|call| (call.id, call)).collect()
     }
@@ -100,7 +101,8 @@ impl Database {
         if self.is_postgres() {
             sqlx::query_as(statement).bind(call_id).fetch_one(&mut self.postgres().await).await.unwrap()
         } else {
-            sqlx::query_as(statement).bind(call_id).fetch_one(&mut self.sqlite().await).await.unwrap()
+            let read = sqlx::query_as(statement).bind(call_id);
+            self.on_sqlite(async |connection| read.fetch_one(connection).await).await.unwrap()
         }
     }
 
@@ -111,9 +113,8 @@ impl Database {
             let mut connection = PgConnection::connect(&self.url).await.ok()?;
             sqlx::query_scalar(statement).fetch_one(&mut connection).await.ok()
         } else {
-            self.copy();
-            let mut connection = SqliteConnection::connect(&self.url).await.ok()?;
-            sqlx::query_scalar(statement).fetch_one(&mut connection).await.ok()
+            let read = sqlx::query_scalar(statement);
+            self.on_sqlite(async |connection| read.fetch_one(connection).await).await.ok()
         }
     }
 
@@ -125,10 +126,10 @@ impl Database {
         if self.is_postgres() {
             return sqlx::query(statement).execute(&mut self.postgres().await).await.unwrap().rows_affected();
         }
-        let mut connection = self.sqlite().await;
-        let affected = sqlx::query(statement).execute(&mut connection).await.unwrap().rows_affected();
-        // The last connection leaves everything in one file.
-        connection.close().await.unwrap();
+        let change = sqlx::query(statement);
+        let done = self.on_sqlite(async |connection| change.execute(connection).await).await;
+        let affected = done.unwrap().rows_affected();
+        // The last connection has left everything in one file.
         if let Some(original) = &self.original {
             fs::copy(self.path(), original.join("callvine.db")).unwrap();
             for suffix in ["-shm", "-wal"] {
@@ -149,8 +150,8 @@ impl Database {
             let mut connection = self.postgres().await;
             sqlx::query(statement).bind(queue).bind(body).execute(&mut connection).await.map(drop)
         } else {
-            let mut connection = self.sqlite().await;
-            sqlx::query(statement).bind(queue).bind(body).execute(&mut connection).await.map(drop)
+            let insert = sqlx::query(statement).bind(queue).bind(body);
+            self.on_sqlite(async |connection| insert.execute(connection).await.map(drop)).await
         };
         done.unwrap();
     }
@@ -163,9 +164,17 @@ impl Database {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
-    async fn sqlite(&self) -> SqliteConnection {
+    /// Closes the connection before it returns: one that is left to itself removes its log in its own time, and that of
+    /// the next copy with it.
+    async fn on_sqlite<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
         self.copy();
-        SqliteConnection::connect(&self.url).await.unwrap()
+        let mut connection = SqliteConnection::connect(&self.url).await?;
+        let done = work(&mut connection).await;
+        connection.close().await?;
+        done
     }
 
     /// A copy during which the file itself has changed is of no use: what was moved into it from the log meanwhile may
