@@ -1,5 +1,5 @@
 # What a contributor runs; CONTRIBUTING.md says more.
-.PHONY: demo test chaos soak fuzz bench instructions lint deny
+.PHONY: demo test chaos soak fuzz bench bench-fetch instructions lint deny
 
 # Where Cargo puts what it builds.
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -59,6 +59,10 @@ bench:
 	cargo build --release --locked --package callvine
 	cargo build --release --locked --package callvine-bench
 	CALLVINE_BIN=$(target)/release/callvine $(target)/release/callvine-bench $(ARGS)
+
+# The worker against `curl --parallel`, both fetching recordings of 1 MB from one nginx; minutes.
+bench-fetch:
+	$(MAKE) bench ARGS="--scenario fetch $(ARGS)"
 
 # Instructions that a call costs from its body to its answer, against their bound.
 instructions:

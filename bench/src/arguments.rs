@@ -40,6 +40,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 300)]
     pub(crate) lonely: u32,
 
+    /// Recordings of 1 MB to fetch (`fetch`)
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub(crate) recordings: u32,
+
     /// Rows that the table has before (`sizes`); about 350 bytes of disk each
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [0, 10_000_000, 50_000_000])]
     pub(crate) rows: Vec<u64>,
@@ -61,7 +65,7 @@ pub(crate) struct Arguments {
     pub(crate) warm_up: u32,
 
     /// A smoke run of everything in little: it shows that the bench works, and nothing else
-    #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "rows", "rounds", "seconds", "warm_up"])]
+    #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "recordings", "rows", "rounds", "seconds", "warm_up"])]
     pub(crate) quick: bool,
 
     /// The folder of performance.md [default: docs; with --quick, the build's own directory]
@@ -84,6 +88,7 @@ impl Arguments {
             rates: vec![200],
             burst: 2_000,
             lonely: 20,
+            recordings: 64,
             rows: vec![0, 10_000],
             bodies: vec![10_240],
             rounds: 1,

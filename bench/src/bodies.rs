@@ -16,6 +16,9 @@ pub(crate) const USUAL_BYTES: usize = 308;
 /// characters); beyond, a field of the provider's own, which the program ignores.
 const URL_PADDING_MAX_CHARS: usize = 1700;
 
+/// Where recordings are that nobody fetches.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
 /// Bytes of the provider's own field without its value.
 const FIELD_BYTES: usize = r#","transcript":"""#.len();
 
@@ -36,6 +39,15 @@ impl Bodies {
             .with_context(|| format!("cannot write {}", file.display()))?;
         Ok(Self { file, lines })
     }
+
+    /// Makes calls whose recordings are at this origin.
+    pub(crate) fn of_recordings(origin: &str, directory: &Path) -> anyhow::Result<Self> {
+        let mut bodies = Self::write(USUAL_BYTES, directory)?;
+        for line in &mut bodies.lines {
+            *line = line.replace(NOWHERE, origin);
+        }
+        Ok(bodies)
+    }
 }
 
 fn body(number: u32, size_bytes: usize) -> String {
@@ -48,7 +60,7 @@ fn body(number: u32, size_bytes: usize) -> String {
 
 fn padded(number: u32, url_chars: usize, transcript: Option<&str>) -> String {
     let mut json = format!(
-        r#"{{"from_phone":"+1908727{:04}","to_phone":"+1800600{:04}","handled_by":"Agent Smith {:03}","department":"Customer Service","start_time":"2024-01-15 09:{:02}:00","end_time":"2024-01-15 10:{:02}:30","recording_url":"http://127.0.0.1:9/recordings/{number:06}.wav?signature={}""#,
+        r#"{{"from_phone":"+1908727{:04}","to_phone":"+1800600{:04}","handled_by":"Agent Smith {:03}","department":"Customer Service","start_time":"2024-01-15 09:{:02}:00","end_time":"2024-01-15 10:{:02}:30","recording_url":"{NOWHERE}/recordings/{number:06}.wav?signature={}""#,
         (number * 37) % 10_000,
         (number * 91) % 10_000,
         number,

@@ -1,7 +1,7 @@
 //! One subject, started afresh: its database, virtual host, process and key; and all of that removed again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use lapin::{Connection, ConnectionProperties};
 use yardstick::API_KEY;
 
 use crate::ledger::Ledger;
+use crate::scenarios::fetch::AT_ONCE;
 use crate::stage::Stage;
 use crate::subject::Subject;
 
@@ -42,6 +43,8 @@ pub(crate) struct Instance {
     database: Option<String>,
     vhost: Option<String>,
     queue: &'static str,
+    /// Beside a gateway, where recordings are fetched.
+    worker: Option<Process>,
 }
 
 impl Instance {
@@ -49,7 +52,7 @@ impl Instance {
     /// as published.
     pub(crate) async fn start(stage: &Stage, subject: Subject, full: Option<&str>) -> anyhow::Result<Self> {
         let database = match (full, subject) {
-            (_, Subject::Echo | Subject::Validate | Subject::Embedded) => None,
+            (_, Subject::Echo | Subject::Validate | Subject::Embedded | Subject::EmbeddedWorker) => None,
             (Some(url), _) => Some(url.to_owned()),
             (None, _) => Some(stage.database().await),
         };
@@ -64,18 +67,22 @@ impl Instance {
                 prepare(stage, subject, url).await?;
                 Some(Ledger::postgres(url).await?)
             }
-            (None, Subject::Embedded) => Some(Ledger::Sqlite { file: directory.join(SQLITE_FILE) }),
+            (None, Subject::Embedded | Subject::EmbeddedWorker) => {
+                Some(Ledger::Sqlite { file: directory.join(SQLITE_FILE) })
+            }
             (None, _) => None,
         };
         let mut command = command(stage, subject, database.as_deref(), vhost.as_deref())?;
         command.env("CALLVINE_DATA_DIR", &directory).current_dir(&directory);
         let (process, address) = listening(&directory, command).await?;
+        let worker = (subject == Subject::Worker)
+            .then(|| worker(stage, &directory, database.as_deref(), vhost.as_deref()));
         let url = format!("{address}/webhook.php");
         let key = if is_naive(subject) { API_KEY.to_owned() } else { key };
         let is_full = full.is_some();
         let database = database.filter(|_| !is_full);
         let queue = if is_naive(subject) { NAIVE_QUEUE } else { QUEUE };
-        Ok(Self { process, url, key, ledger, directory, database, vhost, queue })
+        Ok(Self { process, url, key, ledger, directory, database, vhost, queue, worker })
     }
 
     /// Its process id.
@@ -83,12 +90,19 @@ impl Instance {
         self.process.pid().as_raw_pid()
     }
 
+    /// The process id of what fetches its recordings.
+    pub(crate) fn worker_pid(&self) -> i32 {
+        self.worker.as_ref().unwrap_or(&self.process).pid().as_raw_pid()
+    }
+
     /// Fails when it has ended.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
-        match self.process.exited() {
-            None => Ok(()),
-            Some(status) => bail!("it has ended with {status}\n{}", self.process.account()),
+        for process in [&mut self.process].into_iter().chain(&mut self.worker) {
+            if let Some(status) = process.exited() {
+                bail!("it has ended with {status}\n{}", process.account());
+            }
         }
+        Ok(())
     }
 
     /// Makes sure that the queue has at least so many events, where there is a queue.
@@ -112,6 +126,9 @@ impl Instance {
     /// Kills it and removes what it had, except a database that was full before.
     pub(crate) async fn remove(mut self, stage: &Stage) -> anyhow::Result<()> {
         self.process.kill();
+        if let Some(worker) = &mut self.worker {
+            worker.kill();
+        }
         fs::remove_dir_all(&self.directory).context("cannot remove a subject's directory")?;
         if let Some(vhost) = &self.vhost {
             stage.drop_vhost(vhost).await?;
@@ -166,7 +183,11 @@ fn command(
         Subject::NaiveGuarantee => {
             command.args(["--guarantee", "--database-url", database, "--amqp-url", broker])
         }
-        Subject::Gateway | Subject::GatewayAsync | Subject::GatewayConfirmed | Subject::GatewayStream => {
+        Subject::Gateway
+        | Subject::GatewayAsync
+        | Subject::GatewayConfirmed
+        | Subject::GatewayStream
+        | Subject::Worker => {
             let stream = if subject == Subject::GatewayStream { "on" } else { "off" };
             command
                 .arg("gateway")
@@ -175,6 +196,7 @@ fn command(
                 .env("CALLVINE_STREAM", stream)
         }
         Subject::Embedded => command.arg("up"),
+        Subject::EmbeddedWorker => fetching(command.arg("up")),
         _ => bail!("{} is no server", subject.title()),
     };
     command
@@ -184,8 +206,29 @@ fn command(
     Ok(command)
 }
 
+/// Starts a worker for a gateway's recordings.
+fn worker(stage: &Stage, directory: &Path, database: Option<&str>, vhost: Option<&str>) -> Process {
+    let mut command = Command::new(&stage.callvine);
+    fetching(command.arg("worker"))
+        .env("DATABASE_URL", database.unwrap_or_default())
+        .env("AMQP_URL", vhost.unwrap_or_default())
+        .env("CALLVINE_DATA_DIR", directory)
+        .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("RUST_LOG", "warn");
+    let (stdout, stderr) = (directory.join("worker.stdout"), directory.join("worker.stderr"));
+    Process::start(&Start { command, stdout, stderr, last_signal: Signal::KILL })
+}
+
+/// Settings of what fetches from one host on this machine.
+fn fetching(command: &mut Command) -> &mut Command {
+    command
+        .env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
+        .env("CALLVINE_FETCH_PER_HOST", AT_ONCE.to_string())
+        .env("CALLVINE_WORKER_CONCURRENCY", AT_ONCE.to_string())
+}
+
 /// Starts a server and waits until it says where it listens.
-async fn listening(directory: &std::path::Path, command: Command) -> anyhow::Result<(Process, String)> {
+async fn listening(directory: &Path, command: Command) -> anyhow::Result<(Process, String)> {
     let (stdout, stderr): (PathBuf, PathBuf) = (directory.join("stdout"), directory.join("stderr"));
     let mut process =
         Process::start(&Start { command, stdout: stdout.clone(), stderr, last_signal: Signal::KILL });

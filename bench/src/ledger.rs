@@ -23,6 +23,12 @@ from outbox where id > $1 and routing_key = 'call.created' and queue is null";
 const ANY_IN_OUTBOX: &str = "select count(*) from
     (select 1 from outbox where id > $1 and routing_key = 'call.created' and queue is null limit 1) as waiting";
 
+/// Recordings that were kept.
+const COUNT_STORED: &str = "select count(*) from recordings where call_id > $1 and status = 'stored'";
+
+/// Recordings that were given up.
+const COUNT_FAILED: &str = "select count(*) from recordings where call_id > $1 and status = 'failed'";
+
 /// How often it is looked whether all events are confirmed: often enough for a hundredth of a run, seldom enough to
 /// cost nothing.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
@@ -55,6 +61,11 @@ impl Ledger {
             Self::Sqlite { .. } => 0,
         };
         self.count(COUNT_CALLS, above_id).await
+    }
+
+    /// How many recordings are kept, and how many were given up.
+    pub(crate) async fn recordings(&mut self) -> anyhow::Result<(u64, u64)> {
+        Ok((self.count(COUNT_STORED, 0).await?, self.count(COUNT_FAILED, 0).await?))
     }
 
     async fn count(&mut self, statement: &'static str, above_id: i64) -> anyhow::Result<u64> {

@@ -31,6 +31,8 @@ impl Machine {
             ("RabbitMQ", first_line(RABBITMQCTL, &["version"]).await),
             ("wrk", first_line("wrk", &["-v"]).await),
             ("oha", first_line(oha, &["--version"]).await),
+            ("nginx", first_line("/usr/sbin/nginx", &["-v"]).await),
+            ("curl", first_line("curl", &["--version"]).await),
             ("rustc", first_line("rustc", &["--version"]).await),
         ];
         Self {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use callvine_shared::call::{Call, CallId, NewCall};
 use callvine_shared::event::Events;
 use chrono::{SubsecRound as _, Utc};
@@ -16,6 +16,7 @@ use crate::instance::{Instance, create_key};
 use crate::load::{self, Loaded, Target};
 use crate::procfs::{Snapshot, pss_mib};
 use crate::results::{Confirms, Cpu, Measures, Memory};
+use crate::scenarios;
 use crate::stage::Stage;
 use crate::subject::{Kind, Subject};
 
@@ -49,6 +50,8 @@ pub(crate) enum Load {
     Burst { calls: u32 },
     /// One at a time, with pauses.
     Lonely { calls: u32 },
+    /// A number of recordings, as fast as they are fetched.
+    Fetch { recordings: u32 },
 }
 
 /// Makes one run.
@@ -57,6 +60,7 @@ pub(crate) async fn run(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measur
         Kind::Http => http(stage, plan).await,
         Kind::Pgbench { clients } => pgbench(stage, plan, clients).await,
         Kind::Broker => broker(stage, plan).await,
+        Kind::Fetch => scenarios::fetch::run(stage, plan.subject, plan.recordings()?).await,
     };
     measured.with_context(|| format!("cannot measure {}", plan.subject.title()))
 }
@@ -91,7 +95,7 @@ async fn http(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
 }
 
 /// Posts one call and makes sure that it is answered 201; returns how many were.
-async fn probe(target: Target<'_>) -> anyhow::Result<u64> {
+pub(crate) async fn probe(target: Target<'_>) -> anyhow::Result<u64> {
     let loaded = load::raw::lonely(target, 1, LONELY_PAUSE).await?;
     ensure!(loaded.calls == 1, "a valid call is not answered 201");
     Ok(loaded.calls)
@@ -105,6 +109,7 @@ async fn generate(stage: &Stage, plan: &Plan<'_>, target: Target<'_>) -> anyhow:
         }
         Load::Burst { calls } => load::raw::burst(target, calls).await,
         Load::Lonely { calls } => load::raw::lonely(target, calls, LONELY_PAUSE).await,
+        Load::Fetch { .. } => bail!("recordings are fetched by what has a worker"),
     }
 }
 
@@ -148,36 +153,43 @@ async fn broker(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
 }
 
 impl Plan<'_> {
+    fn recordings(&self) -> anyhow::Result<u32> {
+        match self.load {
+            Load::Fetch { recordings } => Ok(recordings),
+            _ => bail!("there are no recordings to fetch"),
+        }
+    }
+
     /// Of the measured part, where that is a time; pgbench and the broker know no other.
     fn seconds(&self) -> u32 {
         match self.load {
             Load::Busy { seconds } | Load::Rate { seconds, .. } => seconds,
-            Load::Burst { .. } | Load::Lonely { .. } => 1,
+            Load::Burst { .. } | Load::Lonely { .. } | Load::Fetch { .. } => 1,
         }
     }
 }
 
 /// What was seen of a server, beside its answers.
 #[derive(Clone, Copy, Default)]
-struct Seen {
-    server_mib: f64,
-    confirms: Option<Confirms>,
+pub(crate) struct Seen {
+    pub(crate) server_mib: f64,
+    pub(crate) confirms: Option<Confirms>,
 }
 
 /// Reads the clocks of all processes before and after.
-struct Watch {
+pub(crate) struct Watch {
     before: Snapshot,
     server_pid: Option<i32>,
     own_pid: i32,
 }
 
 impl Watch {
-    fn begin(server_pid: Option<i32>) -> anyhow::Result<Self> {
+    pub(crate) fn begin(server_pid: Option<i32>) -> anyhow::Result<Self> {
         Ok(Self { before: Snapshot::take()?, server_pid, own_pid: i32::try_from(std::process::id())? })
     }
 
     /// Runs the load, and returns the most memory that the server was seen to have meanwhile.
-    async fn while_loaded(
+    pub(crate) async fn while_loaded(
         &self,
         load: impl Future<Output = anyhow::Result<Loaded>>,
     ) -> anyhow::Result<(Loaded, f64)> {
@@ -194,7 +206,7 @@ impl Watch {
         }
     }
 
-    fn end(&self, stage: &Stage, loaded: Loaded, seen: Seen) -> anyhow::Result<Measures> {
+    pub(crate) fn end(&self, stage: &Stage, loaded: Loaded, seen: Seen) -> anyhow::Result<Measures> {
         let after = Snapshot::take()?;
         let calls = (loaded.calls.max(1)) as f64;
         let per_call_us = |seconds: f64| seconds * 1e6 / calls;

@@ -42,11 +42,17 @@ pub(crate) enum Subject {
     GatewayStream,
     /// callvine up: SQLite, in-process delivery, worker and all
     Embedded,
+    /// curl, fetching recordings into files
+    Curl,
+    /// callvine worker, beside a gateway
+    Worker,
+    /// callvine up, fetching recordings
+    EmbeddedWorker,
 }
 
 impl Subject {
     /// All, in the order in which tables show them.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Echo,
         Self::Validate,
         Self::Pgbench1,
@@ -61,6 +67,9 @@ impl Subject {
         Self::GatewayConfirmed,
         Self::GatewayStream,
         Self::Embedded,
+        Self::Curl,
+        Self::Worker,
+        Self::EmbeddedWorker,
     ];
 
     /// pgbench with every number of clients.
@@ -83,6 +92,9 @@ impl Subject {
             Self::GatewayConfirmed => "gateway, events confirmed",
             Self::GatewayStream => "gateway, events confirmed and streamed",
             Self::Embedded => "embedded (SQLite)",
+            Self::Curl => "curl --parallel, only writes",
+            Self::Worker => "worker (PostgreSQL, RabbitMQ)",
+            Self::EmbeddedWorker => "embedded (SQLite), all in one",
         }
     }
 
@@ -94,6 +106,7 @@ impl Subject {
             Self::Pgbench32 => Kind::Pgbench { clients: 32 },
             Self::Pgbench64 => Kind::Pgbench { clients: 64 },
             Self::Broker => Kind::Broker,
+            Self::Curl | Self::Worker | Self::EmbeddedWorker => Kind::Fetch,
             _ => Kind::Http,
         }
     }
@@ -105,7 +118,10 @@ impl Subject {
 
     /// Whether it talks to RabbitMQ.
     pub(crate) fn needs_broker(self) -> bool {
-        matches!(self, Self::Broker | Self::NaiveGuarantee | Self::GatewayConfirmed | Self::GatewayStream)
+        matches!(
+            self,
+            Self::Broker | Self::NaiveGuarantee | Self::GatewayConfirmed | Self::GatewayStream | Self::Worker
+        )
     }
 }
 
@@ -121,4 +137,6 @@ pub(crate) enum Kind {
     },
     /// A publisher of this program's own.
     Broker,
+    /// It fetches recordings.
+    Fetch,
 }

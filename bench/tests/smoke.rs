@@ -10,14 +10,25 @@ async fn a_run_in_little_ends_with_a_report_and_its_plots() {
     let output = harness::new_directory("bench");
     let mut bench = Command::new(env!("CARGO_BIN_EXE_callvine-bench"));
     bench
-        .args(["--quick", "--scenario", "throughput,burst"])
-        .args(["--only", "pgbench-8,naive-guarantee,gateway-confirmed", "--output"])
+        .args(["--quick", "--scenario", "throughput,burst,fetch"])
+        .args([
+            "--only",
+            "pgbench-8,naive-guarantee,gateway-confirmed,curl,worker,embedded-worker",
+            "--output",
+        ])
         .arg(&output)
         .arg("--callvine")
         .arg(program());
     let said = harness::run(bench).await;
 
-    for subject in ["pgbench, 8 clients", "naive, same guarantee", "gateway, events confirmed"] {
+    for subject in [
+        "pgbench, 8 clients",
+        "naive, same guarantee",
+        "gateway, events confirmed",
+        "curl --parallel",
+        "worker (PostgreSQL",
+        "all in one",
+    ] {
         assert!(said.contains(subject), "{subject} was not measured:\n{said}");
     }
     assert!(
@@ -25,7 +36,7 @@ async fn a_run_in_little_ends_with_a_report_and_its_plots() {
         "calls or events are missing:\n{said}"
     );
     let report = fs::read_to_string(output.join("performance.md")).unwrap();
-    for plot in ["throughput", "cpu", "burst"] {
+    for plot in ["throughput", "cpu", "burst", "fetch"] {
         let plot = format!("performance/{plot}.svg");
         assert!(report.contains(&plot) && output.join(&plot).exists(), "no {plot} in\n{report}");
     }

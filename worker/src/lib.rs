@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lost::Search;
 use crate::recording::Recordings;
-use crate::recording::fetch::{CredentialsError, FetchSettings, Fetcher};
+use crate::recording::fetch::{CredentialsError, FetchSettings, Fetcher, FetcherError};
 pub use crate::settings::Settings;
 
 /// Messages in hand for each recording that is fetched at the same time: the others wait for a place at their host, or
@@ -104,7 +104,7 @@ pub enum WorkerError {
     /// The file of credentials can't be used.
     #[error("--fetch-credentials (CALLVINE_FETCH_CREDENTIALS): {0}")]
     Credentials(#[from] CredentialsError),
-    /// There is no HTTP client to be had, for want of TLS.
-    #[error("cannot make an HTTP client (are the system's CA certificates installed?)")]
-    Client(#[from] reqwest::Error),
+    /// Nothing can be fetched.
+    #[error(transparent)]
+    Fetcher(#[from] FetcherError),
 }

@@ -36,7 +36,7 @@ pub(crate) struct Loaded {
 }
 
 /// Runs a load generator to its end and returns what it prints.
-async fn output_of(command: Command) -> anyhow::Result<String> {
+pub(crate) async fn output_of(command: Command) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = tokio::process::Command::from(command)
         .stdin(Stdio::null())

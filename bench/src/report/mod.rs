@@ -14,6 +14,7 @@ use self::format::Column;
 use self::plot::{Bars, Stacks};
 use crate::results::{Measures, Results, Sitting};
 use crate::scenarios::Scenario;
+use crate::scenarios::fetch::RECORDING_MIB;
 use crate::spread::Figure;
 use crate::subject::Subject;
 
@@ -48,6 +49,10 @@ const FAILURES: Column = Column::median("failures", 0, |measures| Some(measures.
 const SECONDS: Column = Column::range("all answered, s", 2, |measures| Some(measures.seconds));
 const SETTLED: Column =
     Column::range("all confirmed, s", 2, |measures| Some(measures.seconds * measures.settling()?));
+
+const FETCHED: Column = Column::range("files/s", 0, |measures| Some(measures.calls_per_second()));
+const FETCHED_MIB: Column =
+    Column::median("MiB/s", 0, |measures| Some(measures.calls_per_second() * RECORDING_MIB));
 
 /// Writes performance.md and the plots.
 pub(crate) fn write(results: &Results, folder: &Path) -> anyhow::Result<()> {
@@ -116,6 +121,13 @@ fn heading(scenario: Scenario) -> (&'static str, &'static str) {
             "64 connections. A call of 1 KB has a longer recording URL, one of 10 KB also a field of the provider's own, \
              which is read and ignored.",
         ),
+        Scenario::Fetch => (
+            "Recordings",
+            "8 kHz A-law of 1 MB from one nginx on this machine, 16 at once, from the first call posted to the last \
+             recording kept: fetched, hashed, decoded to its last sample and synced, with all that the database and the \
+             queues have to do with it. curl writes the same files, and neither hashes, looks into nor syncs them. \
+             Microseconds are of processor time a recording; nginx is among the other.",
+        ),
     }
 }
 
@@ -127,6 +139,7 @@ fn columns(scenario: Scenario) -> &'static [Column] {
         Scenario::Lonely => &[P50, P99, MAX, FAILURES],
         Scenario::Sizes => &[RATE, P50, P99, POSTGRES, FAILURES],
         Scenario::Bodies => &[RATE, SUSTAINED, P50, P99, SERVER, POSTGRES, RABBITMQ, FAILURES],
+        Scenario::Fetch => &[FETCHED, FETCHED_MIB, SERVER, POSTGRES, RABBITMQ, LOAD, OTHER, BUSY, MEMORY],
     }
 }
 
@@ -163,6 +176,7 @@ fn plots(scenario: Scenario, sitting: &Sitting) -> Vec<(&'static str, Option<Str
         Scenario::Bodies => {
             vec![("bodies", bars(sitting, "Calls a second, until the last event is confirmed", (rate, 0)))]
         }
+        Scenario::Fetch => vec![("fetch", bars(sitting, "Recordings of 1 MB a second", (rate, 0)))],
     }
 }
 

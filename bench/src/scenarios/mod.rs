@@ -1,6 +1,7 @@
 //! What is measured, and in which order: all subjects in turn, and that as often as there are rounds, so that a machine
 //! that gets slower in the course of an hour does so for all.
 
+pub(crate) mod fetch;
 mod sizes;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ const MANY_CONNECTIONS: u32 = 256;
 /// The case of what has no connections of its own to vary.
 pub(crate) const ALONE: &str = "alone";
 
+/// The case of recordings.
+pub(crate) const FETCH: &str = "1 MB recordings, 16 at once";
+
 /// More than the naive gateway can answer: it would only show how long its queue gets.
 const NAIVE_MAX_RATE: u32 = 5_000;
 /// The same with its guarantee.
@@ -47,12 +51,14 @@ pub(crate) enum Scenario {
     Sizes,
     /// Larger calls
     Bodies,
+    /// Recordings fetched, proved and kept
+    Fetch,
 }
 
 impl Scenario {
     /// All, in the report's order.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Throughput, Self::Rates, Self::Burst, Self::Lonely, Self::Sizes, Self::Bodies];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Throughput, Self::Rates, Self::Burst, Self::Lonely, Self::Sizes, Self::Bodies, Self::Fetch];
 
     /// As on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -63,12 +69,28 @@ impl Scenario {
             Self::Lonely => "lonely",
             Self::Sizes => "sizes",
             Self::Bodies => "bodies",
+            Self::Fetch => "fetch",
         }
     }
 
     fn subjects(self) -> &'static [Subject] {
         match self {
-            Self::Throughput => &Subject::ALL,
+            Self::Throughput => &[
+                Subject::Echo,
+                Subject::Validate,
+                Subject::Pgbench1,
+                Subject::Pgbench8,
+                Subject::Pgbench32,
+                Subject::Pgbench64,
+                Subject::Broker,
+                Subject::Naive,
+                Subject::NaiveGuarantee,
+                Subject::Gateway,
+                Subject::GatewayAsync,
+                Subject::GatewayConfirmed,
+                Subject::GatewayStream,
+                Subject::Embedded,
+            ],
             Self::Rates | Self::Burst => &[
                 Subject::Naive,
                 Subject::NaiveGuarantee,
@@ -85,6 +107,7 @@ impl Scenario {
                 Subject::Embedded,
             ],
             Self::Sizes => &[Subject::Gateway],
+            Self::Fetch => &[Subject::Curl, Subject::Worker, Subject::EmbeddedWorker],
             Self::Bodies => &[
                 Subject::Validate,
                 Subject::Naive,
@@ -159,7 +182,7 @@ pub(crate) fn need_broker(arguments: &Arguments) -> bool {
 /// What makes no sense, or nothing new, is left out.
 fn is_wanted(subject: Subject, case: &Case) -> bool {
     let is_alone = case.label == ALONE;
-    if (subject.kind() == Kind::Http) == is_alone {
+    if matches!(subject.kind(), Kind::Http | Kind::Fetch) == is_alone {
         return false;
     }
     match (case.load, subject) {
@@ -217,6 +240,10 @@ fn cases(scenario: Scenario, arguments: &Arguments) -> Vec<Case> {
             let of_size =
                 |bytes: &usize| Case { body_bytes: *bytes, ..usual(format!("{bytes} bytes"), busy) };
             arguments.bodies.iter().map(of_size).collect()
+        }
+        Scenario::Fetch => {
+            let load = Load::Fetch { recordings: arguments.recordings };
+            vec![usual(FETCH.to_owned(), load)]
         }
     }
 }

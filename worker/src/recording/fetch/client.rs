@@ -5,22 +5,28 @@ use std::io;
 use std::iter::successors;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
-use reqwest::{RequestBuilder, Response};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, USER_AGENT,
+};
+use hyper::{Request, Response, Uri};
+use hyper_util::client::legacy::connect::HttpInfo;
+use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tracing::debug;
-use url::Url;
+use url::{Position, Url};
 
-use super::{Credentials, FetchSettings, Resume, timed_out};
+use super::connect::{self, Pool};
+use super::credentials::basic;
+use super::transfer::Resume;
+use super::{Credentials, FetchSettings, timed_out};
 use crate::recording::address::{Guard, ResolveError, Resolver};
 use crate::recording::failure::{Failure, Reason};
 
 /// Most redirects followed: one to https, one to a storage host, one to spare.
 const REDIRECTS_MAX: usize = 3;
-
-/// How long an idle connection is kept for the next recording of its host. Short, since its address was judged when
-/// it was opened.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Statuses that say where else to look (RFC 9110, 15.4); the others of their class bring nothing to a GET.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
@@ -28,7 +34,9 @@ const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 /// Asks hosts, and judges where it is sent.
 #[derive(Debug)]
 pub(super) struct Client {
-    http: reqwest::Client,
+    pool: Pool,
+    /// What every request says.
+    headers: HeaderMap,
     guard: Guard,
     credentials: Credentials,
     /// Longest wait from the first byte sent to the head of the answer.
@@ -36,31 +44,17 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(settings: &FetchSettings, resolver: Resolver) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(settings: &FetchSettings, resolver: Resolver) -> io::Result<Self> {
+        let user_agent = HeaderValue::from_static(concat!("callvine/", env!("CARGO_PKG_VERSION")));
         let headers = [
+            (USER_AGENT, user_agent),
             (ACCEPT, HeaderValue::from_static("audio/*, */*;q=0.5")),
+            // Nothing here decodes contents, so that there are no decompression bombs.
             (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         ];
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("callvine/", env!("CARGO_PKG_VERSION")))
-            .default_headers(HeaderMap::from_iter(headers))
-            // A proxy from the environment would connect in our stead, past the guard.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            // Said again here, so that no feature of another crate can switch decompression bombs on.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .connect_timeout(settings.connect_timeout)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(settings.per_host)
-            .dns_resolver(resolver)
-            .build()?;
         Ok(Self {
-            http,
+            pool: connect::pool(settings, resolver)?,
+            headers: HeaderMap::from_iter(headers),
             guard: Guard::new(&settings.allowed),
             credentials: settings.credentials.clone(),
             head_timeout: settings.connect_timeout.saturating_add(settings.idle_timeout),
@@ -73,15 +67,14 @@ impl Client {
     }
 
     /// The answer to a GET, after at most [`REDIRECTS_MAX`] redirects, each judged as the first address was.
-    pub(super) async fn get(&self, first: &Url, resume: Option<&Resume>) -> Result<Response, Failure> {
+    pub(super) async fn get(
+        &self,
+        first: &Url,
+        resume: Option<&Resume>,
+    ) -> Result<Response<Incoming>, Failure> {
         let mut url = first.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let mut request = self.signed(&url, first)?;
-            if let Some(resume) = resume {
-                let range = format!("bytes={}-", resume.offset);
-                request = request.header(RANGE, range).header(IF_RANGE, &resume.etag);
-            }
-            let response = self.send(request).await?;
+            let response = self.send(self.request(&url, first, resume)?).await?;
             let Some(next) = redirect(&response, &url)? else {
                 return Ok(response);
             };
@@ -94,39 +87,71 @@ impl Client {
         Err(Failure::new(Reason::HttpStatus, format!("the host redirects more than {REDIRECTS_MAX} times")))
     }
 
-    /// A GET that signs in: with the user name and password of the URL, those of the recording's URL at its own
-    /// origin, or what the credentials file has for this host.
-    fn signed(&self, url: &Url, first: &Url) -> Result<RequestBuilder, Failure> {
-        if !anonymous(url) {
-            return Ok(self.http.get(url.clone()));
+    fn request(
+        &self,
+        url: &Url,
+        first: &Url,
+        resume: Option<&Resume>,
+    ) -> Result<Request<Empty<Bytes>>, Failure> {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = uri(url)?;
+        *request.headers_mut() = self.headers.clone();
+        if let Some(authorization) = self.authorization(url, first)? {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
         }
-        if !anonymous(first) && url.origin() == first.origin() {
-            let mut signed = url.clone();
-            signed
-                .set_username(first.username())
-                .and_then(|()| signed.set_password(first.password()))
-                .map_err(|()| Failure::new(Reason::BlockedAddress, "the address is not a valid URL"))?;
-            return Ok(self.http.get(signed));
+        if let Some(resume) = resume {
+            let range =
+                HeaderValue::try_from(format!("bytes={}-", resume.offset)).map_err(|_| not_valid())?;
+            request.headers_mut().insert(RANGE, range);
+            request.headers_mut().insert(IF_RANGE, resume.etag.clone());
         }
-        let request = self.http.get(url.clone());
-        Ok(match self.credentials.of(url) {
-            Some(credential) => credential.sign(request),
-            None => request,
-        })
+        Ok(request)
+    }
+
+    /// What to sign in with: the user name and password of the URL, those of the recording's URL at its own origin, or
+    /// what the credentials file has for this host.
+    fn authorization(&self, url: &Url, first: &Url) -> Result<Option<HeaderValue>, Failure> {
+        let named =
+            [url, first].into_iter().find(|named| !anonymous(named) && named.origin() == url.origin());
+        if let Some(named) = named {
+            let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+            let (user, password) = (decoded(named.username()), decoded(named.password().unwrap_or_default()));
+            return basic(&user, &password).map(Some).ok_or_else(not_valid);
+        }
+        let credential = self.credentials.of(url);
+        credential.map(|credential| credential.authorization().ok_or_else(not_valid)).transpose()
     }
 
     /// Sends a request and waits for the head of its answer.
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = match timeout(self.head_timeout, request.send()).await {
+    async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        let response = match timeout(self.head_timeout, self.pool.request(request)).await {
             Ok(response) => response.map_err(|error| unanswered(&error))?,
             Err(_) => return Err(timed_out("the host did not answer in time")),
         };
         // Belt and braces: the guard and the resolver have judged it already.
-        match response.remote_addr() {
-            Some(address) if self.guard.permits(address.ip()) => Ok(response),
+        match response.extensions().get::<HttpInfo>() {
+            Some(connection) if self.guard.permits(connection.remote_addr().ip()) => Ok(response),
             _ => Err(Failure::new(Reason::BlockedAddress, "the address is not public")),
         }
     }
+}
+
+/// The address of a request: without user name and password, which go into a header, and without fragment, which
+/// goes nowhere.
+fn uri(url: &Url) -> Result<Uri, Failure> {
+    let host = url.host_str().ok_or_else(not_valid)?;
+    let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    Uri::builder()
+        .scheme(url.scheme())
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .map_err(|_| not_valid())
+}
+
+fn not_valid() -> Failure {
+    Failure::new(Reason::BlockedAddress, "the address is not a valid URL")
 }
 
 fn anonymous(url: &Url) -> bool {
@@ -134,7 +159,7 @@ fn anonymous(url: &Url) -> bool {
 }
 
 /// Where this answer sends us, if it does.
-fn redirect(response: &Response, url: &Url) -> Result<Option<Url>, Failure> {
+fn redirect(response: &Response<Incoming>, url: &Url) -> Result<Option<Url>, Failure> {
     if !REDIRECTS.contains(&response.status().as_u16()) {
         return Ok(None);
     }
@@ -149,7 +174,7 @@ fn redirect(response: &Response, url: &Url) -> Result<Option<Url>, Failure> {
 
 /// What went wrong before there was an answer. The causes themselves, which may name addresses of this network, go
 /// to the log alone.
-fn unanswered(error: &reqwest::Error) -> Failure {
+fn unanswered(error: &hyper_util::client::legacy::Error) -> Failure {
     for cause in causes(error) {
         debug!(%cause, "a fetch was not answered: {cause}");
         if let Some(error) = cause.downcast_ref::<ResolveError>() {
@@ -162,9 +187,7 @@ fn unanswered(error: &reqwest::Error) -> Failure {
             return timed_out("the host could not be connected to in time");
         }
     }
-    if error.is_timeout() {
-        timed_out("the host could not be connected to in time")
-    } else if error.is_connect() {
+    if error.is_connect() {
         Failure::new(Reason::Connect, "the host could not be connected to")
     } else {
         Failure::new(Reason::Connect, "the host closed the connection without an answer")
@@ -177,7 +200,7 @@ fn is_tls(cause: &(dyn Error + 'static)) -> bool {
     cause.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| is_tls(wrapped))
 }
 
-/// Everything below an error of the client, whose own text would name the URL.
-pub(super) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+/// Everything below an error of the client.
+fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     successors(error.source(), |cause| Error::source(*cause))
 }

@@ -15,6 +15,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hyper::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 use url::Url;
@@ -124,13 +127,24 @@ impl Credential {
         }
     }
 
-    /// Signs a request in.
-    pub(super) fn sign(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    /// The header that signs a request in; `None` where it can't be one.
+    pub(super) fn authorization(&self) -> Option<HeaderValue> {
         match self {
-            Self::Basic { user, password } => request.basic_auth(user, Some(password.expose_secret())),
-            Self::Bearer(token) => request.bearer_auth(token.expose_secret()),
+            Self::Basic { user, password } => basic(user.as_bytes(), password.expose_secret().as_bytes()),
+            Self::Bearer(token) => secret(format!("Bearer {}", token.expose_secret())),
         }
     }
+}
+
+/// A user name and password as a header (RFC 7617); `None` where they can't be one.
+pub(super) fn basic(user: &[u8], password: &[u8]) -> Option<HeaderValue> {
+    secret(format!("Basic {}", BASE64_STANDARD.encode([user, b":", password].concat())))
+}
+
+fn secret(text: String) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// `host` or `host:port` as the URL standard writes it: lower case, IPv6 in brackets, names in ASCII.

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::origin::{Origin, Step, answer, found, ok};
 use super::*;

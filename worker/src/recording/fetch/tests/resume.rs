@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::transfer::RESUMES_MAX;
 use super::*;
 
 /// A host that breaks off after `at` bytes of each answer, and can send parts.

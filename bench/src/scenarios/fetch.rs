@@ -1,0 +1,174 @@
+//! The worker against `curl --parallel`: both fetch the same recordings from one nginx, into files on the same disk.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use harness::{Process, Signal, Start, eventually, free_port, new_directory, telephone_sound};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::bodies::Bodies;
+use crate::instance::Instance;
+use crate::load::{self, Loaded, Target};
+use crate::measure::{Seen, Watch, probe};
+use crate::results::Measures;
+use crate::stage::Stage;
+use crate::subject::Subject;
+
+/// Length of a recording: 1 MB of 8 kHz A-law, a byte a sample.
+const RECORDING_SECONDS: u64 = 131;
+
+/// The size of the same in mebibytes.
+pub(crate) const RECORDING_MIB: f64 = (RECORDING_SECONDS * 8000 + 44) as f64 / (1024.0 * 1024.0);
+
+/// Fetches at once, of curl and of the worker.
+pub(crate) const AT_ONCE: u32 = 16;
+
+/// Connections that calls are posted over, to have them all waiting soon.
+const POSTING: u32 = 64;
+
+/// nginx starts in a tenth of a second.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether all recordings are kept.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A worker that keeps fewer recordings than one a second is broken.
+const DEADLINE_PER_RECORDING: Duration = Duration::from_secs(1);
+
+/// nginx with one recording, under as many names as anybody likes.
+struct Origin {
+    process: Process,
+    directory: PathBuf,
+    url: String,
+}
+
+impl Origin {
+    async fn start() -> anyhow::Result<Self> {
+        let directory = new_directory("origin");
+        let port = free_port();
+        fs::write(directory.join("recording.wav"), telephone_sound(RECORDING_SECONDS))?;
+        fs::write(directory.join("nginx.conf"), configuration(&directory.display().to_string(), port))?;
+        let mut command = Command::new("/usr/sbin/nginx");
+        command.arg("-p").arg(&directory).arg("-e").arg(directory.join("error.log"));
+        command.arg("-c").arg(directory.join("nginx.conf"));
+        let (stdout, stderr) = (directory.join("stdout"), directory.join("stderr"));
+        let mut process = Process::start(&Start { command, stdout, stderr, last_signal: Signal::TERM });
+        eventually(START_DEADLINE, "nginx listens", async || {
+            TcpStream::connect(("127.0.0.1", port)).await.is_ok() || process.exited().is_some()
+        })
+        .await;
+        ensure!(process.exited().is_none(), "nginx does not start\n{}", process.account());
+        Ok(Self { process, directory, url: format!("http://127.0.0.1:{port}") })
+    }
+
+    fn stop(mut self) -> anyhow::Result<()> {
+        self.process.kill();
+        fs::remove_dir_all(&self.directory).context("cannot remove nginx's directory")
+    }
+}
+
+/// As it comes, but for a place of its own, and no log, which would be written to the disk that is measured.
+fn configuration(directory: &str, port: u16) -> String {
+    format!(
+        "user root;\ndaemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\n\
+         events {{}}\n\
+         http {{\n\
+         access_log off;\nsendfile on;\ntypes {{ audio/wav wav; }}\n\
+         client_body_temp_path {directory}/body;\nproxy_temp_path {directory}/proxy;\n\
+         fastcgi_temp_path {directory}/fastcgi;\nuwsgi_temp_path {directory}/uwsgi;\nscgi_temp_path {directory}/scgi;\n\
+         server {{ listen 127.0.0.1:{port}; root {directory}; rewrite ^ /recording.wav break; }}\n\
+         }}\n"
+    )
+}
+
+/// Fetches so many recordings, and makes sure that all of them are there.
+pub(crate) async fn run(stage: &Stage, subject: Subject, files: u32) -> anyhow::Result<Measures> {
+    let origin = Origin::start().await?;
+    stage.checkpoint().await?;
+    let measures = match subject {
+        Subject::Curl => curl(stage, &origin, files).await?,
+        _ => worker(stage, subject, &origin, files).await?,
+    };
+    origin.stop()?;
+    Ok(measures)
+}
+
+async fn curl(stage: &Stage, origin: &Origin, files: u32) -> anyhow::Result<Measures> {
+    let directory = new_directory("curl");
+    let mut list = String::new();
+    for number in 0..files {
+        // Writing to a string cannot fail.
+        writeln!(list, "url={}/{number}.wav\noutput={}/{number}.wav", origin.url, directory.display())
+            .unwrap_or_default();
+    }
+    let config = directory.join("config");
+    fs::write(&config, list)?;
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--fail", "--parallel", "--parallel-max"]);
+    command.arg(AT_ONCE.to_string()).arg("--config").arg(&config);
+    let watch = Watch::begin(None)?;
+    let began_at = Instant::now();
+    load::output_of(command).await?;
+    let seconds = began_at.elapsed().as_secs_f64();
+    let loaded = Loaded { calls: u64::from(files), failures: 0, seconds, latency: None };
+    let measures = watch.end(stage, loaded, Seen::default())?;
+    fs::remove_file(&config)?;
+    let mut whole = 0;
+    for entry in fs::read_dir(&directory)? {
+        ensure!(entry?.metadata()?.len() == RECORDING_SECONDS * 8000 + 44, "curl has kept half a recording");
+        whole += 1;
+    }
+    ensure!(whole == files, "curl has kept {whole} of {files} recordings");
+    fs::remove_dir_all(&directory)?;
+    Ok(measures)
+}
+
+async fn worker(stage: &Stage, subject: Subject, origin: &Origin, files: u32) -> anyhow::Result<Measures> {
+    let mut instance = Instance::start(stage, subject, None).await?;
+    let bodies = Bodies::of_recordings(&origin.url, &stage.directory)?;
+    let (url, key) = (instance.url.clone(), instance.key.clone());
+    let target = Target { url: &url, key: &key, bodies: &bodies, connections: POSTING };
+    // One recording first: connections, tables and directories are there then.
+    probe(target).await?;
+    kept(&mut instance, 1).await?;
+
+    let files = files.div_ceil(POSTING) * POSTING;
+    let watch = Watch::begin(Some(instance.worker_pid()))?;
+    let fetch = async {
+        let began_at = Instant::now();
+        let posted = load::raw::burst(target, files).await?;
+        ensure!(posted.calls == u64::from(files), "{} of {files} calls were answered 201", posted.calls);
+        kept(&mut instance, u64::from(files) + 1).await?;
+        let seconds = began_at.elapsed().as_secs_f64();
+        Ok(Loaded { calls: posted.calls, failures: 0, seconds, latency: None })
+    };
+    let (loaded, server_mib) = watch.while_loaded(fetch).await?;
+    let measures = watch.end(stage, loaded, Seen { server_mib, confirms: None })?;
+    instance.check()?;
+    instance.remove(stage).await?;
+    Ok(measures)
+}
+
+/// Waits until so many recordings are kept.
+async fn kept(instance: &mut Instance, recordings: u64) -> anyhow::Result<()> {
+    let deadline = Instant::now() + DEADLINE_PER_RECORDING * u32::try_from(recordings)? + START_DEADLINE;
+    let mut looks = interval(LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ledger = instance.ledger.as_mut().context("there is no database to look into")?;
+    loop {
+        looks.tick().await;
+        let (stored, failed) = ledger.recordings().await?;
+        ensure!(failed == 0, "{failed} recordings were given up");
+        if stored >= recordings {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("only {stored} of {recordings} recordings were kept in time");
+        }
+    }
+}
