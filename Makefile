@@ -15,17 +15,25 @@ test:
 	docker-compose --env-file .env.example --file docker-compose.yml config --quiet
 	cargo test --workspace --locked --no-fail-fast
 
-# The faults of `make test` for longer: 50 kills of each process, and MINUTES of one random fault after another.
-# Every test prints its seed; SEED=… makes the same decisions again. Ends with a report, which stays in
-# target/chaos-report.txt; docs/reliability.md says more.
+# The faults of `make test` for longer: 50 kills of each process, and then one random fault after another on both engines,
+# for MINUTES in all. Every test prints its seed; SEED=… makes the same decisions again. Ends with a report, which stays
+# in target/chaos-report.txt; docs/reliability.md says more.
 MINUTES ?= 10
 chaos:
 	tests/setup.sh
-	rm -f $(target)/chaos-report.txt
-	CALLVINE_CHAOS_REPORT=$(abspath $(target))/chaos-report.txt CALLVINE_CHAOS_MINUTES=$(MINUTES) \
+	cargo test --package callvine-tests --locked --test chaos --no-run
+	rm -f $(target)/chaos-report.txt $(target)/chaos-report.txt.totals
+	@began=$$(date +%s); \
+		CALLVINE_CHAOS_REPORT=$(abspath $(target))/chaos-report.txt CALLVINE_CHAOS_MINUTES=$(MINUTES) \
 		$(if $(SEED),CALLVINE_CHAOS_SEED=$(SEED)) \
-		cargo test --package callvine-tests --locked --test chaos -- --nocapture; \
-		status=$$?; echo; cat $(target)/chaos-report.txt; exit $$status
+		cargo test --package callvine-tests --locked --test chaos -- --nocapture --test-threads=2; \
+		status=$$?; \
+		cd $(target) && { \
+			printf '\nBoth engines, in %s seconds, %s:\n\n' $$(($$(date +%s) - began)) \
+				"$$(test $$status = 0 && echo passed || echo FAILED)"; \
+			cat chaos-report.txt.totals; \
+		} >> chaos-report.txt; \
+		echo; cat chaos-report.txt; exit $$status
 
 # RECORDINGS recordings from hosts that fail one request in five in every way, on both engines: each ends stored, or dead
 # with the right reason. Then one of 512 MiB, the largest that is taken, into an S3-compatible store. `make test` does it

@@ -6,12 +6,8 @@ use fastrand::Rng;
 use harness::{Provider, eventually};
 
 use crate::cluster::PATIENCE;
+use crate::minutes;
 use crate::report::say;
-
-/// How often something is killed: enough to hit different moments, few enough for every run of the tests.
-const KILLS: usize = 3;
-/// How often in the long version.
-const KILLS_LONG: usize = 50;
 
 /// The random decisions of one test.
 pub(crate) struct Chance(Rng);
@@ -23,6 +19,7 @@ impl Chance {
             Ok(seed) => seed.parse().expect("CALLVINE_CHAOS_SEED is a number"),
             Err(_) => fastrand::u64(..),
         };
+        minutes::count_from_now();
         say(&format!("{test}: CALLVINE_CHAOS_SEED={seed}"));
         Self(Rng::with_seed(seed))
     }
@@ -37,15 +34,4 @@ impl Chance {
         eventually(PATIENCE, "calls are acknowledged", async || provider.acknowledged().len() >= target)
             .await;
     }
-}
-
-/// Minutes of the long version; `None` in the short one.
-pub(crate) fn minutes() -> Option<u64> {
-    let minutes = std::env::var("CALLVINE_CHAOS_MINUTES").ok()?;
-    Some(minutes.parse().expect("CALLVINE_CHAOS_MINUTES is a number"))
-}
-
-/// How often something is killed.
-pub(crate) fn kills() -> usize {
-    if minutes().is_some() { KILLS_LONG } else { KILLS }
 }

@@ -1,6 +1,8 @@
 //! The distributed set-up under fault: gateways and workers on PostgreSQL and RabbitMQ, each server behind a network
 //! that can fail, the gateways behind an address that stays.
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use harness::{
 use tokio::sync::OnceCell;
 
 use crate::machine::Machine;
-use crate::report::say;
+use crate::report::{Engine, say_reckoning};
 
 /// Longer than anything takes on a loaded machine; reached only by a failing test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +37,7 @@ pub(crate) struct Cluster {
     broker_url: String,
     amqp_url: String,
     pub(crate) broker_network: Proxy,
+    recordings: PathBuf,
     recordings_url: String,
     /// Every provider's.
     pub(crate) key: String,
@@ -70,7 +73,7 @@ impl Cluster {
         let (database_network, database_through) = Proxy::in_front_of(database_url).await;
         let (broker_network, amqp_url) = Proxy::in_front_of(broker_url).await;
         let recordings = new_directory("recordings");
-        let recordings_url = url::Url::from_directory_path(recordings).unwrap().into();
+        let recordings_url = url::Url::from_directory_path(&recordings).unwrap().into();
         let create = Callvine::new("keys").args(["create", "--client", "acme"]);
         let created = create.env("DATABASE_URL", database_url).run().await;
         created.assert_code(0);
@@ -86,6 +89,7 @@ impl Cluster {
             broker_url: broker_url.to_owned(),
             amqp_url,
             broker_network,
+            recordings,
             recordings_url,
             key,
             ledger,
@@ -165,17 +169,13 @@ impl Cluster {
         self.broker_url.rsplit('/').next().expect("the address has a virtual host")
     }
 
-    /// The reckoning, in the middle or at the end.
-    pub(crate) async fn reckon(&self, test: &str) {
-        let reckoning = self.ledger.assert_kept(&self.database, self.audit()).await;
-        say(&format!("{test}: {reckoning}"));
-    }
-
-    /// The reckoning, and an orderly end.
+    /// The reckoning, and an orderly end. The recordings are removed: those of a long run are many.
     pub(crate) async fn finish(mut self, test: &str) {
-        self.reckon(test).await;
+        let reckoning = self.ledger.assert_kept(&self.database, self.audit()).await;
+        say_reckoning(Engine::Distributed, test, reckoning);
         for process in [self.gateway.take(), self.worker.take()].into_iter().flatten() {
             process.stop().await.assert_code(0);
         }
+        fs::remove_dir_all(&self.recordings).unwrap();
     }
 }

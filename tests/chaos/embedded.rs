@@ -6,7 +6,7 @@ use harness::{Callvine, Database, Ledger, Provider, Proxy, Running, Traffic, new
 
 use crate::cluster::{LANES, PACE};
 use crate::machine::Machine;
-use crate::report::say;
+use crate::report::{Engine, say_reckoning};
 
 const KEY: &str = "test_key_123";
 
@@ -61,7 +61,7 @@ impl Embedded {
     pub(crate) async fn finish(mut self, test: &str) {
         let audit = (self.adapt)(Callvine::new("audit"));
         let reckoning = self.ledger.assert_kept(&self.database, audit).await;
-        say(&format!("{test}: {reckoning}"));
+        say_reckoning(Engine::Embedded, test, reckoning);
         self.process.take().expect("the process runs").stop().await.assert_code(0);
     }
 }

@@ -2,22 +2,23 @@
 
 use harness::{Callvine, Database, new_directory};
 
-use crate::chance::{Chance, kills};
+use crate::chance::Chance;
 use crate::cluster::Cluster;
 use crate::embedded::Embedded;
-use crate::report::{Recoveries, say};
+use crate::minutes::kills;
+use crate::report::{Engine, Recoveries, say};
 
 #[tokio::test]
 async fn up_killed_at_random_moments_loses_nothing() {
     let mut chance = Chance::new("up killed");
-    let mut recoveries = Recoveries::new("up killed");
+    let mut recoveries = Recoveries::new(Engine::Embedded, "up killed");
     let mut embedded = Embedded::start().await;
     let traffic = embedded.traffic();
     for _ in 0..kills() {
         chance.moment(&embedded.provider).await;
         embedded.kill();
         embedded.restart().await;
-        recoveries.note("killed", &embedded.provider).await;
+        recoveries.note("Killed", &embedded.provider).await;
     }
     chance.moment(&embedded.provider).await;
     traffic.stop().await;
@@ -28,14 +29,14 @@ async fn up_killed_at_random_moments_loses_nothing() {
 #[tokio::test]
 async fn a_gateway_killed_at_random_moments_loses_nothing() {
     let mut chance = Chance::new("gateway killed");
-    let mut recoveries = Recoveries::new("gateway killed");
+    let mut recoveries = Recoveries::new(Engine::Distributed, "gateway killed");
     let mut cluster = Cluster::start().await;
     let traffic = cluster.traffic();
     for _ in 0..kills() {
         chance.moment(&cluster.provider).await;
         cluster.kill_gateway();
         cluster.start_gateway().await;
-        recoveries.note("killed", &cluster.provider).await;
+        recoveries.note("Killed", &cluster.provider).await;
     }
     chance.moment(&cluster.provider).await;
     traffic.stop().await;
@@ -46,14 +47,14 @@ async fn a_gateway_killed_at_random_moments_loses_nothing() {
 #[tokio::test]
 async fn a_worker_killed_at_random_moments_loses_nothing() {
     let mut chance = Chance::new("worker killed");
-    let mut recoveries = Recoveries::new("worker killed");
+    let mut recoveries = Recoveries::new(Engine::Distributed, "worker killed");
     let mut cluster = Cluster::start().await;
     let traffic = cluster.traffic();
     for _ in 0..kills() {
         chance.moment(&cluster.provider).await;
         cluster.kill_worker();
         cluster.start_worker().await;
-        recoveries.note("killed", &cluster.provider).await;
+        recoveries.note("Killed", &cluster.provider).await;
     }
     chance.moment(&cluster.provider).await;
     traffic.stop().await;

@@ -1,19 +1,21 @@
-//! Fault after fault, drawn at random, under traffic that never stops for them; a reckoning after every few.
+//! Fault after fault, drawn at random, under traffic that never stops for them; a reckoning after every few, and then
+//! anew: what a reckoning costs grows with the calls.
 
 use std::time::Duration;
 
 use harness::{Fsync, Network, Postgres, RabbitMq};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::broker::broker;
-use crate::chance::{Chance, minutes};
+use crate::chance::Chance;
 use crate::cluster::Cluster;
-use crate::report::Recoveries;
+use crate::minutes;
+use crate::report::{Engine, Recoveries};
 
 /// Faults from one reckoning to the next.
-const FAULTS: usize = 4;
+pub(crate) const FAULTS: usize = 4;
 /// Faults from one reckoning to the next in the long version.
-const FAULTS_LONG: usize = 12;
+pub(crate) const FAULTS_LONG: usize = 12;
 /// A network is cut for up to so long: shorter and longer than anything takes to notice it.
 const LONGEST_CUT_MS: usize = 15_000;
 
@@ -56,13 +58,15 @@ async fn fault_after_fault_loses_nothing() {
     let mut chance = Chance::new("storm");
     let postgres = Postgres::start(Fsync::On).await;
     let broker = broker().await;
-    let mut cluster = Cluster::on(&postgres.database().await, &broker.vhost().await).await;
-    let ends = Instant::now() + Duration::from_secs(60 * minutes().unwrap_or(0));
-    let faults = if minutes().is_some() { FAULTS_LONG } else { FAULTS };
-    let mut recoveries = Recoveries::new("storm");
+    let mut recoveries = Recoveries::new(Engine::Distributed, "storm");
     loop {
+        let mut cluster = Cluster::on(&postgres.database().await, &broker.vhost().await).await;
+        let vhost = cluster.vhost().to_owned();
         let traffic = cluster.traffic();
-        for _ in 0..faults {
+        for number in 0..FAULTS_LONG {
+            if number >= FAULTS && minutes::are_over() {
+                break;
+            }
             chance.moment(&cluster.provider).await;
             let fault = *ALL.get(chance.number(0..ALL.len())).unwrap();
             println!("storm: {fault:?}");
@@ -71,12 +75,11 @@ async fn fault_after_fault_loses_nothing() {
         }
         chance.moment(&cluster.provider).await;
         traffic.stop().await;
-        let so_far = format!("storm, after {} faults", recoveries.count());
-        if Instant::now() >= ends {
-            cluster.finish(&so_far).await;
+        cluster.finish(&format!("storm, after {} faults", recoveries.count())).await;
+        broker.ctl(&["delete_vhost", &vhost]).await;
+        if minutes::are_over() {
             return recoveries.say();
         }
-        cluster.reckon(&so_far).await;
     }
 }
 

@@ -45,6 +45,9 @@ const CALLS_SQLITE: &str = "select c.id, from_phone, to_phone, handled_by, depar
     recording_url, r.status as recording, r.sha256, a.status as analysis
     from call_logs c left join recordings r on r.call_id = c.id left join analyses a on a.call_id = c.id";
 
+/// A copy is made again so often if the original has changed meanwhile, which it does every thousand pages.
+const COPIES: u32 = 100;
+
 /// A database of the program.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -83,7 +86,8 @@ impl Database {
         let calls: Vec<StoredCall> = if self.is_postgres() {
             sqlx::query_as(CALLS_POSTGRES).fetch_all(&mut self.postgres().await).await.unwrap()
         } else {
-            sqlx::query_as(CALLS_SQLITE).fetch_all(&mut self.sqlite().await).await.unwrap()
+            let read = sqlx::query_as(CALLS_SQLITE);
+            self.on_sqlite(async |connection| read.fetch_all(connection).await).await.unwrap()
         };
         calls.into_iter().map(|call| (call.id, call)).collect()
     }
@@ -97,7 +101,8 @@ impl Database {
         if self.is_postgres() {
             sqlx::query_as(statement).bind(call_id).fetch_one(&mut self.postgres().await).await.unwrap()
         } else {
-            sqlx::query_as(statement).bind(call_id).fetch_one(&mut self.sqlite().await).await.unwrap()
+            let read = sqlx::query_as(statement).bind(call_id);
+            self.on_sqlite(async |connection| read.fetch_one(connection).await).await.unwrap()
         }
     }
 
@@ -108,22 +113,30 @@ impl Database {
             let mut connection = PgConnection::connect(&self.url).await.ok()?;
             sqlx::query_scalar(statement).fetch_one(&mut connection).await.ok()
         } else {
-            self.copy();
-            let mut connection = SqliteConnection::connect(&self.url).await.ok()?;
-            sqlx::query_scalar(statement).fetch_one(&mut connection).await.ok()
+            let read = sqlx::query_scalar(statement);
+            self.on_sqlite(async |connection| read.fetch_one(connection).await).await.ok()
         }
     }
 
-    /// Executes a statement.
+    /// Executes a statement. On a volume, the program must not run meanwhile: its files are copied out and back.
     ///
     /// # Panics
     /// When it fails.
     pub async fn execute(&self, statement: &'static str) -> u64 {
         if self.is_postgres() {
-            sqlx::query(statement).execute(&mut self.postgres().await).await.unwrap().rows_affected()
-        } else {
-            sqlx::query(statement).execute(&mut self.sqlite().await).await.unwrap().rows_affected()
+            return sqlx::query(statement).execute(&mut self.postgres().await).await.unwrap().rows_affected();
         }
+        let change = sqlx::query(statement);
+        let done = self.on_sqlite(async |connection| change.execute(connection).await).await;
+        let affected = done.unwrap().rows_affected();
+        // The last connection has left everything in one file.
+        if let Some(original) = &self.original {
+            fs::copy(self.path(), original.join("callvine.db")).unwrap();
+            for suffix in ["-shm", "-wal"] {
+                fs::remove_file(original.join(format!("callvine.db{suffix}"))).ok();
+            }
+        }
+        affected
     }
 
     /// Puts a message into a queue of in-process delivery.
@@ -137,8 +150,8 @@ impl Database {
             let mut connection = self.postgres().await;
             sqlx::query(statement).bind(queue).bind(body).execute(&mut connection).await.map(drop)
         } else {
-            let mut connection = self.sqlite().await;
-            sqlx::query(statement).bind(queue).bind(body).execute(&mut connection).await.map(drop)
+            let insert = sqlx::query(statement).bind(queue).bind(body);
+            self.on_sqlite(async |connection| insert.execute(connection).await.map(drop)).await
         };
         done.unwrap();
     }
@@ -151,21 +164,40 @@ impl Database {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
-    async fn sqlite(&self) -> SqliteConnection {
+    /// Closes the connection before it returns: one that is left to itself removes its log in its own time, and that of
+    /// the next copy with it.
+    async fn on_sqlite<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
         self.copy();
-        SqliteConnection::connect(&self.url).await.unwrap()
+        let mut connection = SqliteConnection::connect(&self.url).await?;
+        let done = work(&mut connection).await;
+        connection.close().await?;
+        done
     }
 
-    /// A copy that is made while the original is written to is of no use, and the next one better.
+    /// A copy during which the file itself has changed is of no use: what was moved into it from the log meanwhile may
+    /// be in neither copy.
     fn copy(&self) {
         let Some(original) = &self.original else { return };
-        let copy = PathBuf::from(self.url.trim_start_matches("sqlite://"));
-        for suffix in ["-shm", "-wal", ""] {
-            fs::remove_file(format!("{}{suffix}", copy.display())).ok();
+        let (file, copy) = (original.join("callvine.db"), self.path());
+        for _ in 0..COPIES {
+            for suffix in ["-shm", "-wal", ""] {
+                fs::remove_file(format!("{}{suffix}", copy.display())).ok();
+            }
+            fs::copy(&file, &copy).unwrap();
+            // There is no log beside a database that nobody uses.
+            fs::copy(original.join("callvine.db-wal"), copy.with_file_name("callvine.db-wal")).ok();
+            if fs::read(&file).unwrap() == fs::read(&copy).unwrap() {
+                return;
+            }
         }
-        for suffix in ["", "-wal"] {
-            let name = format!("callvine.db{suffix}");
-            fs::copy(original.join(&name), copy.with_file_name(&name)).unwrap();
-        }
+        panic!("the database changes too fast to be copied");
+    }
+
+    /// SQLite's file, or its copy.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(self.url.trim_start_matches("sqlite://"))
     }
 }

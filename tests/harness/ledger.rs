@@ -116,6 +116,7 @@ impl Ledger {
             unacknowledged_rows: stored.len() - acknowledged.len(),
             events: received.values().map(std::collections::HashMap::len).sum(),
             duplicates: received.values().flat_map(|ids| ids.values()).map(|count| count - 1).sum(),
+            fetched_again: self.recordings.requests().saturating_sub(stored.len()),
         }
     }
 
@@ -181,6 +182,11 @@ impl Drop for Missing {
 }
 
 impl Recordings {
+    /// How often any of them was asked for.
+    fn requests(&self) -> usize {
+        (0..self.sounds.len()).map(|number| self.origin.count(&path(number))).sum()
+    }
+
     fn sound_at(&self, url: &str) -> &Sound {
         let mut numbered = self.sounds.iter().enumerate();
         let found = numbered.find(|(number, _)| self.origin.url(&path(*number)) == url);
@@ -218,6 +224,8 @@ pub struct Reckoning {
     pub events: usize,
     /// Events that it received more than once.
     pub duplicates: u32,
+    /// Requests to the origin of recordings beyond one a call.
+    pub fetched_again: usize,
 }
 
 impl fmt::Display for Reckoning {
@@ -225,8 +233,13 @@ impl fmt::Display for Reckoning {
         write!(
             f,
             "{} calls answered 201, all kept, and settled {:.1?} after the last; {} more stored whose answers were lost; \
-             {} events, {} received again",
-            self.acknowledged, self.settled_after, self.unacknowledged_rows, self.events, self.duplicates
+             {} events, {} received again; {} recordings fetched again",
+            self.acknowledged,
+            self.settled_after,
+            self.unacknowledged_rows,
+            self.events,
+            self.duplicates,
+            self.fetched_again
         )
     }
 }

@@ -3,17 +3,16 @@
 
 use stateright::{Model, Property};
 
-use crate::state::{Call, Event, Gateway, Hand, Recording, Row, RowAt, State, Step};
+use crate::state::{Call, Event, Hand, Recording, Row, RowAt, State, Step};
 
 /// Failed tries after which a recording is given up.
 const ATTEMPTS: u8 = 2;
 /// Messages that a worker has in hand.
-const IN_HAND: usize = 2;
+const IN_HAND: u8 = 2;
 
-/// Everything that a run is about.
+/// Everything that a run of so many calls is about.
 #[derive(Clone)]
-pub(crate) struct System {
-    pub(crate) calls: usize,
+pub(crate) struct System<const CALLS: usize> {
     /// How many of the things that can go wrong do.
     pub(crate) faults: u8,
     /// What can go wrong.
@@ -33,23 +32,44 @@ pub(crate) enum Bug {
     NeverSearches,
 }
 
-/// What can happen next.
+/// What can happen next: to one of the calls, or to all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Post(usize),
-    Commit(usize),
-    Answer(usize),
+    Call(usize, Next),
+    Fault(Fault),
+}
+
+impl Action {
+    /// Whether it makes no difference when it happens, once nothing can go wrong any more: no other step can hinder it, it
+    /// hinders none, and what is remembered without it is remembered with it. Then the orders in which it comes first stand
+    /// for all of them ("ample sets": Clarke, Grumberg and Peled, Model Checking, chapter 10).
+    fn can_come_first(self) -> bool {
+        match self {
+            Self::Call(_, Next::Answer | Next::Confirm(_) | Next::Remove(_)) => true,
+            // Somebody may lease its recording, and then it waits.
+            Self::Call(_, Next::Send(row)) => row.event != Event::Retry,
+            Self::Call(_, Next::Acknowledge(hand)) => hand.step == Step::Done,
+            Self::Call(..) | Self::Fault(_) => false,
+        }
+    }
+}
+
+/// What can happen next to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Commit,
+    Answer,
     Send(Row),
     Confirm(Row),
     Remove(Row),
-    Take(usize),
+    Take,
     Begin(Hand),
+    /// Fetch a recording, and whether that succeeds.
     Fetch(Hand, bool),
     Settle(Hand),
     Acknowledge(Hand),
-    Search(usize),
-    LeaseEnds(usize),
-    Fault(Fault),
+    Search,
+    LeaseEnds,
 }
 
 /// What can go wrong.
@@ -64,238 +84,221 @@ pub(crate) enum Fault {
     QueueIsLost,
 }
 
-impl Model for System {
-    type State = State;
+impl<const CALLS: usize> Model for System<CALLS> {
+    type State = State<CALLS>;
     type Action = Action;
 
-    fn init_states(&self) -> Vec<State> {
-        vec![State {
-            calls: vec![Call::default(); self.calls],
-            outbox: Vec::new(),
-            hands: Vec::new(),
-            faults: self.faults,
-            is_queue_lost: false,
-        }]
+    fn init_states(&self) -> Vec<Self::State> {
+        let calls = [Call::default(); CALLS];
+        vec![State { calls, faults: self.faults, is_queue_lost: false }]
     }
 
-    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+    fn actions(&self, state: &Self::State, actions: &mut Vec<Action>) {
         for (id, call) in state.calls.iter().enumerate() {
-            self.gateway_actions(id, call, actions);
-            self.queue_actions(id, call, state, actions);
-        }
-        for row in &state.outbox {
-            match row.at {
-                RowAt::Due if row.event == Event::Retry && state.is_leased(row.call) => {}
-                RowAt::Due => actions.push(Action::Send(*row)),
-                RowAt::Sent => actions.push(Action::Confirm(*row)),
-                RowAt::Confirmed => actions.push(Action::Remove(*row)),
+            let mut add = |next| actions.push(Action::Call(id, next));
+            add_gateway(self.bug, call, &mut add);
+            self.add_queue(call, state, &mut add);
+            for row in call.rows.kinds::<Row>() {
+                match row.at {
+                    RowAt::Due if row.event == Event::Retry && call.is_leased => {}
+                    RowAt::Due => add(Next::Send(row)),
+                    RowAt::Sent => add(Next::Confirm(row)),
+                    RowAt::Confirmed => add(Next::Remove(row)),
+                }
             }
-        }
-        for hand in &state.hands {
-            self.hand_actions(*hand, actions);
+            for hand in call.hands.kinds::<Hand>() {
+                add_worker(self.bug, hand, &mut add);
+            }
         }
         if state.faults > 0 {
             let faults = self.possible.iter().filter(|fault| state.is_harmed_by(**fault));
             actions.extend(faults.map(|fault| Action::Fault(*fault)));
+        } else if let Some(first) = actions.iter().copied().find(|action| action.can_come_first()) {
+            *actions = vec![first];
         }
     }
 
-    fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        let mut state = last.clone();
+    fn next_state(&self, last: &Self::State, action: Action) -> Option<Self::State> {
+        let mut state = *last;
         match action {
-            Action::Post(id) => state.call(id)?.gateway = Gateway::Received,
-            Action::Commit(id) => self.commit(&mut state, id)?,
-            Action::Answer(id) => {
-                let is_half = self.bug == Some(Bug::AnswersBeforeCommit);
-                let call = state.call(id)?;
-                call.is_answered = true;
-                call.gateway = if is_half { Gateway::HalfDone } else { Gateway::Nothing };
-            }
-            Action::Send(row) => state.move_row(row, Some(RowAt::Sent)),
-            Action::Confirm(row) => {
-                state.deliver(row)?;
-                let is_removed = self.bug == Some(Bug::RemovesBeforeConfirm);
-                state.move_row(row, (!is_removed).then_some(RowAt::Confirmed));
-            }
-            Action::Remove(row) => state.move_row(row, None),
-            Action::Take(id) => {
-                state.call(id)?.waiting -= 1;
-                state.hands.push(Hand { call: id, step: Step::Taken, is_unacknowledged: true });
-            }
-            Action::Begin(hand) => self.begin(&mut state, hand)?,
-            Action::Fetch(hand, is_good) => {
-                state.call(hand.call)?.tries += 1;
-                state.move_hand(hand, Some(Hand { step: Step::Fetched { is_good }, ..hand }));
-            }
-            Action::Settle(hand) => self.settle(&mut state, hand)?,
-            Action::Acknowledge(hand) => {
-                let rest = Hand { is_unacknowledged: false, ..hand };
-                state.move_hand(hand, (hand.step != Step::Done).then_some(rest));
-            }
-            Action::Search(id) => self.fail(&mut state, id)?,
-            Action::LeaseEnds(id) => state.call(id)?.is_leased = false,
+            Action::Call(id, next) => self.step(state.call(id)?, next),
             Action::Fault(fault) => {
                 state.faults -= 1;
-                self.fault(&mut state, fault)?;
+                state.is_queue_lost |= fault == Fault::QueueIsLost;
+                state.calls.iter_mut().for_each(|call| self.fault(call, fault));
             }
         }
-        state.outbox.sort_unstable();
-        state.hands.sort_unstable();
+        state.calls.sort_unstable();
         Some(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("what was answered 201 is on disk", |_, state: &State| {
+            Property::always("what was answered 201 is on disk", |_, state: &State<CALLS>| {
                 state.calls.iter().all(|call| call.is_stored || !call.is_answered)
             }),
-            Property::always("what is settled stays settled", |_, state: &State| {
+            Property::always("what is settled stays settled", |_, state: &State<CALLS>| {
                 state.calls.iter().all(|call| call.settled.is_none_or(|settled| settled == call.recording))
             }),
-            Property::always("tries end", |system: &Self, state: &State| {
+            Property::always("tries end", |system: &Self, state: &State<CALLS>| {
                 state.calls.iter().all(|call| call.tries <= ATTEMPTS + system.faults)
             }),
-            Property::always("nothing is forgotten", |_, state: &State| {
-                state.is_queue_lost || (0..state.calls.len()).all(|id| state.is_remembered(id))
+            Property::always("nothing is forgotten", |_, state: &State<CALLS>| {
+                state.is_queue_lost || state.calls.iter().all(Call::is_remembered)
             }),
-            Property::always("in the end everything is done", |system: &Self, state: &State| {
+            Property::always("in the end everything is done", |system: &Self, state: &State<CALLS>| {
+                if state.calls.iter().all(Call::is_done) {
+                    return true;
+                }
                 let mut actions = Vec::new();
                 system.actions(state, &mut actions);
                 actions.iter().any(|action| !matches!(action, Action::Fault(_)))
-                    || state.calls.iter().all(Call::is_done)
             }),
         ]
     }
 
-    fn within_boundary(&self, state: &State) -> bool {
+    fn within_boundary(&self, state: &Self::State) -> bool {
         // One more than is allowed, so that it is seen; a bug without end must not be a run without end.
         state.calls.iter().all(|call| call.tries <= ATTEMPTS + self.faults + 1)
     }
 }
 
-impl System {
-    fn gateway_actions(&self, id: usize, call: &Call, actions: &mut Vec<Action>) {
-        let answers_first = self.bug == Some(Bug::AnswersBeforeCommit);
-        match (call.gateway, answers_first) {
-            // What isn't answered is posted again; the key of the post sees to it that it is the same call.
-            (Gateway::Nothing, _) if !call.is_answered => actions.push(Action::Post(id)),
-            (Gateway::Nothing, _) => {}
-            (Gateway::Received, false) | (Gateway::HalfDone, true) => actions.push(Action::Commit(id)),
-            (Gateway::HalfDone, false) | (Gateway::Received, true) => actions.push(Action::Answer(id)),
-        }
+fn add_gateway(bug: Option<Bug>, call: &Call, add: &mut impl FnMut(Next)) {
+    let answers_first = bug == Some(Bug::AnswersBeforeCommit);
+    match (call.is_half_done, answers_first) {
+        // What isn't answered is posted again; the key of the post sees to it that it is the same call.
+        (false, _) if call.is_answered => {}
+        (false, false) | (true, true) => add(Next::Commit),
+        (true, false) | (false, true) => add(Next::Answer),
     }
+}
 
-    fn queue_actions(&self, id: usize, call: &Call, state: &State, actions: &mut Vec<Action>) {
-        if call.waiting > 0 && state.hands.len() < IN_HAND {
-            actions.push(Action::Take(id));
+fn add_worker(bug: Option<Bug>, hand: Hand, add: &mut impl FnMut(Next)) {
+    match hand.step {
+        Step::Taken => add(Next::Begin(hand)),
+        Step::Leased => [true, false].map(|is_good| Next::Fetch(hand, is_good)).into_iter().for_each(add),
+        Step::Fetched | Step::FetchFailed
+            if bug == Some(Bug::AcknowledgesBeforeStore) && hand.is_unacknowledged =>
+        {
+            add(Next::Acknowledge(hand));
         }
-        let is_in_hand = state.hands.iter().any(|hand| hand.call == id);
-        if call.is_leased && !is_in_hand {
-            actions.push(Action::LeaseEnds(id));
+        Step::Fetched | Step::FetchFailed => add(Next::Settle(hand)),
+        Step::Done => add(Next::Acknowledge(hand)),
+    }
+}
+
+impl<const CALLS: usize> System<CALLS> {
+    fn add_queue(&self, call: &Call, state: &State<CALLS>, add: &mut impl FnMut(Next)) {
+        if call.waiting > 0 && state.in_hand() < IN_HAND {
+            add(Next::Take);
         }
-        let is_idle =
-            call.is_stored && call.recording == Recording::Pending && !call.is_leased && !is_in_hand;
-        let is_quiet = state.outbox.is_empty() && state.calls.iter().all(|call| call.waiting == 0);
+        if call.is_leased && call.hands.is_empty() {
+            add(Next::LeaseEnds);
+        }
+        let is_pending = call.is_stored && call.recording == Recording::Pending;
+        let is_idle = is_pending && !call.is_leased && call.hands.is_empty();
+        let is_quiet = state.calls.iter().all(|call| call.waiting == 0 && call.rows.is_empty());
         if is_idle && is_quiet && self.bug != Some(Bug::NeverSearches) {
-            actions.push(Action::Search(id));
+            add(Next::Search);
         }
     }
 
-    fn hand_actions(&self, hand: Hand, actions: &mut Vec<Action>) {
-        match hand.step {
-            Step::Taken => actions.push(Action::Begin(hand)),
-            Step::Leased => actions.extend([true, false].map(|is_good| Action::Fetch(hand, is_good))),
-            Step::Fetched { .. }
-                if self.bug == Some(Bug::AcknowledgesBeforeStore) && hand.is_unacknowledged =>
-            {
-                actions.push(Action::Acknowledge(hand));
+    /// One transaction, or one message sent.
+    fn step(&self, call: &mut Call, next: Next) {
+        match next {
+            Next::Commit => self.commit(call),
+            Next::Answer => {
+                call.is_answered = true;
+                call.is_half_done = self.bug == Some(Bug::AnswersBeforeCommit);
             }
-            Step::Fetched { .. } => actions.push(Action::Settle(hand)),
-            Step::Done => actions.push(Action::Acknowledge(hand)),
+            Next::Send(row) => call.rows.replace(row, Some(Row { at: RowAt::Sent, ..row })),
+            Next::Confirm(row) => {
+                call.deliver(row.event);
+                let confirmed = Row { at: RowAt::Confirmed, ..row };
+                call.rows.replace(row, (!self.removes_first()).then_some(confirmed));
+            }
+            Next::Remove(row) => call.rows.replace(row, None),
+            Next::Take => {
+                call.waiting -= 1;
+                call.hands.add(Hand { step: Step::Taken, is_unacknowledged: true }, 1);
+            }
+            Next::Begin(hand) => self.begin(call, hand),
+            Next::Fetch(hand, is_good) => {
+                call.tries += 1;
+                let step = if is_good { Step::Fetched } else { Step::FetchFailed };
+                call.hands.replace(hand, Some(Hand { step, ..hand }));
+            }
+            Next::Settle(hand) => self.settle(call, hand),
+            Next::Acknowledge(hand) => {
+                let rest = Hand { is_unacknowledged: false, ..hand };
+                call.hands.replace(hand, (hand.step != Step::Done).then_some(rest));
+            }
+            Next::Search => self.fail(call),
+            Next::LeaseEnds => call.is_leased = false,
         }
     }
 
     /// Call, pending recording and event in one transaction; a call that is there already stays as it is.
-    fn commit(&self, state: &mut State, id: usize) -> Option<()> {
-        let is_half = self.bug != Some(Bug::AnswersBeforeCommit);
-        let call = state.call(id)?;
-        call.gateway = if is_half { Gateway::HalfDone } else { Gateway::Nothing };
+    fn commit(&self, call: &mut Call) {
+        call.is_half_done = self.bug != Some(Bug::AnswersBeforeCommit);
         if !call.is_stored {
             call.is_stored = true;
-            state.add_row(id, Event::Created);
+            call.add_row(Event::Created);
         }
-        Some(())
     }
 
-    fn begin(&self, state: &mut State, hand: Hand) -> Option<()> {
-        let call = state.call(hand.call)?;
+    fn begin(&self, call: &mut Call, hand: Hand) {
         let mut step = Step::Done;
         if call.recording == Recording::Pending {
             if !call.is_leased {
                 call.is_leased = true;
                 step = Step::Leased;
             } else if self.bug != Some(Bug::DropsWhatIsBusy) {
-                state.add_row(hand.call, Event::Retry);
+                call.add_row(Event::Retry);
             }
         }
-        state.move_hand(hand, Some(Hand { step, ..hand }));
-        Some(())
+        call.hands.replace(hand, Some(Hand { step, ..hand }));
     }
 
-    fn settle(&self, state: &mut State, hand: Hand) -> Option<()> {
-        if hand.step == (Step::Fetched { is_good: true }) {
-            state.settle(hand.call, Recording::Stored, self.overwrites())?;
+    fn settle(&self, call: &mut Call, hand: Hand) {
+        if hand.step == Step::Fetched {
+            call.settle(Recording::Stored, self.overwrites());
         } else {
-            self.fail(state, hand.call)?;
+            self.fail(call);
         }
         // What was acknowledged too early has nothing left to be done.
         let rest = Hand { step: Step::Done, ..hand };
-        state.move_hand(hand, hand.is_unacknowledged.then_some(rest));
-        Some(())
+        call.hands.replace(hand, hand.is_unacknowledged.then_some(rest));
     }
 
     /// One more try that brought nothing.
-    fn fail(&self, state: &mut State, id: usize) -> Option<()> {
-        let call = state.call(id)?;
+    fn fail(&self, call: &mut Call) {
         if call.recording != Recording::Pending && !self.overwrites() {
-            return Some(());
+            return;
         }
         if self.bug != Some(Bug::ForgetsTries) {
             call.attempts += 1;
         }
         if call.attempts >= ATTEMPTS {
-            return state.settle(id, Recording::Failed, self.overwrites());
+            return call.settle(Recording::Failed, self.overwrites());
         }
         call.is_leased = false;
-        state.add_row(id, Event::Retry);
-        Some(())
+        call.add_row(Event::Retry);
     }
 
-    fn fault(&self, state: &mut State, fault: Fault) -> Option<()> {
+    fn fault(&self, call: &mut Call, fault: Fault) {
         match fault {
-            Fault::GatewayCrashes => state.calls.iter_mut().for_each(|call| call.gateway = Gateway::Nothing),
-            // The leases of its rows end. What it has sent may arrive all the same: that is a crash after the confirm.
-            Fault::RelayCrashes => {
-                let is_kept = |row: &Row| row.at == RowAt::Sent && self.removes_first();
-                state.outbox.iter_mut().filter(|row| !is_kept(row)).for_each(|row| row.at = RowAt::Due);
-            }
+            Fault::GatewayCrashes => call.is_half_done = false,
+            Fault::RelayCrashes => call.release_rows(self.removes_first()),
             Fault::BrokerCrashes => {
-                if self.removes_first() {
-                    state.outbox.retain(|row| row.at != RowAt::Sent);
-                }
-                let sent = state.outbox.iter_mut().filter(|row| row.at == RowAt::Sent);
-                sent.for_each(|row| row.at = RowAt::Due);
+                call.lose_sent(!self.removes_first());
                 // Their worker goes on with them, and can't acknowledge them any more.
-                state.give_back(false)?;
+                call.give_back(false);
             }
-            Fault::WorkerCrashes => state.give_back(true)?,
-            Fault::WorkerStalls => state.calls.iter_mut().for_each(|call| call.is_leased = false),
-            Fault::QueueIsLost => {
-                state.is_queue_lost = true;
-                state.calls.iter_mut().for_each(|call| call.waiting = 0);
-            }
+            Fault::WorkerCrashes => call.give_back(true),
+            Fault::WorkerStalls => call.is_leased = false,
+            Fault::QueueIsLost => call.waiting = 0,
         }
-        Some(())
     }
 
     fn overwrites(&self) -> bool {

@@ -59,7 +59,9 @@ impl Search {
         let idle_for = TimeDelta::from_std(self.requeue_after).unwrap_or(TimeDelta::MAX);
         let Some(since) = now.checked_sub_signed(idle_for) else { return Ok(false) };
         let Some(newest) = self.store.newest_call().await? else { return Ok(true) };
-        if !self.store.has_published_until(since).await? || self.bus.has_waiting(Queue::Recordings).await? {
+        if !self.store.has_published_until(since, now).await?
+            || self.bus.has_waiting(Queue::Recordings).await?
+        {
             return Ok(false);
         }
         let mut after = if is_full { 0 } else { (newest.0 - RECENT).max(0) };

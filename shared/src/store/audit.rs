@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
+use super::clocks::{latest_arrival, latest_lease_us, latest_retry_us};
 use super::outbox::json_array;
 use super::{Store, StoreError, by_database, from_us, seconds, with_pool};
 use crate::bus::Queue;
@@ -189,25 +190,31 @@ impl Store {
     }
 
     /// Pending recordings, of whatever window, that no worker has had and that no retry was put off for since
-    /// `since`; by id, above `after`; none: that was all.
+    /// `since`, unless that was under another clock; by id, above `after`; none: that was all.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn idle_recordings(
         &self,
         since: DateTime<Utc>,
+        now: DateTime<Utc>,
         after: CallId,
     ) -> Result<Vec<Idle>, StoreError> {
         let rows: Vec<(i64, NaiveDateTime)> = with_pool!(self.read, pool => {
             sqlx::query_as(
                 "select c.id, c.created_at from recordings r join call_logs c on c.id = r.call_id
-                 where r.status = 'pending' and r.claimed_until <= $1 and coalesce(r.next_attempt_at, 0) <= $1
-                   and c.created_at < $2 and r.call_id > $3
-                 order by r.call_id limit $4",
+                 where r.status = 'pending' and r.call_id > $1
+                   and (r.claimed_until <= $2 or r.claimed_until > $3)
+                   and (coalesce(r.next_attempt_at, 0) <= $2 or r.next_attempt_at > $4)
+                   and (c.created_at < $5 or c.created_at > $6)
+                 order by r.call_id limit $7",
             )
-            .bind(since.timestamp_micros())
-            .bind(within_years(since))
             .bind(after.0)
+            .bind(since.timestamp_micros())
+            .bind(latest_lease_us(now))
+            .bind(latest_retry_us(now))
+            .bind(within_years(since))
+            .bind(latest_arrival(now))
             .bind(PAGE)
             .fetch_all(pool)
             .await?
@@ -215,19 +222,25 @@ impl Store {
         Ok(rows.into_iter().map(idle).collect())
     }
 
-    /// Analyses, of whatever window, that were requested before `since` and are not answered; by id, above `after`;
-    /// none: that was all.
+    /// Analyses, of whatever window, that were requested before `since`, or under another clock, and are not answered;
+    /// by id, above `after`; none: that was all.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
-    pub async fn idle_analyses(&self, since: DateTime<Utc>, after: CallId) -> Result<Vec<Idle>, StoreError> {
+    pub async fn idle_analyses(
+        &self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+        after: CallId,
+    ) -> Result<Vec<Idle>, StoreError> {
         let rows: Vec<(i64, NaiveDateTime)> = with_pool!(self.read, pool => {
             sqlx::query_as(
                 "select c.id, c.created_at from analyses a join call_logs c on c.id = a.call_id
-                 where a.status = 'requested' and a.requested_at < $1 and a.call_id > $2
-                 order by a.call_id limit $3",
+                 where a.status = 'requested' and (a.requested_at < $1 or a.requested_at > $2) and a.call_id > $3
+                 order by a.call_id limit $4",
             )
             .bind(within_years(since))
+            .bind(latest_arrival(now))
             .bind(after.0)
             .bind(PAGE)
             .fetch_all(pool)

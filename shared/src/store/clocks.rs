@@ -1,9 +1,9 @@
 //! What was written under a clock that has since been set back: it would be left alone until the clock gets there
 //! again. Nothing is ever put off for longer than a lease or the longest wait of a retry, so what is, was.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use super::{LONGEST_LEASE_US, Store, StoreError, with_transaction};
+use super::{LONGEST_LEASE_US, Store, StoreError, seconds, with_transaction};
 use crate::bus::Queue;
 use crate::retry::LONGEST_WAIT;
 
@@ -18,6 +18,11 @@ pub(super) fn latest_lease_us(now: DateTime<Utc>) -> i64 {
 /// A retry that is due later, in microseconds since 1970 UTC, was put off under another clock.
 pub(super) fn latest_retry_us(now: DateTime<Utc>) -> i64 {
     now.timestamp_micros() + i64::try_from(LONGEST_WAIT.as_micros()).unwrap_or(i64::MAX / 2) + SLACK_US
+}
+
+/// What came later came under another clock. Of when it seems to have come, nothing follows.
+pub(super) fn latest_arrival(now: DateTime<Utc>) -> NaiveDateTime {
+    seconds(now + TimeDelta::microseconds(SLACK_US))
 }
 
 impl Store {

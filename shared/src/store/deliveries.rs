@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use sqlx::QueryBuilder;
 
+use super::clocks::latest_lease_us;
 use super::outbox::json_array;
 use super::{Store, StoreError, by_database, with_pool, with_transaction, with_writer};
 
@@ -155,17 +156,20 @@ impl Store {
         Ok(())
     }
 
-    /// Whether messages of a queue wait to be claimed.
+    /// Whether messages of a queue wait to be claimed, or to be recalled because they were put off under another clock.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn deliveries_wait(&self, queue: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let waiting: Option<i64> = with_pool!(self.read, pool => {
-            sqlx::query_scalar("select id from deliveries where queue = $1 and available_at <= $2 limit 1")
-                .bind(queue)
-                .bind(now.timestamp_micros())
-                .fetch_optional(pool)
-                .await?
+            sqlx::query_scalar(
+                "select id from deliveries where queue = $1 and (available_at <= $2 or available_at > $3) limit 1",
+            )
+            .bind(queue)
+            .bind(now.timestamp_micros())
+            .bind(latest_lease_us(now))
+            .fetch_optional(pool)
+            .await?
         });
         Ok(waiting.is_some())
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::clocks::{latest_lease_us, latest_retry_us};
+use super::clocks::{latest_arrival, latest_lease_us, latest_retry_us};
 use super::{Store, StoreError, from_us, seconds, with_pool};
 use crate::call::CallId;
 
@@ -38,7 +38,7 @@ impl Store {
                  where r.call_id > $1 and r.call_id <= $2 and r.status = 'pending'
                    and (r.claimed_until <= $3 or r.claimed_until > $4)
                    and (coalesce(r.next_attempt_at, 0) <= $3 or r.next_attempt_at > $5)
-                   and c.created_at < $6
+                   and (c.created_at < $6 or c.created_at > $7)
                  order by r.call_id",
             )
             .bind(after.0)
@@ -47,6 +47,7 @@ impl Store {
             .bind(latest_lease_us(now))
             .bind(latest_retry_us(now))
             .bind(seconds(since))
+            .bind(latest_arrival(now))
             .fetch_all(pool)
             .await?
         });
@@ -54,19 +55,27 @@ impl Store {
     }
 
     /// Whether everything that was to be published by `since` is, as far as the outbox tells; else a recording's message
-    /// may be in there.
+    /// may be in there. What was put off under another clock is not.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
-    pub async fn has_published_until(&self, since: DateTime<Utc>) -> Result<bool, StoreError> {
-        let (due_us, oldest_us): (Option<i64>, Option<i64>) = with_pool!(self.read, pool => {
+    pub async fn has_published_until(
+        &self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let (due_us, oldest_us, postponed): (Option<i64>, Option<i64>, i64) = with_pool!(self.read, pool => {
             sqlx::query_as(
-                "select min(available_at), min(case when queue is null then created_at end) from outbox",
+                "select min(available_at), min(case when queue is null then created_at end),
+                        count(case when available_at > $1 and (queue is null or available_at > $2) then 1 end)
+                 from outbox",
             )
+            .bind(latest_lease_us(now))
+            .bind(latest_retry_us(now))
             .fetch_one(pool)
             .await?
         });
         let is_late = |at_us: i64| from_us(at_us).is_some_and(|at| at <= since);
-        Ok(!due_us.is_some_and(is_late) && !oldest_us.is_some_and(is_late))
+        Ok(!due_us.is_some_and(is_late) && !oldest_us.is_some_and(is_late) && postponed == 0)
     }
 }

@@ -5,10 +5,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
+use sqlx::query::QueryScalar;
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::calls::{Inserted, Stamps, runs};
 use super::kept::Kept;
@@ -16,6 +19,7 @@ use super::lines::Lines;
 use super::outbox::{LEASE, Row};
 use super::{ACQUIRE_TIMEOUT, ReceivedCall, StoreError};
 use crate::call::{CallId, userinfo, without_userinfo};
+use crate::error_chain::Chain;
 use crate::event::CALL_CREATED;
 
 /// PostgreSQL ends a statement after this long, so that a stuck one doesn't hold its connection for ever. Migrations
@@ -35,15 +39,33 @@ const FORGOTTEN: [(&str, &str); 4] = [
 /// By how much `nextval('call_ids')` grows: the `increment by` of its migration.
 const ID_BLOCK: i64 = 1000;
 
-/// One statement, hence one transaction and one round trip. Rows carry their ids with them: nothing depends on the
-/// order in which they come back, since none do.
-const INSERT_CALLS: &str = "
-with input as (
+/// How often a batch is tried whose connection breaks: once on the one that was kept, and on new ones while the server
+/// ends and starts again.
+const INSERT_TRIES: u32 = 3;
+
+/// Between two tries, for a server that ends: who asks too early may be disconnected once more.
+const TRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// All tries together: a caller is answered within 5 s, and gets no other answer after that.
+const TRIES_DEADLINE: Duration = Duration::from_secs(4);
+
+/// Calls, a column an array. A macro, because `concat!` takes literals alone.
+macro_rules! input {
+    () => {
+        "with input as (
     select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamp[],
                          $8::timestamp[], $9::text[], $10::text[], $11::timestamp[])
         as t(id, client, from_phone, to_phone, handled_by, department, start_time, end_time, recording_url,
              url_userinfo, created_at)
-), calls as (
+)"
+    };
+}
+
+/// One statement, hence one transaction and one round trip. Rows carry their ids with them: nothing depends on the
+/// order in which they come back, since none do.
+const INSERT_CALLS: &str = concat!(
+    input!(),
+    ", calls as (
     insert into call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time,
                            recording_url, title, created_at)
     select id, client, from_phone, to_phone, handled_by, department, start_time, end_time, recording_url,
@@ -54,7 +76,20 @@ with input as (
 )
 insert into outbox (routing_key, first_call_id, last_call_id, available_at, created_at)
 select $12, first, last, $13, $14 from unnest($15::bigint[], $16::bigint[]) as t(first, last)
-returning id";
+returning id"
+);
+
+/// Which of the calls are there already, as they were to be inserted. Locking them is a write, whose commit waits for a
+/// synchronous standby: only then is that of the calls there too.
+const INSERTED_BEFORE: &str = concat!(
+    input!(),
+    "
+select c.id from call_logs c join input i on i.id = c.id
+where (c.client, c.from_phone, c.to_phone, c.handled_by, c.start_time, c.end_time, c.recording_url, c.created_at)
+    = (i.client, i.from_phone, i.to_phone, i.handled_by, i.start_time, i.end_time, i.recording_url, i.created_at)
+  and c.department is not distinct from i.department
+for no key update of c"
+);
 
 const CLAIM_DUE: &str = "
 update outbox set available_at = $2
@@ -149,51 +184,114 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
+    /// Stores a batch; tries again on another connection if one breaks, under the same ids: what was committed although
+    /// its answer was lost is found by them, and is not stored twice.
     pub(super) async fn insert_calls(
         &self,
         pool: &PgPool,
         received: &[ReceivedCall],
         stamps: Stamps,
     ) -> Result<Inserted, StoreError> {
-        let insert = async |connection: &mut PgConnection| {
-            let ids = self.ids.take(connection, received.len()).await?;
-            insert_calls(connection, ids, received, stamps).await
-        };
-        self.kept.run(pool, insert).await
+        let deadline = Instant::now() + TRIES_DEADLINE;
+        let mut batch = Batch { received, stamps, ids: None };
+        let mut failed =
+            match self.kept.run(pool, async |connection| batch.insert(connection, &self.ids).await).await {
+                Err(error) if is_disconnection(&error) => error,
+                result => return result,
+            };
+        for _ in 1..INSERT_TRIES {
+            tracing::debug!(error = %Chain(&failed), "a batch of calls is tried on another connection");
+            let again =
+                self.kept.run(pool, async |connection| batch.insert_again(connection, &self.ids).await);
+            match timeout_at(deadline, again).await {
+                Ok(Err(error)) if is_disconnection(&error) => failed = error,
+                Ok(result) => return result,
+                Err(_elapsed) => break,
+            }
+            sleep(TRY_PAUSE).await;
+        }
+        Err(failed)
     }
 }
 
-async fn insert_calls(
-    connection: &mut PgConnection,
-    ids: Vec<CallId>,
-    received: &[ReceivedCall],
+/// Calls on their way into the database.
+struct Batch<'a> {
+    received: &'a [ReceivedCall],
     stamps: Stamps,
-) -> Result<Inserted, StoreError> {
-    let mut rows = Columns::with_capacity(received.len());
-    for (id, received) in ids.iter().zip(received) {
-        rows.push(*id, received);
+    /// The same for every try; none yet: no try has come so far.
+    ids: Option<Vec<CallId>>,
+}
+
+impl Batch<'_> {
+    async fn insert(
+        &mut self,
+        connection: &mut PgConnection,
+        blocks: &IdBlocks,
+    ) -> Result<Inserted, StoreError> {
+        let ids = match &self.ids {
+            Some(ids) => ids,
+            None => self.ids.insert(blocks.take(connection, self.received.len()).await?),
+        };
+        let (first, last): (Vec<i64>, Vec<i64>) = runs(ids).into_iter().unzip();
+        let outbox_ids = Columns::of(ids, self.received)
+            .bound_to(INSERT_CALLS)
+            .bind(CALL_CREATED)
+            .bind(self.stamps.available_at_us)
+            .bind(self.stamps.now_us)
+            .bind(first)
+            .bind(last)
+            .fetch_all(connection)
+            .await?;
+        Ok(Inserted { ids: ids.clone(), outbox_ids })
     }
-    let (first, last): (Vec<i64>, Vec<i64>) = runs(&ids).into_iter().unzip();
-    let outbox_ids = sqlx::query_scalar(INSERT_CALLS)
-        .bind(rows.id)
-        .bind(rows.client)
-        .bind(rows.from_phone)
-        .bind(rows.to_phone)
-        .bind(rows.handled_by)
-        .bind(rows.department)
-        .bind(rows.start_time)
-        .bind(rows.end_time)
-        .bind(rows.recording_url)
-        .bind(rows.url_userinfo)
-        .bind(rows.created_at)
-        .bind(CALL_CREATED)
-        .bind(stamps.available_at_us)
-        .bind(stamps.now_us)
-        .bind(first)
-        .bind(last)
-        .fetch_all(connection)
-        .await?;
-    Ok(Inserted { ids, outbox_ids })
+
+    /// The same after a try of which nobody knows whether it was committed. If it is still under way, this waits for its
+    /// end: the two have the same ids.
+    async fn insert_again(
+        &mut self,
+        connection: &mut PgConnection,
+        blocks: &IdBlocks,
+    ) -> Result<Inserted, StoreError> {
+        match self.insert(connection, blocks).await {
+            Err(StoreError::Rejected(error)) if is_duplicate(&error) => {
+                self.inserted_before(connection).await?.ok_or(StoreError::Unavailable(error))
+            }
+            result => result,
+        }
+    }
+
+    /// What an earlier try has made; `None`: the ids are somebody else's, as after a fail-over to a server that knew
+    /// less than the first one.
+    async fn inserted_before(&self, connection: &mut PgConnection) -> Result<Option<Inserted>, StoreError> {
+        let Some(ids) = &self.ids else { return Ok(None) };
+        let same =
+            Columns::of(ids, self.received).bound_to(INSERTED_BEFORE).fetch_all(&mut *connection).await?;
+        if same.len() < ids.len() {
+            return Ok(None);
+        }
+        let (first, _last): (Vec<i64>, Vec<i64>) = runs(ids).into_iter().unzip();
+        let outbox_ids = sqlx::query_scalar("select id from outbox where first_call_id = any($1)")
+            .bind(first)
+            .fetch_all(connection)
+            .await?;
+        Ok(Some(Inserted { ids: ids.clone(), outbox_ids }))
+    }
+}
+
+/// Whether the connection broke, and not what was done on it: closed by either side, or by a server that is told to end
+/// (`57P01`), has crashed (`57P02`), or starts (`57P03`).
+fn is_disconnection(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unavailable(sqlx::Error::Io(_)) => true,
+        StoreError::Unavailable(sqlx::Error::Database(error)) => error
+            .code()
+            .is_some_and(|code| code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03")),
+        _ => false,
+    }
+}
+
+fn is_duplicate(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// The rows of one batch, a vector a column, as `unnest` wants them.
@@ -212,6 +310,30 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
+    fn of(ids: &[CallId], received: &'a [ReceivedCall]) -> Self {
+        let mut rows = Self::with_capacity(received.len());
+        for (id, received) in ids.iter().zip(received) {
+            rows.push(*id, received);
+        }
+        rows
+    }
+
+    /// A statement that returns ids, with the columns as its first parameters.
+    fn bound_to(self, statement: &'static str) -> QueryScalar<'a, Postgres, i64, PgArguments> {
+        sqlx::query_scalar(statement)
+            .bind(self.id)
+            .bind(self.client)
+            .bind(self.from_phone)
+            .bind(self.to_phone)
+            .bind(self.handled_by)
+            .bind(self.department)
+            .bind(self.start_time)
+            .bind(self.end_time)
+            .bind(self.recording_url)
+            .bind(self.url_userinfo)
+            .bind(self.created_at)
+    }
+
     fn with_capacity(rows: usize) -> Self {
         Self {
             id: Vec::with_capacity(rows),

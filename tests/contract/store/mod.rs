@@ -34,6 +34,7 @@ mod calls;
 mod clocks;
 mod dead_letters;
 mod deliveries;
+mod disconnected;
 mod keys;
 mod lost;
 mod outbox;

@@ -152,11 +152,12 @@ impl Guard {
         if permitted { Ok(()) } else { Err(blocked(NOT_PUBLIC)) }
     }
 
-    /// With networks allowed, local names are the point, and their addresses decide.
+    /// With networks allowed, local names are the point, and their addresses decide. Between two dots there is something,
+    /// or it is no name: what a resolver makes of `localhost..` is its own affair.
     fn permits_name(&self, name: &str) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name);
         let top = name.rsplit('.').next().unwrap_or(name);
-        !name.is_empty() && (!self.allowed.is_empty() || !LOCAL_NAMES.contains(&top))
+        !name.split('.').any(str::is_empty) && (!self.allowed.is_empty() || !LOCAL_NAMES.contains(&top))
     }
 }
 

@@ -153,7 +153,7 @@ impl Traffic {
         let mut recordings = Vec::new();
         let mut last = CallId(0);
         loop {
-            let page = reading(scope.store.idle_recordings(since, last).await)?;
+            let page = reading(scope.store.idle_recordings(since, scope.now, last).await)?;
             let Some(end) = page.last() else { break };
             last = end.call_id;
             recordings.extend(page.into_iter().filter(|idle| !self.recordings.contains(&idle.call_id.0)));
@@ -164,7 +164,7 @@ impl Traffic {
         let mut analyses = Vec::new();
         let mut last = CallId(0);
         loop {
-            let page = reading(scope.store.idle_analyses(since, last).await)?;
+            let page = reading(scope.store.idle_analyses(since, scope.now, last).await)?;
             let Some(end) = page.last() else { break };
             last = end.call_id;
             analyses.extend(page.into_iter().filter(|idle| !self.analyses.contains(&idle.call_id.0)));

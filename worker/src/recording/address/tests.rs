@@ -53,6 +53,11 @@ const HOSTILE: &[&str] = &[
     "http://localhost/",
     "http://LOCALHOST/",
     "http://localhost./",
+    // Found by the fuzzer, which wrote many more dots.
+    "http://localhost../",
+    "https://....localhost....//I.cz\u{7db}m/a.w!v",
+    "http://files..localhost/",
+    "http://../",
     "http://files.localhost/",
     "http://metadata.google.internal/",
     "http://pbx.local/",
