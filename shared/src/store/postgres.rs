@@ -39,14 +39,11 @@ const FORGOTTEN: [(&str, &str); 4] = [
 /// By how much `nextval('call_ids')` grows: the `increment by` of its migration.
 const ID_BLOCK: i64 = 1000;
 
-/// How often a batch is tried whose connection breaks: once on the one that was kept, and on new ones while the server
-/// ends and starts again.
-const INSERT_TRIES: u32 = 3;
-
-/// Between two tries, for a server that ends: who asks too early may be disconnected once more.
+/// Between two tries of a batch whose connection breaks: a server that ends, or starts again, disconnects whoever asks
+/// too early.
 const TRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// All tries together: a caller is answered within 5 s, and gets no other answer after that.
+/// All tries together, 40 at most: a caller is answered within 5 s, and gets no other answer after that.
 const TRIES_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Calls, a column an array. A macro, because `concat!` takes literals alone.
@@ -199,7 +196,7 @@ impl Ingest {
                 Err(error) if is_disconnection(&error) => error,
                 result => return result,
             };
-        for _ in 1..INSERT_TRIES {
+        while Instant::now() + TRY_PAUSE < deadline {
             tracing::debug!(error = %Chain(&failed), "a batch of calls is tried on another connection");
             let again =
                 self.kept.run(pool, async |connection| batch.insert_again(connection, &self.ids).await);
