@@ -6,14 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use tower_service::Service;
 use url::{Host, Url};
 
 use super::failure::{Failure, Reason};
@@ -233,7 +229,7 @@ impl Resolver {
     }
 
     /// The addresses of a name, all permitted; never empty.
-    async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
         let answers = tokio::time::timeout(RESOLVE_TIMEOUT, self.ask(name));
         let answers =
             answers.await.map_err(|_| ResolveError::TimedOut)?.map_err(|_| ResolveError::Unknown)?;
@@ -255,21 +251,6 @@ impl Resolver {
         };
         let mut seen = BTreeSet::new();
         Ok(answers.into_iter().filter(|address| seen.insert(*address)).collect())
-    }
-}
-
-impl Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = ResolveError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ResolveError>> + Send>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let resolver = self.clone();
-        Box::pin(async move { Ok(resolver.addresses(name.as_str()).await?.into_iter()) })
     }
 }
 

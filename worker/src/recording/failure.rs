@@ -4,8 +4,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use hyper::StatusCode;
-use hyper::header::{HeaderMap, RETRY_AFTER};
+use http::StatusCode;
+use http::header::{HeaderMap, RETRY_AFTER};
 
 /// Longest wait that a host's `Retry-After` is granted: a call whose recording comes hours later is looked after by
 /// an operator anyway, and a hostile host must not park deliveries for a century.
@@ -165,7 +165,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::HeaderValue;
+    use http::header::HeaderValue;
 
     fn answer(status: u16, retry_after: Option<&str>) -> Failure {
         let mut headers = HeaderMap::new();

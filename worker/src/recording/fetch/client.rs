@@ -6,12 +6,12 @@ use std::iter::successors;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::header::{
+use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, USER_AGENT,
 };
-use hyper::{Request, Response, Uri};
+use http::{Request, Response, Uri};
+use http_body_util::Empty;
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpInfo;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use callvine_shared::error_chain::Chain;
+use http::header::{CONTENT_RANGE, ETAG, HeaderValue};
+use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_RANGE, ETAG, HeaderValue};
-use hyper::{Response, StatusCode};
 use tokio::time::timeout;
 use tracing::debug;
 use url::Url;
