@@ -27,7 +27,7 @@ async fn a_place_that_takes_nothing_is_storage_and_is_tried_again(engine: Engine
         let text = recording["last_error"].as_str().unwrap();
         assert!(!text.contains('/'), "it doesn't say where the recordings are: {text}");
     }
-    let staged = std::fs::read_dir(site.directory().join("callvine-data/staging")).map_or(0, Iterator::count);
+    let staged = std::fs::read_dir(recordings.join(".staging")).unwrap().count();
     assert_eq!(staged, 0, "nothing is left lying about");
 
     std::fs::remove_file(recordings.join(&year)).unwrap();
