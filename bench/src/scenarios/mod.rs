@@ -30,9 +30,9 @@ const MANY_CONNECTIONS: u32 = 256;
 pub(crate) const ALONE: &str = "alone";
 
 /// The case of recordings.
-pub(crate) const FETCH_LARGE: &str = "200 MB recordings, 64 at once";
-/// The case of large recordings, in which memory counts.
 pub(crate) const FETCH: &str = "1 MB recordings, 16 at once";
+/// The case of large recordings, in which memory counts.
+const FETCH_LARGE: &str = "200 MB recordings, 64 at once";
 
 /// More than the naive gateway can answer: it would only show how long its queue gets.
 const NAIVE_MAX_RATE: u32 = 5_000;
@@ -78,22 +78,7 @@ impl Scenario {
 
     fn subjects(self) -> &'static [Subject] {
         match self {
-            Self::Throughput => &[
-                Subject::Echo,
-                Subject::Validate,
-                Subject::Pgbench1,
-                Subject::Pgbench8,
-                Subject::Pgbench32,
-                Subject::Pgbench64,
-                Subject::Broker,
-                Subject::Naive,
-                Subject::NaiveGuarantee,
-                Subject::Gateway,
-                Subject::GatewayAsync,
-                Subject::GatewayConfirmed,
-                Subject::GatewayStream,
-                Subject::Embedded,
-            ],
+            Self::Throughput => &Subject::ALL,
             Self::Rates | Self::Burst => &[
                 Subject::Naive,
                 Subject::NaiveGuarantee,
@@ -184,8 +169,12 @@ pub(crate) fn need_broker(arguments: &Arguments) -> bool {
 
 /// What makes no sense, or nothing new, is left out.
 fn is_wanted(subject: Subject, case: &Case) -> bool {
-    let is_alone = case.label == ALONE;
-    if matches!(subject.kind(), Kind::Http | Kind::Fetch) == is_alone {
+    let is_suited = match subject.kind() {
+        Kind::Http => case.label != ALONE && !matches!(case.load, Load::Fetch(_)),
+        Kind::Pgbench { .. } | Kind::Broker => case.label == ALONE,
+        Kind::Fetch => matches!(case.load, Load::Fetch(_)),
+    };
+    if !is_suited {
         return false;
     }
     match (case.load, subject) {
