@@ -53,8 +53,8 @@ fuzz:
 			-max_total_time=$$((60 * $(MINUTES))) -max_len=65536 -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-# Callvine against its ceilings and the naive gateway, on servers of its own; writes docs/performance.md. All of it takes
-# over an hour on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.
+# Callvine against its ceilings, the naive gateway and PHP, on servers of its own; writes docs/performance.md. All of it
+# takes over an hour on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.
 bench:
 	tests/setup.sh
 	cargo build --release --locked --package callvine

@@ -22,7 +22,10 @@ libsox-fmt-all /usr/lib/*/sox/libsox_fmt_mp3.so lets sox write MP3
 ffmpeg ffmpeg makes and measures recordings independently
 valgrind valgrind counts the instructions of a call
 wrk wrk puts the benchmark's servers under load
-nginx-light nginx serves the recordings of the benchmark
+nginx-light nginx serves the recordings of the benchmark, and what PHP answers
+php-fpm /usr/sbin/php-fpm* runs the benchmark's webhook in PHP
+php-pgsql /usr/lib/php/*/pdo_pgsql.so takes that to PostgreSQL
+php-amqp /usr/lib/php/*/amqp.so takes its events to RabbitMQ
 python3-venv /usr/lib/python3*/ensurepip/__main__.py keeps the S3 store under test to itself
 docker-compose docker-compose checks docker-compose.yml
 NEEDS

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::scenarios::Scenario;
 use crate::subject::Subject;
 
-/// Measures Callvine on private servers, against its ceilings and against the naive gateway; writes the results to
+/// Measures Callvine on private servers, against its ceilings, the naive gateway and PHP; writes the results to
 /// performance.md, and to a JSON file and plots beside it
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "callvine-bench", max_term_width = 100)]

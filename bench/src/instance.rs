@@ -13,6 +13,8 @@ use lapin::{Connection, ConnectionProperties};
 use yardstick::API_KEY;
 
 use crate::ledger::Ledger;
+use crate::load::broker::declare_queue;
+use crate::php::{self, Php};
 use crate::stage::Stage;
 use crate::subject::Subject;
 
@@ -42,8 +44,26 @@ pub(crate) struct Instance {
     database: Option<String>,
     vhost: Option<String>,
     queue: &'static str,
-    /// Beside a gateway, where recordings are fetched.
-    worker: Option<Process>,
+    /// A worker beside a gateway, where recordings are fetched; or the PHP behind nginx.
+    beside: Option<Process>,
+}
+
+/// What was started of a subject.
+struct Started {
+    /// What takes the calls.
+    process: Process,
+    beside: Option<Process>,
+    address: String,
+}
+
+/// What a subject is given to work with.
+struct Means<'a> {
+    directory: &'a Path,
+    database: Option<&'a str>,
+    vhost: Option<&'a str>,
+    key: &'a str,
+    /// How many recordings are fetched at once, where any are.
+    at_once: Option<u32>,
 }
 
 impl Instance {
@@ -85,42 +105,42 @@ impl Instance {
             }
             (None, _) => None,
         };
-        let mut command = command(stage, subject, database.as_deref(), vhost.as_deref())?;
-        command.env("CALLVINE_DATA_DIR", &directory).current_dir(&directory);
-        if let Some(at_once) = at_once {
-            let at_once = at_once.to_string();
-            command
-                .env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
-                .env("CALLVINE_FETCH_PER_HOST", &at_once)
-                .env("CALLVINE_WORKER_CONCURRENCY", &at_once);
-        }
-        let worker = (subject == Subject::Worker).then(|| worker(stage, &command));
-        let (process, address) = listening(&directory, command).await?;
-        let worker = worker.map(|command| {
-            let (stdout, stderr) = (directory.join("worker.stdout"), directory.join("worker.stderr"));
-            Process::start(&Start { command, stdout, stderr, last_signal: Signal::KILL })
-        });
+        let means = Means {
+            directory: &directory,
+            database: database.as_deref(),
+            vhost: vhost.as_deref(),
+            key: &key,
+            at_once,
+        };
+        let Started { process, beside, address } = match subject {
+            Subject::Php | Subject::PhpAmqp => start_php(&means).await?,
+            _ => start_program(stage, subject, &means).await?,
+        };
         let url = format!("{address}/webhook.php");
         let key = if is_naive(subject) { API_KEY.to_owned() } else { key };
         let is_full = full.is_some();
         let database = database.filter(|_| !is_full);
-        let queue = if is_naive(subject) { NAIVE_QUEUE } else { QUEUE };
-        Ok(Self { process, url, key, ledger, directory, database, vhost, queue, worker })
+        let queue = match subject {
+            Subject::PhpAmqp => php::QUEUE,
+            _ if is_naive(subject) => NAIVE_QUEUE,
+            _ => QUEUE,
+        };
+        Ok(Self { process, url, key, ledger, directory, database, vhost, queue, beside })
     }
 
-    /// Its process id.
-    pub(crate) fn pid(&self) -> i32 {
-        self.process.pid().as_raw_pid()
+    /// The process ids of all that it takes to answer a call; each with what is below it.
+    pub(crate) fn pids(&self) -> Vec<i32> {
+        [&self.process].into_iter().chain(&self.beside).map(|process| process.pid().as_raw_pid()).collect()
     }
 
     /// The process id of what fetches its recordings.
     pub(crate) fn worker_pid(&self) -> i32 {
-        self.worker.as_ref().unwrap_or(&self.process).pid().as_raw_pid()
+        self.beside.as_ref().unwrap_or(&self.process).pid().as_raw_pid()
     }
 
     /// Fails when it has ended.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
-        for process in [&mut self.process].into_iter().chain(&mut self.worker) {
+        for process in [&mut self.process].into_iter().chain(&mut self.beside) {
             if let Some(status) = process.exited() {
                 bail!("it has ended with {status}\n{}", process.account());
             }
@@ -149,8 +169,8 @@ impl Instance {
     /// Kills it and removes what it had, except a database that was full before.
     pub(crate) async fn remove(mut self, stage: &Stage) -> anyhow::Result<()> {
         self.process.kill();
-        if let Some(worker) = &mut self.worker {
-            worker.kill();
+        if let Some(beside) = &mut self.beside {
+            beside.kill();
         }
         fs::remove_dir_all(&self.directory).context("cannot remove a subject's directory")?;
         if let Some(vhost) = &self.vhost {
@@ -183,15 +203,40 @@ async fn prepare(stage: &Stage, subject: Subject, database: &str) -> anyhow::Res
     stage.checkpoint().await
 }
 
-fn command(
-    stage: &Stage,
-    subject: Subject,
-    database: Option<&str>,
-    vhost: Option<&str>,
-) -> anyhow::Result<Command> {
-    let database = database.unwrap_or_default();
+async fn start_php(means: &Means<'_>) -> anyhow::Result<Started> {
+    if let Some(vhost) = means.vhost {
+        declare_queue(vhost, php::QUEUE).await?;
+    }
+    let database = means.database.context("PHP needs a database")?;
+    let settings = php::Settings { key: means.key, database, broker: means.vhost };
+    let Php { nginx, fpm, address } = Php::start(means.directory, &settings).await?;
+    Ok(Started { process: nginx, beside: Some(fpm), address })
+}
+
+async fn start_program(stage: &Stage, subject: Subject, means: &Means<'_>) -> anyhow::Result<Started> {
+    let directory = means.directory;
+    let mut command = command(stage, subject, means)?;
+    command.env("CALLVINE_DATA_DIR", directory).current_dir(directory);
+    if let Some(at_once) = means.at_once {
+        let at_once = at_once.to_string();
+        command
+            .env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
+            .env("CALLVINE_FETCH_PER_HOST", &at_once)
+            .env("CALLVINE_WORKER_CONCURRENCY", &at_once);
+    }
+    let worker = (subject == Subject::Worker).then(|| worker(stage, &command));
+    let (process, address) = listening(directory, command).await?;
+    let beside = worker.map(|command| {
+        let (stdout, stderr) = (directory.join("worker.stdout"), directory.join("worker.stderr"));
+        Process::start(&Start { command, stdout, stderr, last_signal: Signal::KILL })
+    });
+    Ok(Started { process, beside, address })
+}
+
+fn command(stage: &Stage, subject: Subject, means: &Means<'_>) -> anyhow::Result<Command> {
+    let database = means.database.unwrap_or_default();
     let dead_broker = stage.dead_broker();
-    let broker = vhost.unwrap_or(&dead_broker);
+    let broker = means.vhost.unwrap_or(&dead_broker);
     let mut command = match subject {
         Subject::Echo | Subject::Validate | Subject::Naive | Subject::NaiveGuarantee => {
             let is_naive = is_naive(subject);

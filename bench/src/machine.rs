@@ -6,6 +6,8 @@ use std::process::Stdio;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use crate::php;
+
 /// Said where something cannot be found out; no reason to measure nothing.
 const UNKNOWN: &str = "unknown";
 
@@ -26,12 +28,14 @@ pub(crate) struct Machine {
 impl Machine {
     /// This machine.
     pub(crate) async fn this(oha: &str) -> Self {
+        let php_fpm = php::fpm_program().unwrap_or_default();
         let versions = [
             ("PostgreSQL", first_line("pgbench", &["--version"]).await),
             ("RabbitMQ", first_line(RABBITMQCTL, &["version"]).await),
             ("wrk", first_line("wrk", &["-v"]).await),
             ("oha", first_line(oha, &["--version"]).await),
             ("nginx", first_line("/usr/sbin/nginx", &["-v"]).await),
+            ("PHP", first_line(&php_fpm.to_string_lossy(), &["--version"]).await),
             ("curl", first_line("curl", &["--version"]).await),
             ("rustc", first_line("rustc", &["--version"]).await),
         ];

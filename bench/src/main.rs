@@ -1,4 +1,4 @@
-//! The benchmark: starts private servers, runs the program, its ceilings and the naive gateway on them in turn, and
+//! The benchmark: starts private servers, runs the program, its ceilings, the naive gateway and PHP on them in turn, and
 //! writes what it found.
 
 mod arguments;
@@ -8,6 +8,7 @@ mod ledger;
 mod load;
 mod machine;
 mod measure;
+mod php;
 mod procfs;
 mod report;
 mod results;

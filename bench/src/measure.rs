@@ -76,7 +76,7 @@ async fn http(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
     }
     drain(plan.subject, &mut instance).await?;
 
-    let watch = Watch::begin(Some(instance.pid()))?;
+    let watch = Watch::begin(&instance.pids())?;
     let (loaded, server_mib) = watch.while_loaded(generate(stage, plan, target)).await?;
     let confirms = drain(plan.subject, &mut instance).await?;
     let measures = watch.end(stage, loaded, Seen { server_mib, confirms })?;
@@ -128,7 +128,7 @@ async fn pgbench(stage: &Stage, plan: &Plan<'_>, clients: u32) -> anyhow::Result
     if plan.warm_up_seconds > 0 {
         load::pgbench::run(&database, &stage.directory, (clients, plan.warm_up_seconds)).await?;
     }
-    let watch = Watch::begin(None)?;
+    let watch = Watch::begin(&[])?;
     let loaded = load::pgbench::run(&database, &stage.directory, (clients, plan.seconds())).await?;
     let measures = watch.end(stage, loaded, Seen::default())?;
     stage.drop_database(&database).await?;
@@ -145,7 +145,7 @@ async fn broker(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
     if plan.warm_up_seconds > 0 {
         load::broker::run(&vhost, event.clone(), plan.warm_up_seconds).await?;
     }
-    let watch = Watch::begin(None)?;
+    let watch = Watch::begin(&[])?;
     let loaded = load::broker::run(&vhost, event, plan.seconds()).await?;
     let measures = watch.end(stage, loaded, Seen::default())?;
     stage.drop_vhost(&vhost).await?;
@@ -179,13 +179,20 @@ pub(crate) struct Seen {
 /// Reads the clocks of all processes before and after.
 pub(crate) struct Watch {
     before: Snapshot,
-    server_pid: Option<i32>,
+    /// The server's processes, none of them below another.
+    server_roots: Vec<i32>,
+    /// These, and all that were below them at the beginning.
+    server_tree: Vec<i32>,
     own_pid: i32,
 }
 
 impl Watch {
-    pub(crate) fn begin(server_pid: Option<i32>) -> anyhow::Result<Self> {
-        Ok(Self { before: Snapshot::take()?, server_pid, own_pid: i32::try_from(std::process::id())? })
+    /// Of the server with these processes, and all below them.
+    pub(crate) fn begin(server_roots: &[i32]) -> anyhow::Result<Self> {
+        let before = Snapshot::take()?;
+        let server_tree = server_roots.iter().flat_map(|pid| before.tree(*pid)).collect();
+        let own_pid = i32::try_from(std::process::id())?;
+        Ok(Self { before, server_roots: server_roots.to_vec(), server_tree, own_pid })
     }
 
     /// Runs the load, and returns the most memory that the server was seen to have meanwhile.
@@ -197,7 +204,7 @@ impl Watch {
         let mut looks = interval(MEMORY_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut most_mib = 0.0_f64;
-        let look = || self.server_pid.map_or(0.0, pss_mib);
+        let look = || self.server_tree.iter().copied().map(pss_mib).sum::<f64>();
         loop {
             tokio::select! {
                 loaded = &mut load => return Ok((loaded?, most_mib.max(look()))),
@@ -215,7 +222,7 @@ impl Watch {
         let machine = after.machine_since(&self.before);
         let memory = |pid: i32| after.tree(pid).into_iter().map(pss_mib).sum::<f64>();
         let cpu = Cpu {
-            server_us: per_call_us(self.server_pid.map_or(0.0, tree)),
+            server_us: per_call_us(self.server_roots.iter().copied().map(tree).sum()),
             postgres_us: per_call_us(tree(stage.postgres_pid())),
             rabbitmq_us: per_call_us(stage.rabbitmq_pid().map_or(0.0, tree)),
             // The load generator is a child that has been waited for, or this program itself.

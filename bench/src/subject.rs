@@ -32,6 +32,10 @@ pub(crate) enum Subject {
     Naive,
     /// The naive gateway with Callvine's guarantee
     NaiveGuarantee,
+    /// nginx and php-fpm: one INSERT a request, over persistent connections
+    Php,
+    /// The same, each event published and confirmed before the answer
+    PhpAmqp,
     /// callvine gateway, the broker out of reach
     Gateway,
     /// The same with `synchronous_commit=off`: what durability costs
@@ -52,7 +56,7 @@ pub(crate) enum Subject {
 
 impl Subject {
     /// All, in the order in which tables show them.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Echo,
         Self::Validate,
         Self::Pgbench1,
@@ -62,6 +66,8 @@ impl Subject {
         Self::Broker,
         Self::Naive,
         Self::NaiveGuarantee,
+        Self::Php,
+        Self::PhpAmqp,
         Self::Gateway,
         Self::GatewayAsync,
         Self::GatewayConfirmed,
@@ -87,6 +93,8 @@ impl Subject {
             Self::Broker => "RabbitMQ alone",
             Self::Naive => "naive",
             Self::NaiveGuarantee => "naive, same guarantee",
+            Self::Php => "nginx, php-fpm, PDO",
+            Self::PhpAmqp => "nginx, php-fpm, PDO, AMQP",
             Self::Gateway => "gateway, broker away",
             Self::GatewayAsync => "gateway, broker away, commits not synced",
             Self::GatewayConfirmed => "gateway, events confirmed",
@@ -113,14 +121,26 @@ impl Subject {
 
     /// Whether every event of it is published, so that the time until the last confirm counts.
     pub(crate) fn publishes(self) -> bool {
-        matches!(self, Self::NaiveGuarantee | Self::GatewayConfirmed | Self::GatewayStream | Self::Embedded)
+        matches!(
+            self,
+            Self::NaiveGuarantee
+                | Self::PhpAmqp
+                | Self::GatewayConfirmed
+                | Self::GatewayStream
+                | Self::Embedded
+        )
     }
 
     /// Whether it talks to RabbitMQ.
     pub(crate) fn needs_broker(self) -> bool {
         matches!(
             self,
-            Self::Broker | Self::NaiveGuarantee | Self::GatewayConfirmed | Self::GatewayStream | Self::Worker
+            Self::Broker
+                | Self::NaiveGuarantee
+                | Self::PhpAmqp
+                | Self::GatewayConfirmed
+                | Self::GatewayStream
+                | Self::Worker
         )
     }
 }

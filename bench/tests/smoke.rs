@@ -13,7 +13,7 @@ async fn a_run_in_little_ends_with_a_report_and_its_plots() {
         .args(["--quick", "--scenario", "throughput,burst,fetch"])
         .args([
             "--only",
-            "pgbench-8,naive-guarantee,gateway-confirmed,curl,worker,embedded-worker",
+            "pgbench-8,naive-guarantee,php,php-amqp,gateway-confirmed,curl,worker,embedded-worker",
             "--output",
         ])
         .arg(&output)
@@ -24,6 +24,8 @@ async fn a_run_in_little_ends_with_a_report_and_its_plots() {
     for subject in [
         "pgbench, 8 clients",
         "naive, same guarantee",
+        "nginx, php-fpm, PDO ",
+        "nginx, php-fpm, PDO, AMQP",
         "gateway, events confirmed",
         "curl --parallel",
         "worker (PostgreSQL",

@@ -49,19 +49,20 @@ const PROPERTY_FLAGS: u16 = 1 << 15 | 1 << 12 | 1 << 7;
 
 /// Publishes messages like this one for some seconds.
 pub(crate) async fn run(url: &str, event: String, seconds: u32) -> anyhow::Result<Loaded> {
-    declare_queue(url).await?;
+    declare_queue(url, QUEUE).await?;
     let url = url.to_owned();
     let duration = Duration::from_secs(seconds.into());
     tokio::task::spawn_blocking(move || publish(&url, event.as_bytes(), duration)).await?
 }
 
-async fn declare_queue(url: &str) -> anyhow::Result<()> {
+/// Makes a quorum queue that does nothing but keep what is published to it.
+pub(crate) async fn declare_queue(url: &str, queue: &str) -> anyhow::Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(QUEUE.into(), durable, quorum).await?;
+    channel.queue_declare(queue.into(), durable, quorum).await?;
     connection.close(200, "declared".into()).await?;
     Ok(())
 }

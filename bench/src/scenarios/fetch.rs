@@ -126,7 +126,7 @@ async fn curl(stage: &Stage, origin: &Origin, recordings: Recordings) -> anyhow:
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--fail", "--parallel", "--parallel-max"]);
     command.arg(recordings.at_once.to_string()).arg("--config").arg(&config);
-    let watch = Watch::begin(None)?;
+    let watch = Watch::begin(&[])?;
     let began_at = Instant::now();
     load::output_of(command).await?;
     let seconds = began_at.elapsed().as_secs_f64();
@@ -160,7 +160,7 @@ async fn worker(
     kept(&mut instance, 1, deadline(1)).await?;
 
     let count = recordings.count;
-    let watch = Watch::begin(Some(instance.worker_pid()))?;
+    let watch = Watch::begin(&[instance.worker_pid()])?;
     let fetch = async {
         let began_at = Instant::now();
         let posted = load::raw::burst(target, count).await?;
