@@ -54,7 +54,7 @@ fuzz:
 	done
 
 # Callvine against its ceilings, the naive gateway and PHP, on servers of its own; writes docs/performance.md. All of it
-# takes over an hour on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.
+# takes over two hours on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.
 bench:
 	tests/setup.sh
 	cargo build --release --locked --package callvine

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use crate::scenarios::Scenario;
 use crate::subject::Subject;
 
+/// A day.
+const MINUTES_MAX: i64 = 24 * 60;
+
 /// Measures Callvine on private servers, against its ceilings, the naive gateway and PHP; writes the results to
 /// performance.md, and to a JSON file and plots beside it
 #[derive(clap::Parser, Clone, Debug)]
@@ -56,6 +59,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [308, 1_024, 10_240])]
     pub(crate) bodies: Vec<usize>,
 
+    /// Minutes of load on one instance (`bloat`), which is sampled every minute, but 60 times at most
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=MINUTES_MAX))]
+    pub(crate) minutes: u32,
+
+    /// Calls a second (`bloat`), which the relay should keep up with; 0 for as many as are answered
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) bloat_rate: u32,
+
     /// Repetitions of each scenario, interleaved: A B C A B C
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
@@ -69,7 +80,7 @@ pub(crate) struct Arguments {
     pub(crate) warm_up: u32,
 
     /// A smoke run of everything in little: it shows that the bench works, and nothing else
-    #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "recordings", "large_recordings", "rows", "rounds", "seconds", "warm_up"])]
+    #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "recordings", "large_recordings", "rows", "minutes", "bloat_rate", "rounds", "seconds", "warm_up"])]
     pub(crate) quick: bool,
 
     /// The folder of performance.md [default: docs; with --quick, the build's own directory]
@@ -96,6 +107,8 @@ impl Arguments {
             large_recordings: 0,
             rows: vec![0, 10_000],
             bodies: vec![10_240],
+            // By wrk, which is always there.
+            bloat_rate: 0,
             rounds: 1,
             seconds: 1,
             warm_up: 0,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use harness::{Process, Signal, Start, eventually, new_directory, run};
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use yardstick::API_KEY;
@@ -146,6 +146,16 @@ impl Instance {
             }
         }
         Ok(())
+    }
+
+    /// Takes all events out of the queue, as a worker would; returns how many there were.
+    pub(crate) async fn empty_queue(&self) -> anyhow::Result<u64> {
+        let vhost = self.vhost.as_deref().context("without a broker there is no queue")?;
+        let connection = Connection::connect(vhost, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let events = channel.queue_purge(self.queue.into(), QueuePurgeOptions::default()).await?;
+        connection.close(200, "emptied".into()).await?;
+        Ok(events.into())
     }
 
     /// Makes sure that the queue has at least so many events, where there is a queue.

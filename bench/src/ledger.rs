@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use tokio::time::Instant;
 
-use crate::results::Confirms;
+use crate::results::{Confirms, Outbox};
 
 /// Calls above an id: of a table that was full before, the new ones alone.
 const COUNT_CALLS: &str = "select count(*) from call_logs where id > $1";
@@ -23,6 +23,12 @@ from outbox where id > $1 and routing_key = 'call.created' and queue is null";
 const ANY_IN_OUTBOX: &str = "select count(*) from
     (select 1 from outbox where id > $1 and routing_key = 'call.created' and queue is null limit 1) as waiting";
 
+/// The outbox's size and statistics; the latter are some moments old.
+const OUTBOX: &str = "
+select pg_relation_size(relid), pg_indexes_size(relid), n_live_tup, n_dead_tup, n_tup_ins + n_tup_upd,
+       (select cast(sum(n_tup_ins + n_tup_upd) as bigint) from pg_stat_user_tables), autovacuum_count
+from pg_stat_user_tables where relname = 'outbox'";
+
 /// Recordings that were kept.
 const COUNT_STORED: &str = "select count(*) from recordings where call_id > $1 and status = 'stored'";
 
@@ -35,6 +41,9 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// After this an outbox that does not empty is given up, and reported as such.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A row of [`OUTBOX`].
+type Figures = (i64, i64, i64, i64, i64, i64, i64);
 
 /// A database that calls were sent to.
 #[derive(Debug)]
@@ -66,6 +75,27 @@ impl Ledger {
     /// How many recordings are kept, and how many were given up.
     pub(crate) async fn recordings(&mut self) -> anyhow::Result<(u64, u64)> {
         Ok((self.count(COUNT_STORED, 0).await?, self.count(COUNT_FAILED, 0).await?))
+    }
+
+    /// What the outbox takes, and what has gone through it.
+    pub(crate) async fn outbox(&mut self) -> anyhow::Result<Outbox> {
+        let waiting = self.count(COUNT_OUTBOX, 0).await?;
+        let Self::Postgres { connection, .. } = self else {
+            bail!("only PostgreSQL has statistics of a table");
+        };
+        let figures: Figures = sqlx::query_as(OUTBOX).fetch_one(connection).await?;
+        let (table_bytes, index_bytes, live_rows, dead_rows, rows_written, rows_written_in_all, vacuums) =
+            figures;
+        Ok(Outbox {
+            table_bytes: table_bytes.try_into()?,
+            index_bytes: index_bytes.try_into()?,
+            live_rows: live_rows.try_into()?,
+            dead_rows: dead_rows.try_into()?,
+            waiting,
+            rows_written: rows_written.try_into()?,
+            rows_written_in_all: rows_written_in_all.try_into()?,
+            vacuums: vacuums.try_into()?,
+        })
     }
 
     async fn count(&mut self, statement: &'static str, above_id: i64) -> anyhow::Result<u64> {

@@ -25,7 +25,6 @@ use anyhow::Context as _;
 use arguments::Arguments;
 use clap::Parser as _;
 use results::Results;
-use scenarios::Scenario;
 use stage::Stage;
 
 #[tokio::main]
@@ -40,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     let mut results = Results::read(&file)?;
     for scenario in &arguments.scenarios {
         say::line(&format!("\n{}", scenario.name()));
-        if *scenario == Scenario::Rates && !stage.has_oha(!arguments.quick).await? {
+        if scenarios::need_oha(*scenario, &arguments) && !stage.has_oha(!arguments.quick).await? {
             say::line("left out: oha is not installed, and a smoke run does not build it");
             continue;
         }

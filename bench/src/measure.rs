@@ -101,7 +101,8 @@ pub(crate) async fn probe(target: Target<'_>) -> anyhow::Result<u64> {
     Ok(loaded.calls)
 }
 
-async fn generate(stage: &Stage, plan: &Plan<'_>, target: Target<'_>) -> anyhow::Result<Loaded> {
+/// Puts a server under load.
+pub(crate) async fn generate(stage: &Stage, plan: &Plan<'_>, target: Target<'_>) -> anyhow::Result<Loaded> {
     match plan.load {
         Load::Busy { seconds } => load::wrk::run(target, &stage.directory, seconds).await,
         Load::Rate { calls_per_second, seconds } => {
@@ -237,6 +238,7 @@ impl Watch {
             seconds: loaded.seconds,
             latency: loaded.latency,
             confirms: seen.confirms,
+            outbox: None,
             cpu,
             memory: Memory {
                 server_mib: seen.server_mib,

@@ -76,6 +76,8 @@ pub(crate) struct Measures {
     pub(crate) latency: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) confirms: Option<Confirms>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outbox: Option<Outbox>,
     pub(crate) cpu: Cpu,
     pub(crate) memory: Memory,
 }
@@ -99,6 +101,24 @@ pub(crate) struct Confirms {
     pub(crate) drain_seconds: f64,
     /// Events still there when it was given up.
     pub(crate) left: u64,
+}
+
+/// The outbox in PostgreSQL, under load, as its own statistics have it.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Outbox {
+    pub(crate) table_bytes: u64,
+    pub(crate) index_bytes: u64,
+    pub(crate) live_rows: u64,
+    /// Not yet vacuumed away.
+    pub(crate) dead_rows: u64,
+    /// Events in it, of which a row may hold many.
+    pub(crate) waiting: u64,
+    /// Rows inserted, and updated, since the instance started.
+    pub(crate) rows_written: u64,
+    /// The same of all tables.
+    pub(crate) rows_written_in_all: u64,
+    /// How often it was vacuumed by itself since then.
+    pub(crate) vacuums: u64,
 }
 
 /// Microseconds of processor time a call, from the first request to the last confirm.

@@ -15,13 +15,22 @@ pub(crate) fn run(run: &Run) {
             sustained.map_or_else(|| "never drained".to_owned(), |rate| format!("{rate:.0}/s sustained"));
         format!("  {sustained} (drain {:.2} s of {})", confirms.drain_seconds, confirms.backlog)
     });
+    let outbox = measures.outbox.map_or_else(String::new, |outbox| {
+        let kib = |bytes: u64| bytes / 1024;
+        format!(
+            "  outbox {} KiB, indexes {} KiB, {} events",
+            kib(outbox.table_bytes),
+            kib(outbox.index_bytes),
+            outbox.waiting
+        )
+    });
     let failures = match measures.failures {
         0 => String::new(),
         count => format!("  {count} FAILED"),
     };
     let cpu = measures.cpu;
     println!(
-        "round {round}  {:<40} {case:<18} {:>9.0}/s{latency}{confirms}  us/call: server {:.1} pg {:.1} rmq {:.1} load {:.1}  \
+        "round {round}  {:<40} {case:<18} {:>9.0}/s{latency}{confirms}{outbox}  us/call: server {:.1} pg {:.1} rmq {:.1} load {:.1}  \
          {:.2} cores  {:.0} MiB{failures}",
         subject.title(),
         measures.calls_per_second(),

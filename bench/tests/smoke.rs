@@ -10,7 +10,7 @@ async fn a_run_in_little_ends_with_a_report_and_its_plots() {
     let output = harness::new_directory("bench");
     let mut bench = Command::new(env!("CARGO_BIN_EXE_callvine-bench"));
     bench
-        .args(["--quick", "--scenario", "throughput,burst,fetch"])
+        .args(["--quick", "--scenario", "throughput,burst,bloat,fetch"])
         .args([
             "--only",
             "pgbench-8,naive-guarantee,php,php-amqp,gateway-confirmed,curl,worker,embedded-worker",
@@ -38,7 +38,7 @@ async fn a_run_in_little_ends_with_a_report_and_its_plots() {
         "calls or events are missing:\n{said}"
     );
     let report = fs::read_to_string(output.join("performance.md")).unwrap();
-    for plot in ["throughput", "cpu", "burst", "fetch"] {
+    for plot in ["throughput", "cpu", "burst", "bloat", "fetch"] {
         let plot = format!("performance/{plot}.svg");
         assert!(report.contains(&plot) && output.join(&plot).exists(), "no {plot} in\n{report}");
     }

@@ -68,10 +68,15 @@ impl Column {
 
 /// A row for each subject in each case that was measured.
 pub(super) fn table(sitting: &Sitting, columns: &[Column]) -> String {
+    table_of(sitting, &sitting.cases(), columns)
+}
+
+/// The same of these cases alone.
+pub(super) fn table_of(sitting: &Sitting, cases: &[&str], columns: &[Column]) -> String {
     let titles: Vec<&str> = columns.iter().map(|column| column.title).collect();
     let mut text = format!("|  |  | {} |\n", titles.join(" | "));
     text += &format!("|---|---|{}\n", "--:|".repeat(columns.len()));
-    for label in sitting.cases() {
+    for label in cases.iter().copied() {
         for subject in Subject::ALL.into_iter().filter(|subject| sitting.has(*subject, label)) {
             let cells = columns.iter().map(|column| column.cell(sitting, subject, label).unwrap_or_default());
             let cells: Vec<String> = cells.collect();

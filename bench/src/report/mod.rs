@@ -1,6 +1,7 @@
 //! The report: performance.md and its plots, written from the JSON file, so that what was measured at another time stays
 //! in it with its own date and command.
 
+mod bloat;
 mod format;
 mod goals;
 mod plot;
@@ -79,7 +80,10 @@ fn section(scenario: Scenario, sitting: &Sitting, folder: &Path) -> anyhow::Resu
         fs::write(&file, svg).with_context(|| format!("cannot write {}", file.display()))?;
         text += &format!("![{title}]({FOLDER}/{name}.svg)\n\n");
     }
-    text += &format::table(sitting, columns(scenario));
+    text += &match scenario {
+        Scenario::Bloat => bloat::table(sitting),
+        _ => format::table(sitting, columns(scenario)),
+    };
     if scenario == Scenario::Throughput {
         text += "\nMicroseconds of processor time a call, from the first request to the last confirm:\n\n";
         text += &format::table(sitting, &[SERVER, POSTGRES, RABBITMQ, LOAD, OTHER, BUSY]);
@@ -118,6 +122,14 @@ fn heading(scenario: Scenario) -> (&'static str, &'static str) {
             "64 connections. A call of 1 KB has a longer recording URL, one of 10 KB also a field of the provider's own, \
              which is read and ignored.",
         ),
+        Scenario::Bloat => (
+            "An hour",
+            "Calls come at a rate (or, with `--bloat-rate 0`, as fast as they are answered) over 64 connections to one \
+             gateway, for as long as it says on the left. Every event is confirmed, and its row leaves the outbox \
+             again; the queue is emptied between two samples, as a worker would. Sizes, rows and events are those of \
+             the outbox half a second before a sample ends, under load; answers and latency are those of that sample \
+             alone, and at a rate latency counts from when a call was due.",
+        ),
         Scenario::Fetch => (
             "Recordings",
             "8 kHz A-law of 1 MB from one nginx on this machine, 16 at once, from the first call posted to the last \
@@ -136,6 +148,7 @@ fn columns(scenario: Scenario) -> &'static [Column] {
         Scenario::Lonely => &[P50, P99, MAX, FAILURES],
         Scenario::Sizes => &[RATE, P50, P99, POSTGRES, FAILURES],
         Scenario::Bodies => &[RATE, SUSTAINED, P50, P99, SERVER, POSTGRES, RABBITMQ, FAILURES],
+        Scenario::Bloat => bloat::COLUMNS,
         Scenario::Fetch => &[FETCHED, SERVER, POSTGRES, RABBITMQ, LOAD, OTHER, BUSY, MEMORY],
     }
 }
@@ -173,6 +186,7 @@ fn plots(scenario: Scenario, sitting: &Sitting) -> Vec<(&'static str, Option<Str
         Scenario::Bodies => {
             vec![("bodies", bars(sitting, "Calls a second, until the last event is confirmed", (rate, 0)))]
         }
+        Scenario::Bloat => vec![("bloat", bloat::plot(sitting))],
         Scenario::Fetch => vec![("fetch", bars(sitting, "Recordings of 1 MB a second", (rate, 0)))],
     }
 }

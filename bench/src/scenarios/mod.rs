@@ -1,6 +1,7 @@
 //! What is measured, and in which order: all subjects in turn, and that as often as there are rounds, so that a machine
 //! that gets slower in the course of an hour does so for all.
 
+mod bloat;
 pub(crate) mod fetch;
 mod sizes;
 
@@ -54,14 +55,24 @@ pub(crate) enum Scenario {
     Sizes,
     /// Larger calls
     Bodies,
+    /// An hour on one instance: whether the outbox stays small
+    Bloat,
     /// Recordings fetched, proved and kept
     Fetch,
 }
 
 impl Scenario {
     /// All, in the report's order.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Throughput, Self::Rates, Self::Burst, Self::Lonely, Self::Sizes, Self::Bodies, Self::Fetch];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Throughput,
+        Self::Rates,
+        Self::Burst,
+        Self::Lonely,
+        Self::Sizes,
+        Self::Bodies,
+        Self::Bloat,
+        Self::Fetch,
+    ];
 
     /// As on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -72,6 +83,7 @@ impl Scenario {
             Self::Lonely => "lonely",
             Self::Sizes => "sizes",
             Self::Bodies => "bodies",
+            Self::Bloat => "bloat",
             Self::Fetch => "fetch",
         }
     }
@@ -95,6 +107,7 @@ impl Scenario {
                 Subject::Embedded,
             ],
             Self::Sizes => &[Subject::Gateway],
+            Self::Bloat => &[bloat::SUBJECT],
             Self::Fetch => &[Subject::Curl, Subject::Worker, Subject::EmbeddedWorker],
             Self::Bodies => &[
                 Subject::Validate,
@@ -121,6 +134,25 @@ struct Case {
 pub(crate) async fn sit(stage: &Stage, scenario: Scenario, arguments: &Arguments) -> anyhow::Result<Sitting> {
     let began_at = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
     let commit = machine::commit().await;
+    let (runs, rounds, seconds) = if scenario == Scenario::Bloat {
+        let (runs, seconds) = bloat::run(stage, arguments).await?;
+        (runs, 1, seconds)
+    } else {
+        (interleaved(stage, scenario, arguments).await?, arguments.rounds, arguments.seconds)
+    };
+    Ok(Sitting {
+        began_at,
+        command: Arguments::command(),
+        commit,
+        machine: Machine::this(&stage.oha.to_string_lossy()).await,
+        rounds,
+        seconds,
+        runs,
+    })
+}
+
+/// Every case with every subject, and that as often as there are rounds.
+async fn interleaved(stage: &Stage, scenario: Scenario, arguments: &Arguments) -> anyhow::Result<Vec<Run>> {
     let cases = cases(scenario, arguments);
     let mut bodies = BTreeMap::new();
     for case in &cases {
@@ -150,15 +182,12 @@ pub(crate) async fn sit(stage: &Stage, scenario: Scenario, arguments: &Arguments
         }
     }
     sizes::remove(stage, full).await?;
-    Ok(Sitting {
-        began_at,
-        command: Arguments::command(),
-        commit,
-        machine: Machine::this(&stage.oha.to_string_lossy()).await,
-        rounds: arguments.rounds,
-        seconds: arguments.seconds,
-        runs,
-    })
+    Ok(runs)
+}
+
+/// Whether calls come at a rate there, which takes oha.
+pub(crate) fn need_oha(scenario: Scenario, arguments: &Arguments) -> bool {
+    scenario == Scenario::Rates || scenario == Scenario::Bloat && arguments.bloat_rate > 0
 }
 
 /// Whether anything of what is wanted talks to RabbitMQ.
@@ -235,6 +264,8 @@ fn cases(scenario: Scenario, arguments: &Arguments) -> Vec<Case> {
                 |bytes: &usize| Case { body_bytes: *bytes, ..usual(format!("{bytes} bytes"), busy) };
             arguments.bodies.iter().map(of_size).collect()
         }
+        // It has samples instead.
+        Scenario::Bloat => Vec::new(),
         Scenario::Fetch => {
             let fetch = |label: &str, count: u32, sound_seconds, at_once| {
                 let count = count.next_multiple_of(fetch::POSTING);

@@ -38,7 +38,8 @@ pub(super) async fn fill(
 ) -> anyhow::Result<BTreeMap<u64, String>> {
     let mut full = BTreeMap::new();
     let rows: Vec<u64> = rows.collect();
-    check_disk(stage, rows.iter().sum())?;
+    let all: u64 = rows.iter().sum();
+    check_disk(stage, all * ROW_BYTES + if all > 0 { SITTING_BYTES } else { 0 })?;
     for rows in rows.into_iter().filter(|rows| *rows > 0) {
         let url = stage.database().await;
         create_key(stage, &url).await;
@@ -59,13 +60,12 @@ pub(super) async fn fill(
 }
 
 /// Before hours are lost, or somebody else's disk is full.
-fn check_disk(stage: &Stage, rows: u64) -> anyhow::Result<()> {
+pub(super) fn check_disk(stage: &Stage, needed: u64) -> anyhow::Result<()> {
     let disk = rustix::fs::statvfs(&stage.directory).context("cannot look at the disk")?;
     let free = disk.f_bavail * disk.f_frsize;
-    let needed = rows * ROW_BYTES + if rows > 0 { SITTING_BYTES } else { 0 };
     ensure!(
         free >= needed,
-        "{needed} bytes of disk are needed in the temporary directory, and {free} are free: lower --rows, or set TMPDIR"
+        "{needed} bytes of disk are needed in the temporary directory, and {free} are free: measure less, or set TMPDIR"
     );
     Ok(())
 }
