@@ -73,6 +73,9 @@ async fn http(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
     let mut answered = probe(target).await?;
     if plan.warm_up_seconds > 0 {
         answered += load::wrk::run(target, &stage.directory, plan.warm_up_seconds).await?.calls;
+        // wrk leaves when its time is over, whatever is still unanswered: a call behind all that is answered after it, so
+        // that what is measured begins with nothing left.
+        answered += probe(target).await?;
     }
     drain(plan.subject, &mut instance).await?;
 
