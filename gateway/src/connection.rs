@@ -56,9 +56,19 @@ impl Requests {
         RequestUnderWay(Arc::clone(&self.0))
     }
 
-    /// No request is wanted after the one that is under way, if any.
+    /// No request is wanted after the one that is under way or comes next.
     pub(crate) fn end(&self) {
         self.0.is_last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client has to be told that its next request must go elsewhere.
+    pub(crate) fn are_ending(&self) -> bool {
+        self.0.is_last.load(Ordering::Relaxed)
+    }
+
+    /// Whether they come over HTTP/2, as far as any has come.
+    pub(crate) fn are_http2(&self) -> bool {
+        self.0.is_http2.load(Ordering::Relaxed)
     }
 }
 

@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
@@ -14,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -32,6 +34,11 @@ const ADMIN_CONNECTIONS_MAX: usize = 256;
 
 /// Pause after a failed `accept`: when file descriptors have run out, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection that is kept alive gets to carry one request more when the listener ends, if it comes this soon, and is
+/// told then that it was the last one. Closed at once, a request that is on its way just then would be lost, and few
+/// clients send a POST again by themselves. HTTP/2 has a frame for it, and no such gap.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most bytes of a request's head, and of a body read ahead. hyper's own bound of 400 KiB would let a few thousand
 /// clients hold a gigabyte.
@@ -161,13 +168,18 @@ async fn serve_connection(
         debug!("a connection keeps its delay: {error}");
     }
     let requests = Requests::default();
-    let ending = requests.clone();
+    let connection_requests = requests.clone();
     let io = TokioIo::new(Connection::new(stream, requests.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let under_way = requests.begin(request.version());
+        let version = request.version();
+        let under_way = requests.begin(version);
         let answering = site.clone().answer(request);
+        let requests = requests.clone();
         async move {
-            let answer = answering.await;
+            let mut answer = answering.await;
+            if requests.are_ending() && version < Version::HTTP_2 {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             drop(under_way);
             Ok::<_, Infallible>(answer)
         }
@@ -176,9 +188,15 @@ async fn serve_connection(
     let ended = match shutdown.run_until_cancelled(connection.as_mut()).await {
         Some(ended) => ended,
         None => {
-            ending.end();
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            connection_requests.end();
+            let wait = if connection_requests.are_http2() { Duration::ZERO } else { LAST_REQUEST_TIMEOUT };
+            match timeout(wait, connection.as_mut()).await {
+                Ok(ended) => ended,
+                Err(_elapsed) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = ended {

@@ -164,6 +164,9 @@ async fn a_shutdown_answers_what_was_begun_and_closes_the_rest() {
 
     let address = server.address;
     server.shutdown.cancel();
+    // It was on its way, as far as the client knows.
+    let last = used.exchange(&post(CALL)).await;
+    assert_eq!((last.status, last.header("connection")), (201, "close"));
     assert!(idle.is_closed().await && used.is_closed().await);
     assert_eq!(midway.exchange(end).await.status, 201);
     assert!(midway.is_closed().await);

@@ -56,6 +56,9 @@ pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool), StoreEr
 /// When the disk is full, SQLite itself rolls a transaction back. The rollback that follows then fails, and sqlx takes
 /// the transaction for open ever after: no other could begin on the one connection that writes.
 async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if !connection.is_in_transaction() {
+        return Ok(true);
+    }
     // What was sent to the connection before, a rollback for one, is done when the ping is.
     connection.ping().await?;
     Ok(!connection.is_in_transaction())

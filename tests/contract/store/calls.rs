@@ -1,5 +1,7 @@
 //! Calls: in by batches, out by their client.
 
+use std::time::Duration;
+
 use callvine_shared::call::{Call, CallId, NewCall, RecordingUrl};
 use callvine_shared::store::{Begun, Store, StoreError};
 use chrono::{DateTime, Utc};
@@ -16,6 +18,7 @@ contract!(
     a_call_is_seen_by_its_own_client_alone,
     credentials_are_kept_out_of_the_public_table_and_out_of_events,
     one_bad_call_keeps_the_whole_batch_out,
+    a_batch_that_is_given_up_half_way_holds_nobody_up,
     concurrent_batches_never_share_an_id,
 );
 
@@ -133,6 +136,17 @@ async fn one_bad_call_keeps_the_whole_batch_out(store: &Store) {
         Err(error) => panic!("{error:?}"),
     }
     store.insert_calls(&[good]).await.unwrap();
+}
+
+async fn a_batch_that_is_given_up_half_way_holds_nobody_up(store: &Store) {
+    let batch = vec![received(call("https://example.com/call.wav")); 40];
+    for _ in 0..5 {
+        // Polled once: it is on its way to the database.
+        drop(tokio::time::timeout(Duration::ZERO, store.insert_calls(&batch)).await);
+        let ids = store.insert_calls(&batch).await.unwrap();
+        // Read by another connection: what was not committed is not there.
+        assert!(store.call(ids[0], "a client").await.unwrap().is_some());
+    }
 }
 
 async fn concurrent_batches_never_share_an_id(store: &Store) {

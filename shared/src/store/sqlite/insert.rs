@@ -1,10 +1,15 @@
-//! A batch of calls into SQLite, by one statement text.
+//! A batch of calls into SQLite: one transaction by one statement text.
+//!
+//! SQLite runs on a thread of its own, and every statement sent there is two switches to it and back, between which
+//! nothing is stored. So a batch's transaction is sent as a whole, from its `begin` to its `commit`.
 
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
+use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqlitePool};
 
 use crate::call::{CallId, time_text, userinfo, without_userinfo};
 use crate::event::CALL_CREATED;
@@ -12,10 +17,10 @@ use crate::store::calls::{Inserted, Stamps};
 use crate::store::{ReceivedCall, StoreError, seconds};
 
 /// Rows of the texts that batches are stored by: the smallest that a batch fits in, padded with nulls. So only so many
-/// are ever prepared, and one is executed, which costs two switches to and from the thread that SQLite runs on.
+/// are ever prepared.
 const SIZES: [usize; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, LARGEST];
 
-/// A larger batch is cut. Twelve parameters a row stay far below SQLite's 32,766.
+/// Rows of one insert at most; a larger batch has several. Ten parameters a row stay far below SQLite's 32,766.
 const LARGEST: usize = 512;
 
 pub(in crate::store) async fn insert_calls(
@@ -23,35 +28,77 @@ pub(in crate::store) async fn insert_calls(
     received: &[ReceivedCall],
     stamps: Stamps,
 ) -> Result<Inserted, StoreError> {
-    let mut tx = pool.begin_with("begin immediate").await?;
-    // Inside the transaction nobody else writes, so the ids that follow are free. The table remembers the largest id
-    // ever used, erased ones too.
-    let last: i64 =
-        sqlx::query_scalar("select coalesce((select seq from sqlite_sequence where name = 'call_logs'), 0)")
-            .fetch_one(&mut *tx)
-            .await?;
-    let ids: Vec<CallId> = (last + 1..).map(CallId).take(received.len()).collect();
-    let mut outbox_ids = Vec::with_capacity(1);
-    for (ids, calls) in ids.chunks(LARGEST).zip(received.chunks(LARGEST)) {
-        outbox_ids.push(insert(&mut tx, (ids, calls), stamps).await?);
+    let mut insert = match TEXTS.iter().find(|(rows, _)| *rows >= received.len()) {
+        Some((_, text)) => sqlx::query(text.as_str()),
+        None => {
+            let sizes: Vec<usize> = received.chunks(LARGEST).map(|calls| size_of(calls.len())).collect();
+            sqlx::query(AssertSqlSafe(transaction(&sizes))).persistent(false)
+        }
+    };
+    for calls in received.chunks(LARGEST) {
+        insert = bind(insert, calls, stamps);
     }
-    tx.commit().await?;
-    Ok(Inserted { ids, outbox_ids })
+    let mut transaction = Transaction::on(pool.acquire().await?);
+    let made = transaction.run(insert).await?;
+    let mut inserted = Inserted { ids: Vec::with_capacity(received.len()), outbox_ids: Vec::new() };
+    for row in made {
+        inserted.outbox_ids.push(row.try_get(0)?);
+        let ids: RangeInclusive<i64> = row.try_get(1)?..=row.try_get(2)?;
+        inserted.ids.extend(ids.map(CallId));
+    }
+    Ok(inserted)
 }
 
-/// Stores at most [`LARGEST`] calls with their ids; returns the row of the outbox.
-async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
-    (ids, calls): (&[CallId], &[ReceivedCall]),
-    stamps: Stamps,
-) -> Result<i64, StoreError> {
-    let [.., largest] = &*TEXTS;
-    let (rows, text) = TEXTS.iter().find(|(rows, _)| *rows >= calls.len()).unwrap_or(largest);
-    let padding = rows - calls.len();
-    let mut insert = sqlx::query(text.as_str());
-    for (id, ReceivedCall { client, call, created_at }) in ids.iter().zip(calls) {
+/// A connection on which a transaction may be open that sqlx knows nothing of: it is not used again before it is known
+/// to have ended.
+struct Transaction(Option<PoolConnection<Sqlite>>);
+
+impl Transaction {
+    fn on(connection: PoolConnection<Sqlite>) -> Self {
+        Self(Some(connection))
+    }
+
+    /// Runs a whole transaction; when it fails, it is rolled back.
+    async fn run(&mut self, text: Query<'_, Sqlite, SqliteArguments>) -> Result<Vec<SqliteRow>, StoreError> {
+        let connection = self.0.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        let result = text.fetch_all(&mut **connection).await;
+        // After some errors, a full disk for one, SQLite has rolled back by itself.
+        let has_ended = match &result {
+            Ok(_) => true,
+            Err(_) => match sqlx::query("rollback").execute(&mut **connection).await {
+                Ok(_) => true,
+                Err(error) => {
+                    error.as_database_error().is_some_and(|error| error.message().contains(NONE_OPEN))
+                }
+            },
+        };
+        if has_ended {
+            self.0 = None;
+        }
+        Ok(result?)
+    }
+}
+
+/// What SQLite says to a rollback where there is nothing to roll back; it has no code of its own for that.
+const NONE_OPEN: &str = "no transaction is active";
+
+impl Drop for Transaction {
+    /// Given up half-way, or not to be rolled back: closing the connection is what ends it.
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take() {
+            connection.close_on_drop();
+        }
+    }
+}
+
+type Insert<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// Binds at most [`LARGEST`] calls to the parameters of one insert.
+fn bind<'q>(mut insert: Insert<'q>, calls: &'q [ReceivedCall], stamps: Stamps) -> Insert<'q> {
+    let padding = size_of(calls.len()) - calls.len();
+    for (number, ReceivedCall { client, call, created_at }) in (1_i64..).zip(calls) {
         insert = insert
-            .bind(id.0)
+            .bind(number)
             .bind(client.as_ref())
             .bind(&call.from_phone)
             .bind(&call.to_phone)
@@ -63,19 +110,14 @@ async fn insert(
             .bind(time_text(seconds(*created_at)));
     }
     insert = bind_nulls(insert, padding * 10);
-    for (id, received) in ids.iter().zip(calls) {
-        insert = insert.bind(id.0).bind(userinfo(&received.call.recording_url));
+    // Numbers as offsets from the end: the calls have their ids by then.
+    for (left, received) in (0..calls.len()).rev().zip(calls) {
+        insert = insert.bind(i64::try_from(left).ok()).bind(userinfo(&received.call.recording_url));
     }
     insert = bind_nulls(insert, padding * 2);
-    let [first, last] = [ids.first(), ids.last()].map(|id| id.map(|id| id.0));
-    insert = insert.bind(CALL_CREATED).bind(first).bind(last);
-    // All rows: what is left unread of a statement is not carried through.
-    let made = insert.bind(stamps.available_at_us).bind(stamps.now_us).fetch_all(&mut **tx).await?;
-    let outbox_row = made.first().ok_or(sqlx::Error::RowNotFound)?;
-    Ok(outbox_row.try_get(0)?)
+    let others = i64::try_from(calls.len()).unwrap_or(i64::MAX) - 1;
+    insert.bind(CALL_CREATED).bind(others).bind(stamps.available_at_us).bind(stamps.now_us)
 }
-
-type Insert<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 fn bind_nulls(mut insert: Insert<'_>, count: usize) -> Insert<'_> {
     for _ in 0..count {
@@ -84,22 +126,38 @@ fn bind_nulls(mut insert: Insert<'_>, count: usize) -> Insert<'_> {
     insert
 }
 
-/// The inserts for each of the [`SIZES`].
-static TEXTS: LazyLock<[(usize, String); SIZES.len()]> =
-    LazyLock::new(|| SIZES.map(|rows| (rows, text(rows))));
+/// Rows of the insert for so many calls, which [`LARGEST`] at most.
+fn size_of(calls: usize) -> usize {
+    SIZES.into_iter().find(|rows| *rows >= calls).unwrap_or(LARGEST)
+}
 
-/// Parameters have no names: SQLite would look each up in a list of all.
-fn text(rows: usize) -> String {
+/// The transactions with one insert of each of the [`SIZES`].
+static TEXTS: LazyLock<[(usize, String); SIZES.len()]> =
+    LazyLock::new(|| SIZES.map(|rows| (rows, transaction(&[rows]))));
+
+fn transaction(sizes: &[usize]) -> String {
+    let inserts: Vec<String> = sizes.iter().map(|rows| insert(*rows)).collect();
+    // Immediate: it waits for another process's turn now, and has no reason to fail later.
+    format!("begin immediate; {}; commit", inserts.join("; "))
+}
+
+/// Stores so many calls; returns the row of the outbox, and the first and the last id.
+///
+/// `sqlite_sequence` remembers the largest id that a call ever had, erased ones too; inside the transaction nobody else
+/// writes, so those that follow are free. Parameters have no names: SQLite would look each up in a list of all.
+fn insert(rows: usize) -> String {
+    const LAST: &str = "(select seq from sqlite_sequence where name = 'call_logs')";
     let values = |row: &str| vec![row; rows].join(", ");
     format!(
         "insert into call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time,
                                 recording_url, created_at, title)
-         select *, 'Call from ' || column3 || ' to ' || column4 || ' (handled by ' || column5 || ')'
+         select coalesce({LAST}, 0) + column1, column2, column3, column4, column5, column6, column7, column8, column9,
+                column10, 'Call from ' || column3 || ' to ' || column4 || ' (handled by ' || column5 || ')'
          from (values {}) where column1 is not null;
          insert into recordings (call_id, url_userinfo)
-         select * from (values {}) where column1 is not null;
+         select {LAST} - column1, column2 from (values {}) where column1 is not null;
          insert into outbox (routing_key, first_call_id, last_call_id, available_at, created_at)
-         values (?, ?, ?, ?, ?) returning id",
+         values (?, {LAST} - ?, {LAST}, ?, ?) returning id, first_call_id, last_call_id",
         values("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
         values("(?, ?)"),
     )
