@@ -2,6 +2,7 @@
 //! that can fail, the gateways behind an address that stays.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub(crate) const LANES: usize = 8;
 /// A lane's pace: 8 lanes at 10 calls a second are far from what the program can take, so that what happens is the
 /// fault's doing.
 pub(crate) const PACE: Duration = Duration::from_millis(100);
+
+/// Where no server listens: a privileged port that is given to none.
+pub(crate) const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
 /// The PostgreSQL that tests share which don't harm it; with fsync, as in production.
 pub(crate) async fn postgres() -> &'static Postgres {
@@ -79,8 +83,7 @@ impl Cluster {
         created.assert_code(0);
         let key = created.stdout.trim().to_owned();
         let mut ledger = Ledger::open(Some(broker_url)).await;
-        // Nobody listens there until the first gateway does.
-        let address = Proxy::start(([127, 0, 0, 1], 9).into()).await;
+        let address = Proxy::start(NOBODY).await;
         let provider = ledger.provider(&format!("http://{}", address.address()), &key);
         let mut cluster = Self {
             database: Database::new(database_url),
@@ -137,7 +140,17 @@ impl Cluster {
     }
 
     pub(crate) fn kill_gateway(&mut self) {
-        self.gateway.take().expect("a gateway runs").kill();
+        self.take_gateway().kill();
+    }
+
+    pub(crate) async fn stop_gateway(&mut self) {
+        self.take_gateway().stop().await.assert_code(0);
+    }
+
+    /// The gateway, which is about to end: its port may soon be another server's, and a client that is sent there stays.
+    fn take_gateway(&mut self) -> Running {
+        self.address.redirect(NOBODY);
+        self.gateway.take().expect("a gateway runs")
     }
 
     pub(crate) fn kill_worker(&mut self) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use harness::{Callvine, Database, Ledger, Provider, Proxy, Running, Traffic, new_directory};
 
-use crate::cluster::{LANES, PACE};
+use crate::cluster::{LANES, NOBODY, PACE};
 use crate::machine::Machine;
 use crate::report::{Engine, say_reckoning};
 
@@ -47,7 +47,17 @@ impl Embedded {
     }
 
     pub(crate) fn kill(&mut self) {
-        self.process.take().expect("the process runs").kill();
+        self.take().kill();
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        self.take().stop().await.assert_code(0);
+    }
+
+    /// The process, which is about to end; see [`Cluster`](crate::cluster::Cluster)'s gateways.
+    fn take(&mut self) -> Running {
+        self.address.redirect(NOBODY);
+        self.process.take().expect("the process runs")
     }
 
     /// Starts it again in its directory, behind the same address.
@@ -62,7 +72,7 @@ impl Embedded {
         let audit = (self.adapt)(Callvine::new("audit"));
         let reckoning = self.ledger.assert_kept(&self.database, audit).await;
         say_reckoning(Engine::Embedded, test, reckoning);
-        self.process.take().expect("the process runs").stop().await.assert_code(0);
+        self.stop().await;
     }
 }
 

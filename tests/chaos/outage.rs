@@ -34,6 +34,7 @@ pub(crate) async fn assert_recovers(provider: &Provider) {
 /// Waits until a post is answered 201 that begins now or later; returns how long that took.
 pub(crate) async fn taken_again(provider: &Provider) -> Duration {
     let (began, before) = (Instant::now(), provider.attempts().len());
+    let _account = Account { provider, began, before };
     eventually(PATIENCE, "calls are taken again", async || {
         let attempts = provider.attempts();
         attempts.iter().skip(before).any(|attempt| attempt.at > began && attempt.status == Some(201))
@@ -79,5 +80,27 @@ pub(crate) fn assert_answered(provider: &Provider) {
     for attempt in provider.attempts() {
         assert!(matches!(attempt.status, Some(201 | 500)), "{attempt:?}");
         assert!(attempt.took < ANSWERED_WITHIN, "{attempt:?}");
+    }
+}
+
+/// Says what the provider saw, should the test fail meanwhile.
+struct Account<'a> {
+    provider: &'a Provider,
+    began: Instant,
+    before: usize,
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let attempts = self.provider.attempts();
+        let since = attempts.get(self.before..).unwrap_or_default();
+        eprintln!("the last of {} posts that have ended in the last {:.1?}:", since.len(), self.began.elapsed());
+        for attempt in since.iter().rev().take(20).rev() {
+            let at = attempt.at.saturating_duration_since(self.began);
+            eprintln!("  after {at:.1?}: {:?} within {:.1?}", attempt.status, attempt.took);
+        }
     }
 }

@@ -13,7 +13,7 @@ async fn up_that_is_told_to_stop_in_a_burst_finishes_what_it_accepted() {
     let traffic = embedded.traffic();
     for _ in 0..2 {
         chance.moment(&embedded.provider).await;
-        embedded.process.take().unwrap().stop().await.assert_code(0);
+        embedded.stop().await;
         embedded.restart().await;
     }
     chance.moment(&embedded.provider).await;
@@ -28,7 +28,7 @@ async fn gateway_and_worker_that_are_told_to_stop_in_a_burst_finish_what_they_ac
     let traffic = cluster.traffic();
     for _ in 0..2 {
         chance.moment(&cluster.provider).await;
-        cluster.gateway.take().unwrap().stop().await.assert_code(0);
+        cluster.stop_gateway().await;
         cluster.start_gateway().await;
         chance.moment(&cluster.provider).await;
         cluster.worker.take().unwrap().stop().await.assert_code(0);

@@ -92,7 +92,7 @@ async fn strike(
 ) {
     match fault {
         Fault::GatewayKilled => cluster.kill_gateway(),
-        Fault::GatewayStopped => cluster.gateway.take().unwrap().stop().await.assert_code(0),
+        Fault::GatewayStopped => cluster.stop_gateway().await,
         Fault::WorkerKilled => cluster.kill_worker(),
         Fault::WorkerStopped => cluster.worker.take().unwrap().stop().await.assert_code(0),
         Fault::DatabaseKilled => {

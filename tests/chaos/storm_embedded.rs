@@ -94,7 +94,7 @@ impl Storm {
     async fn strike(&mut self, fault: Fault, chance: &mut Chance) {
         match fault {
             Fault::Killed => self.embedded.kill(),
-            Fault::Stopped => self.embedded.process.take().unwrap().stop().await.assert_code(0),
+            Fault::Stopped => self.embedded.stop().await,
             Fault::DiskFull => {
                 harm_until_refused(&self.embedded.provider, || self.volume.fill()).await;
                 let full_ms = u64::try_from(chance.number(0..LONGEST_FULL_MS)).unwrap();
