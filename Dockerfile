@@ -3,7 +3,7 @@
 FROM rust:1.95-bookworm AS builder
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --package callvine
+RUN cargo build --profile dist --locked --package callvine
 
 FROM debian:bookworm-slim
 # The certificate authorities are for recordings and databases behind TLS.
@@ -16,7 +16,7 @@ RUN groupadd --gid 10001 callvine \
     && useradd --uid 10001 --gid callvine --no-create-home --home-dir /var/lib/callvine \
         --shell /usr/sbin/nologin callvine \
     && install -d -o callvine -g callvine -m 0750 /var/lib/callvine
-COPY --from=builder /src/target/release/callvine /usr/local/bin/callvine
+COPY --from=builder /src/target/dist/callvine /usr/local/bin/callvine
 
 USER callvine
 WORKDIR /var/lib/callvine

@@ -57,9 +57,9 @@ fuzz:
 # takes over two hours on a machine that does nothing else, and 40 GB of disk; ARGS="--help" says how to do less.
 bench:
 	tests/setup.sh
-	cargo build --release --locked --package callvine
+	cargo build --profile dist --locked --package callvine
 	cargo build --release --locked --package callvine-bench
-	CALLVINE_BIN=$(target)/release/callvine $(target)/release/callvine-bench $(ARGS)
+	CALLVINE_BIN=$(target)/dist/callvine $(target)/release/callvine-bench $(ARGS)
 
 # The worker against `curl --parallel`, both fetching recordings of 1 MB from one nginx; minutes.
 bench-fetch:

@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
     pub(crate) output: Option<PathBuf>,
 
     /// The program under test
-    #[arg(long, value_name = "FILE", env = "CALLVINE_BIN", default_value = "target/release/callvine")]
+    #[arg(long, value_name = "FILE", env = "CALLVINE_BIN", default_value = "target/dist/callvine")]
     pub(crate) callvine: PathBuf,
 }
 
