@@ -18,7 +18,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The whole body, of at most `max_bytes`. What is beyond that is not read.
-pub(crate) async fn read(mut body: Incoming, max_bytes: usize) -> Result<Bytes, Rejection> {
+pub(crate) async fn read(body: &mut Incoming, max_bytes: usize) -> Result<Bytes, Rejection> {
     let too_large = || Rejection::TooLarge { max_bytes };
     // The length that was announced; without one, this is zero.
     if body.size_hint().lower() > u64::try_from(max_bytes).unwrap_or(u64::MAX) {
@@ -26,7 +26,7 @@ pub(crate) async fn read(mut body: Incoming, max_bytes: usize) -> Result<Bytes, 
     }
     let deadline = Instant::now() + TOTAL_TIMEOUT;
     let mut whole = Bytes::new();
-    while let Some(data) = next_data(&mut body, deadline).await? {
+    while let Some(data) = next_data(body, deadline).await? {
         if whole.len() + data.len() > max_bytes {
             return Err(too_large());
         }

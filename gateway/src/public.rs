@@ -37,7 +37,7 @@ const ALLOWED_HEADERS: HeaderValue =
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
 /// Answers a request, whatever happens.
-pub(crate) async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>) -> Answer {
     let begun = Instant::now();
     let request_id = request_id(request.headers());
     let endpoint = Endpoint::of(request.uri()).map_or("other", |endpoint| endpoint.name());
@@ -45,7 +45,7 @@ pub(crate) async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Ans
     let closes_if_unread = request.version() < Version::HTTP_2
         && request.body().size_hint().exact().is_none_or(|bytes| bytes > DRAINED_BODY_MAX_BYTES);
 
-    let mut answer = recover(endpoint, route(gateway, request)).await.unwrap_or_else(|rejection| {
+    let mut answer = recover(endpoint, route(gateway, &mut request)).await.unwrap_or_else(|rejection| {
         debug!(request.id = ?request_id, "{endpoint} answers {}: {rejection}", rejection.status());
         rejection.into_answer()
     });
@@ -115,7 +115,7 @@ fn call_id(query: &str) -> &str {
     query.split('&').rev().find_map(|pair| pair.strip_prefix("call_id=")).unwrap_or_default()
 }
 
-async fn route(gateway: &Gateway, request: Request<Incoming>) -> Result<Answer, Rejection> {
+async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
     let endpoint = Endpoint::of(request.uri()).ok_or(Rejection::NotFound)?;
     let methods = endpoint.methods();
     if request.method() == Method::OPTIONS {
@@ -126,7 +126,7 @@ async fn route(gateway: &Gateway, request: Request<Incoming>) -> Result<Answer, 
     }
     match endpoint {
         Endpoint::Webhook => webhook::receive(gateway, request).await,
-        Endpoint::Call { id } => calls::show(gateway, &request, id).await,
+        Endpoint::Call { id } => calls::show(gateway, request, id).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
@@ -81,7 +81,8 @@ impl Site {
     async fn answer(self, request: Request<Incoming>) -> Answer {
         match self {
             Self::Public(gateway) => public::answer(&gateway, request).await,
-            Self::Admin(admin) => admin::answer(&admin, &request).await,
+            // Larger, and rare.
+            Self::Admin(admin) => Box::pin(admin::answer(&admin, &request)).await,
         }
     }
 }
@@ -158,6 +159,33 @@ where
     }
 }
 
+/// Answers the requests of one connection.
+struct Answering {
+    site: Site,
+    requests: Requests,
+}
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Answer;
+    type Error = Infallible;
+    /// Boxed, because hyper moves it a few times before it is polled, and keeps room for one in each connection.
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let version = request.version();
+        let under_way = self.requests.begin(version);
+        let (site, requests) = (self.site.clone(), self.requests.clone());
+        Box::pin(async move {
+            let mut answer = site.answer(request).await;
+            if requests.are_ending() && version < Version::HTTP_2 {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            drop(under_way);
+            Ok(answer)
+        })
+    }
+}
+
 async fn serve_connection(
     stream: TcpStream,
     site: Site,
@@ -168,28 +196,14 @@ async fn serve_connection(
         debug!("a connection keeps its delay: {error}");
     }
     let requests = Requests::default();
-    let connection_requests = requests.clone();
     let io = TokioIo::new(Connection::new(stream, requests.clone()));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let version = request.version();
-        let under_way = requests.begin(version);
-        let answering = site.clone().answer(request);
-        let requests = requests.clone();
-        async move {
-            let mut answer = answering.await;
-            if requests.are_ending() && version < Version::HTTP_2 {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            drop(under_way);
-            Ok::<_, Infallible>(answer)
-        }
-    });
+    let service = Answering { site, requests: requests.clone() };
     let mut connection = pin!(http.serve_connection(io, service));
     let ended = match shutdown.run_until_cancelled(connection.as_mut()).await {
         Some(ended) => ended,
         None => {
-            connection_requests.end();
-            let wait = if connection_requests.are_http2() { Duration::ZERO } else { LAST_REQUEST_TIMEOUT };
+            requests.end();
+            let wait = if requests.are_http2() { Duration::ZERO } else { LAST_REQUEST_TIMEOUT };
             match timeout(wait, connection.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_elapsed) => {

@@ -17,11 +17,11 @@ use crate::{Gateway, auth, body};
 const ANSWER_CAPACITY_BYTES: usize = 640;
 
 /// Stores the call in a request.
-pub(crate) async fn receive(gateway: &Gateway, request: Request<Incoming>) -> Result<Answer, Rejection> {
+pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
     let now = Utc::now();
     let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
     // The rate of the key is checked here.
-    let body = body::read(request.into_body(), gateway.max_body_bytes).await?;
+    let body = body::read(request.body_mut(), gateway.max_body_bytes).await?;
     // An answer that was given before, to the same idempotency key, is given again here.
     let call = NewCall::parse(&body)?;
     let received =
