@@ -226,7 +226,8 @@ impl Watch {
         let machine = after.machine_since(&self.before);
         let memory = |pid: i32| after.tree(pid).into_iter().map(pss_mib).sum::<f64>();
         let cpu = Cpu {
-            server_us: per_call_us(self.server_roots.iter().copied().map(tree).sum()),
+            // Not `sum`: that of none is a negative zero.
+            server_us: per_call_us(self.server_roots.iter().copied().map(tree).fold(0.0, |sum, s| sum + s)),
             postgres_us: per_call_us(tree(stage.postgres_pid())),
             rabbitmq_us: per_call_us(stage.rabbitmq_pid().map_or(0.0, tree)),
             // The load generator is a child that has been waited for, or this program itself.
