@@ -97,14 +97,14 @@ impl Drop for Account<'_> {
         }
         let attempts = self.provider.attempts();
         let since = attempts.get(self.before..).unwrap_or_default();
-        eprintln!(
+        println!(
             "the last of {} posts that have ended in the last {:.1?}:",
             since.len(),
             self.began.elapsed()
         );
         for attempt in since.iter().rev().take(20).rev() {
             let at = attempt.at.saturating_duration_since(self.began);
-            eprintln!("  after {at:.1?}: {:?} within {:.1?}", attempt.status, attempt.took);
+            println!("  after {at:.1?}: {:?} within {:.1?}", attempt.status, attempt.took);
         }
     }
 }
