@@ -126,7 +126,7 @@ fn bind_nulls(mut insert: Insert<'_>, count: usize) -> Insert<'_> {
     insert
 }
 
-/// Rows of the insert for so many calls, which [`LARGEST`] at most.
+/// Rows of the insert for so many calls, [`LARGEST`] at most.
 fn size_of(calls: usize) -> usize {
     SIZES.into_iter().find(|rows| *rows >= calls).unwrap_or(LARGEST)
 }
