@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 use crate::cluster::PATIENCE;
 
+/// Enough of the last posts to see what was wrong.
+const ATTEMPTS_SHOWN: usize = 20;
 /// A database that is out of reach is answered within this time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// What was away is used again this long after its return.
@@ -102,7 +104,7 @@ impl Drop for Account<'_> {
             since.len(),
             self.began.elapsed()
         );
-        for attempt in since.iter().rev().take(20).rev() {
+        for attempt in since.iter().rev().take(ATTEMPTS_SHOWN).rev() {
             let at = attempt.at.saturating_duration_since(self.began);
             println!("  after {at:.1?}: {:?} within {:.1?}", attempt.status, attempt.took);
         }

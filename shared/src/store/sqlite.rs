@@ -57,6 +57,7 @@ pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool), StoreEr
 /// the transaction for open ever after: no other could begin on the one connection that writes.
 async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     if !connection.is_in_transaction() {
+        // The rule, and worth it: a ping goes to SQLite's thread and back, and the next writer waits for it.
         return Ok(true);
     }
     // What was sent to the connection before, a rollback for one, is done when the ping is.
