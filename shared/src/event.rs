@@ -70,6 +70,9 @@ pub struct Events {
     namespace: Uuid,
 }
 
+/// Room for the body of a usual event, so that it is written where it stays.
+const USUAL_BODY_BYTES: usize = 1024;
+
 impl Events {
     /// Events whose ids belong to this name space, which the database made once at random.
     #[must_use]
@@ -80,9 +83,9 @@ impl Events {
     /// `call.created`: the call as it was answered, but for a user name and password in the recording's URL.
     #[must_use]
     pub fn call_created(&self, call: &Call) -> Event {
-        let mut data = Vec::with_capacity(512);
-        call.write_json(RecordingUrl::WithoutUserinfo, &mut data);
-        self.event(Occasion(CALL_CREATED, call.id, 0), call.created_at, &String::from_utf8_lossy(&data))
+        self.event(Occasion(CALL_CREATED, call.id, 0), call.created_at, |body| {
+            call.write_json(RecordingUrl::WithoutUserinfo, body);
+        })
     }
 
     /// `recording.stored`, at `now`.
@@ -99,8 +102,8 @@ impl Events {
             #[serde(flatten)]
             recording: &'a StoredRecording,
         }
-        let data = to_json(&Data { call_id: call_id.0, recording });
-        self.event(Occasion(RECORDING_STORED, call_id, 0), now, &data)
+        let data = Data { call_id: call_id.0, recording };
+        self.event(Occasion(RECORDING_STORED, call_id, 0), now, |body| write_json(&data, body))
     }
 
     /// `recording.failed` after `attempts` tries, at `now`.
@@ -117,8 +120,8 @@ impl Events {
             #[serde(flatten)]
             failed: &'a FailedRecording<'a>,
         }
-        let data = to_json(&Data { call_id: call_id.0, failed });
-        self.event(Occasion(RECORDING_FAILED, call_id, failed.attempts), now, &data)
+        let data = Data { call_id: call_id.0, failed };
+        self.event(Occasion(RECORDING_FAILED, call_id, failed.attempts), now, |body| write_json(&data, body))
     }
 
     /// The id of [`recording_failed`](Self::recording_failed) after `attempts` tries. All tries there ever were are
@@ -145,29 +148,45 @@ impl Events {
         call.write_json(RecordingUrl::WithoutUserinfo, &mut call_json);
         let mut fields: serde_json::Map<_, _> = serde_json::from_slice(&call_json).unwrap_or_default();
         fields.remove("id");
-        let data = to_json(&Data {
+        let data = Data {
             call_id: call.id.0,
             location: &recording.location,
             media_type: &recording.media_type,
             duration_seconds: recording.duration_seconds,
             call: fields,
-        });
-        self.event(Occasion(ANALYSIS_REQUESTED, call.id, 0), now, &data)
+        };
+        self.event(Occasion(ANALYSIS_REQUESTED, call.id, 0), now, |body| write_json(&data, body))
     }
 
     fn id(&self, Occasion(routing_key, call_id, round): Occasion) -> Uuid {
         Uuid::new_v5(&self.namespace, format!("{routing_key}/{call_id}/{round}").as_bytes())
     }
 
-    fn event(&self, occasion: Occasion, time: DateTime<Utc>, data: &str) -> Event {
+    /// An event whose data, a JSON object, is written to the end of what it is given.
+    fn event(&self, occasion: Occasion, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
         let id = self.id(occasion);
         let Occasion(routing_key, call_id, _) = occasion;
         let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let body = format!(
-            r#"{{"specversion":"1.0","id":"{id}","source":"/callvine","type":"ai.callvine.{routing_key}","subject":"calls/{call_id}","time":"{time}","datacontenttype":"application/json","data":{data}}}"#,
-        );
-        Event { id, routing_key, body }
+        let mut body = String::with_capacity(USUAL_BODY_BYTES);
+        body.push_str(r#"{"specversion":"1.0","id":""#);
+        body.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        body.push_str(r#"","source":"/callvine","type":"ai.callvine."#);
+        body.push_str(routing_key);
+        body.push_str(r#"","subject":"calls/"#);
+        body.push_str(&call_id.0.to_string());
+        body.push_str(r#"","time":""#);
+        body.push_str(&time);
+        body.push_str(r#"","datacontenttype":"application/json","data":"#);
+        let mut body = body.into_bytes();
+        write_data(&mut body);
+        body.push(b'}');
+        Event { id, routing_key, body: into_text(body) }
     }
+}
+
+/// Our own JSON, which is UTF-8; should it ever not be, the event is published all the same.
+fn into_text(json: Vec<u8>) -> String {
+    String::from_utf8(json).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// What an event's id is made of: what happened, to which call, and, where the same can happen to a call more than
@@ -215,8 +234,10 @@ pub enum NotAnEvent {
 }
 
 /// Our own structs of strings and numbers: there is nothing in them that JSON can't hold.
-fn to_json(data: &impl Serialize) -> String {
-    serde_json::to_string(data).unwrap_or_default()
+fn write_json(data: &impl Serialize, body: &mut Vec<u8>) {
+    if let Err(error) = serde_json::to_writer(body, data) {
+        tracing::error!(%error, "an event has no data");
+    }
 }
 
 #[cfg(test)]
