@@ -79,6 +79,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) warm_up: u32,
 
+    /// Another build of the program: both take turns of `--seconds` under full load, `--rounds` times, in each set-up of
+    /// `--only` with each of `--connections`; prints ratios, and writes nothing. A dozen rounds of a second tell 3 % apart
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "quick"])]
+    pub(crate) against: Option<PathBuf>,
+
     /// A smoke run of everything in little: it shows that the bench works, and nothing else
     #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "recordings", "large_recordings", "rows", "minutes", "bloat_rate", "rounds", "seconds", "warm_up"])]
     pub(crate) quick: bool,

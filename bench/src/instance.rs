@@ -148,6 +148,16 @@ impl Instance {
         Ok(())
     }
 
+    /// Has it stand still, worker and all, until it is [resumed](Self::resume).
+    pub(crate) fn pause(&mut self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub(crate) fn resume(&mut self) {
+        self.process.signal(Signal::CONT);
+    }
+
     /// Takes all events out of the queue, as a worker would; returns how many there were.
     pub(crate) async fn empty_queue(&self) -> anyhow::Result<u64> {
         let vhost = self.vhost.as_deref().context("without a broker there is no queue")?;

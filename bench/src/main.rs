@@ -3,6 +3,7 @@
 
 mod arguments;
 mod bodies;
+mod compare;
 mod instance;
 mod ledger;
 mod load;
@@ -32,6 +33,9 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse().in_little();
     let needs_broker = scenarios::need_broker(&arguments);
     let stage = Stage::set(&arguments.callvine, needs_broker).await?;
+    if let Some(other) = &arguments.against {
+        return compare::run(stage, other, &arguments).await;
+    }
     let output = output(&arguments, &stage);
     let folder = output.join(report::FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

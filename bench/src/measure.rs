@@ -118,7 +118,7 @@ pub(crate) async fn generate(stage: &Stage, plan: &Plan<'_>, target: Target<'_>)
 }
 
 /// Waits for the last confirm, where events are published at all.
-async fn drain(subject: Subject, instance: &mut Instance) -> anyhow::Result<Option<Confirms>> {
+pub(crate) async fn drain(subject: Subject, instance: &mut Instance) -> anyhow::Result<Option<Confirms>> {
     match &mut instance.ledger {
         Some(ledger) if subject.publishes() => ledger.drain().await.map(Some),
         _ => Ok(None),

@@ -14,6 +14,7 @@ use serde::Serialize;
 use self::fetch::Recordings;
 use crate::arguments::Arguments;
 use crate::bodies::{Bodies, USUAL_BYTES};
+use crate::compare::SUBJECTS;
 use crate::machine::{self, Machine};
 use crate::measure::{self, Load, Plan};
 use crate::results::{Run, Sitting};
@@ -192,6 +193,11 @@ pub(crate) fn need_oha(scenario: Scenario, arguments: &Arguments) -> bool {
 
 /// Whether anything of what is wanted talks to RabbitMQ.
 pub(crate) fn need_broker(arguments: &Arguments) -> bool {
+    if arguments.against.is_some() {
+        return SUBJECTS
+            .into_iter()
+            .any(|subject| subject.needs_broker() && arguments.only.contains(&subject));
+    }
     let subjects = arguments.scenarios.iter().flat_map(|scenario| scenario.subjects());
     subjects.filter(|subject| arguments.only.contains(subject)).any(|subject| subject.needs_broker())
 }
