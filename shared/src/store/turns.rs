@@ -15,32 +15,22 @@ const LULL: Duration = Duration::from_micros(300);
 /// How often it is looked for a lull: the grain of the runtime's timers.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How many batches of a burst a turn lets pass: in a burst without end, the others so get one transaction for every ten
-/// of the intake's, however fast the disk is.
-const GIVE_WAY_BATCHES: u64 = 10;
-
-/// How long a turn waits for a lull at most, where batches take long.
-const GIVE_WAY: Duration = Duration::from_millis(50);
+/// How long a turn waits for a lull. In a burst without end the others so get one transaction for every ten or so of
+/// the intake's.
+const GIVE_WAY: Duration = Duration::from_millis(10);
 
 /// What the intake is doing.
 #[derive(Debug)]
 pub(crate) struct Ingestion {
     start: Instant,
     batches: AtomicUsize,
-    /// How many batches have ended.
-    ended: AtomicU64,
     /// When the last batch ended, in nanoseconds since `start`.
     last_end: AtomicU64,
 }
 
 impl Default for Ingestion {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            batches: AtomicUsize::new(0),
-            ended: AtomicU64::new(0),
-            last_end: AtomicU64::new(0),
-        }
+        Self { start: Instant::now(), batches: AtomicUsize::new(0), last_end: AtomicU64::new(0) }
     }
 }
 
@@ -57,10 +47,6 @@ impl Ingestion {
         self.batches.load(Ordering::Relaxed) > 0 || u128::from(since_end()) < LULL.as_nanos()
     }
 
-    fn ended(&self) -> u64 {
-        self.ended.load(Ordering::Relaxed)
-    }
-
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
@@ -72,7 +58,6 @@ pub(super) struct Batch<'a>(&'a Ingestion);
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         self.0.last_end.store(self.0.now(), Ordering::Relaxed);
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
         self.0.batches.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -89,13 +74,11 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// The next turn, in a lull of the ingestion, or after [`GIVE_WAY_BATCHES`] or [`GIVE_WAY`]. It ends when it is
-    /// dropped.
+    /// The next turn, in a lull of the ingestion or after [`GIVE_WAY`]. It ends when it is dropped.
     pub(super) async fn next(&self, ingestion: &Ingestion) -> Option<SemaphorePermit<'_>> {
         let turn = self.0.acquire().await.ok()?;
-        let (asked, ended) = (Instant::now(), ingestion.ended());
-        let has_waited = || ingestion.ended() - ended >= GIVE_WAY_BATCHES || asked.elapsed() >= GIVE_WAY;
-        while ingestion.is_busy() && !has_waited() {
+        let asked = Instant::now();
+        while ingestion.is_busy() && asked.elapsed() < GIVE_WAY {
             sleep(LOOK_INTERVAL).await;
         }
         Some(turn)
@@ -104,8 +87,6 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::*;
 
     #[tokio::test]
@@ -122,25 +103,5 @@ mod tests {
         assert!(asked.elapsed() >= GIVE_WAY);
         drop(batch);
         assert!(ingestion.is_busy(), "the next batch may follow at once");
-    }
-
-    #[tokio::test]
-    async fn a_turn_lets_ten_batches_pass_and_no_more() {
-        let (ingestion, turns) = (Ingestion::default(), Turns::default());
-        let _burst = ingestion.begin();
-        // A machine that stands still for as long as a turn waits at most shows nothing, so once is enough.
-        for _ in 0..20 {
-            let asked = Instant::now();
-            let mut turn = std::pin::pin!(turns.next(&ingestion));
-            for _ in 0..GIVE_WAY_BATCHES {
-                assert!(turn.as_mut().now_or_never().is_none());
-                drop(ingestion.begin());
-            }
-            drop(turn.await);
-            if asked.elapsed() < GIVE_WAY {
-                return;
-            }
-        }
-        panic!("every turn has waited for {GIVE_WAY:?}");
     }
 }
