@@ -45,6 +45,27 @@ async fn a_run_in_little_ends_with_a_report_and_its_plots() {
     assert!(output.join("performance/results.json").exists());
 }
 
+#[tokio::test]
+async fn two_builds_are_compared_in_every_figure() {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_callvine-bench"));
+    bench
+        .args(["--only", "gateway,embedded", "--connections", "4", "--rounds", "1", "--seconds", "1"])
+        .arg("--callvine")
+        .arg(program())
+        .arg("--against")
+        .arg(program());
+    let said = harness::run(bench).await;
+
+    for set_up in
+        ["gateway, broker away, 4 connections, 1 pairs", "embedded (SQLite), 4 connections, 1 pairs"]
+    {
+        let table = said.split(set_up).nth(1).unwrap_or_else(|| panic!("no {set_up} in:\n{said}"));
+        for figure in ["calls/s", "p50 ms", "p99 ms", "server µs a call", "all processors µs a call"] {
+            assert!(table.contains(figure), "no {figure} of {set_up} in:\n{said}");
+        }
+    }
+}
+
 /// The program under test, which lies beside the directory of the running test.
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
