@@ -70,8 +70,8 @@ pub struct Events {
     namespace: Uuid,
 }
 
-/// Room for the body of a usual event, so that it is written where it stays.
-const USUAL_BODY_BYTES: usize = 1024;
+/// Room for the data of a usual event, so that it is written where it stays.
+const USUAL_DATA_BYTES: usize = 512;
 
 impl Events {
     /// Events whose ids belong to this name space, which the database made once at random.
@@ -167,17 +167,11 @@ impl Events {
         let id = self.id(occasion);
         let Occasion(routing_key, call_id, _) = occasion;
         let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let mut body = String::with_capacity(USUAL_BODY_BYTES);
-        body.push_str(r#"{"specversion":"1.0","id":""#);
-        body.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
-        body.push_str(r#"","source":"/callvine","type":"ai.callvine."#);
-        body.push_str(routing_key);
-        body.push_str(r#"","subject":"calls/"#);
-        body.push_str(&call_id.0.to_string());
-        body.push_str(r#"","time":""#);
-        body.push_str(&time);
-        body.push_str(r#"","datacontenttype":"application/json","data":"#);
-        let mut body = body.into_bytes();
+        let mut body = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/callvine","type":"ai.callvine.{routing_key}","subject":"calls/{call_id}","time":"{time}","datacontenttype":"application/json","data":"#,
+        )
+        .into_bytes();
+        body.reserve(USUAL_DATA_BYTES);
         write_data(&mut body);
         body.push(b'}');
         Event { id, routing_key, body: into_text(body) }
