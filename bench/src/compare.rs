@@ -44,8 +44,8 @@ pub(crate) async fn run(mut stage: Stage, other: &Path, arguments: &Arguments) -
             stage.callvine = callvine;
             let mut sides = [program, against];
             let mut pairs = Vec::new();
+            sides.iter_mut().for_each(Instance::pause);
             for side in &mut sides {
-                side.pause();
                 turn(&stage, side, subject, (&bodies, *connections, arguments.warm_up.max(1))).await?;
             }
             for round in 0..arguments.rounds {

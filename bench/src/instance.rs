@@ -148,14 +148,20 @@ impl Instance {
         Ok(())
     }
 
-    /// Has it stand still, worker and all, until it is [resumed](Self::resume).
+    /// Has it stand still, with what is beside it, until it is [resumed](Self::resume).
     pub(crate) fn pause(&mut self) {
-        self.process.signal(Signal::STOP);
+        self.signal(Signal::STOP);
     }
 
     /// Has it go on.
     pub(crate) fn resume(&mut self) {
-        self.process.signal(Signal::CONT);
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        for process in [&mut self.process].into_iter().chain(&mut self.beside) {
+            process.signal(signal);
+        }
     }
 
     /// Takes all events out of the queue, as a worker would; returns how many there were.
