@@ -10,6 +10,7 @@ mod clocks;
 mod dead_letters;
 mod deliveries;
 mod error;
+mod ingestion;
 mod kept;
 mod lines;
 mod lost;
@@ -18,14 +19,13 @@ mod postgres;
 mod recordings;
 mod repair;
 mod sqlite;
-mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::SqlitePool;
-use tokio::sync::{OnceCell, SemaphorePermit};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
@@ -67,44 +67,38 @@ macro_rules! with_pool {
     };
 }
 
-/// Runs `$body` with the concrete pool for writing, when it is this caller's turn (see [`Store::turn`]). The turn ends
-/// with the body: a turn that is held while another one is asked for would wait for itself.
+/// Runs `$body`, which is one statement, with what it is to be executed on for writing: PostgreSQL's pool, or SQLite's
+/// connection when it is this caller's turn (see [`sqlite::Turns`]). No turn may be asked for in the body: it would wait
+/// for itself.
 macro_rules! with_writer {
-    ($store:expr, $p:ident => $body:expr) => {{
-        let turn = $store.turn().await;
-        let out = $crate::store::with_pool!($store.write, $p => $body);
-        drop(turn);
-        out
-    }};
+    ($store:expr, $p:ident => $body:expr) => {
+        $crate::store::with_writer!($store.write, $store, $p => { postgres: $body, sqlite: $body })
+    };
+    ($pool:expr, $store:expr, $p:ident => { postgres: $postgres:expr, sqlite: $sqlite:expr $(,)? }) => {
+        $crate::store::by_database!($pool, $p => {
+            postgres: $postgres,
+            sqlite: $store.turns.statement($p, &$store.ingestion, async |$p| Ok($sqlite)).await?,
+        })
+    };
 }
 
-/// Runs `$body` in one transaction of the writing pool and commits it; `return Ok(…)` in the body leaves it without a
-/// commit. On SQLite it begins `immediate`: a transaction that reads first and writes then would fail at once when
-/// another wrote in between, whatever the busy timeout.
+/// Runs `$body` in one transaction of the writing pool and commits it; `return Ok(…)` in the body leaves it before its
+/// end, when it has written nothing. As with [`with_writer`], no turn may be asked for in the body.
 macro_rules! with_transaction {
-    ($store:expr, $tx:ident => $body:expr) => {{
-        let turn = $store.turn().await;
-        let out = $crate::store::by_database!($store.write, pool => {
+    ($store:expr, $tx:ident => $body:expr) => {
+        $crate::store::by_database!($store.write, pool => {
             postgres: {
                 let mut $tx = pool.begin().await?;
                 let out = $body;
                 $tx.commit().await?;
                 out
             },
-            sqlite: async {
-                let mut $tx = pool.begin_with("begin immediate").await?;
-                let out = $body;
-                $tx.commit().await?;
-                Ok::<_, $crate::store::StoreError>(out)
-            }
-            .await?,
-        });
-        drop(turn);
-        out
-    }};
+            sqlite: $store.turns.transaction(pool, &$store.ingestion, async |$tx| Ok($body)).await?,
+        })
+    };
 }
 
-pub(crate) use turns::LOOK_INTERVAL;
+pub(crate) use ingestion::LOOK_INTERVAL;
 pub(crate) use {by_database, with_pool, with_transaction, with_writer};
 
 /// The database. Cheap to clone. SQLite has one writing connection and a few reading ones; PostgreSQL uses one pool
@@ -117,8 +111,8 @@ pub struct Store {
     /// disk.
     repeatable: Pool,
     /// On SQLite, everything that writes but the intake waits here for its turn.
-    turns: Option<Arc<turns::Turns>>,
-    ingestion: Arc<turns::Ingestion>,
+    turns: Arc<sqlite::Turns>,
+    ingestion: Arc<ingestion::Ingestion>,
     ingest: Arc<postgres::Ingest>,
     settling: Arc<kept::Kept>,
     events: Arc<OnceCell<Events>>,
@@ -149,12 +143,11 @@ impl Store {
         } else {
             return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
         };
-        let turns = matches!(write, Pool::Sqlite(_)).then(Arc::default);
         Ok(Self {
             read,
             write,
             repeatable,
-            turns,
+            turns: Arc::default(),
             ingestion: Arc::default(),
             ingest: Arc::default(),
             settling: Arc::default(),
@@ -214,16 +207,8 @@ impl Store {
         Ok(())
     }
 
-    /// A turn at the one writing connection of SQLite, for everybody but the intake; see [`turns::Turns`].
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        match &self.turns {
-            Some(turns) => turns.next(&self.ingestion).await,
-            None => None,
-        }
-    }
-
     /// What this process's intake is doing.
-    pub(crate) fn ingestion(&self) -> &turns::Ingestion {
+    pub(crate) fn ingestion(&self) -> &ingestion::Ingestion {
         &self.ingestion
     }
 

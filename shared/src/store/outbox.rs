@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::calls::CallRow;
-use super::{Store, StoreError, by_database, postgres, sqlite, with_pool};
+use super::{Store, StoreError, postgres, sqlite, with_pool, with_writer};
 use crate::bus::{Message, Queue};
 use crate::call::{Call, CallId};
 
@@ -75,8 +75,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn claim_due(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<OutboxRow>, StoreError> {
-        let _turn = self.turn().await;
-        let rows = by_database!(self.write, pool => {
+        let rows = with_writer!(self.write, self, pool => {
             postgres: postgres::claim_due(pool, now, limit).await?,
             sqlite: sqlite::claim_due(pool, now, limit).await?,
         });
@@ -106,8 +105,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written; the rows are then published again when their lease ends.
     pub async fn remove_published(&self, ids: &[i64]) -> Result<(), StoreError> {
-        let _turn = self.turn().await;
-        by_database!(self.repeatable, pool => {
+        with_writer!(self.repeatable, self, pool => {
             postgres: {
                 let delete = sqlx::query("delete from outbox where id = any($1)").bind(ids);
                 self.settling.run(pool, async |connection| Ok(delete.execute(connection).await?)).await?;
@@ -128,8 +126,7 @@ impl Store {
     /// [`StoreError`] when the database can't be written; the rows then become due when their lease ends.
     pub async fn release_unpublished(&self, ids: &[i64], at: DateTime<Utc>) -> Result<(), StoreError> {
         let at_us = at.timestamp_micros();
-        let _turn = self.turn().await;
-        by_database!(self.write, pool => {
+        with_writer!(self.write, self, pool => {
             postgres: {
                 sqlx::query("update outbox set available_at = $2 where id = any($1)")
                     .bind(ids)

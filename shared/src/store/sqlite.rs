@@ -1,6 +1,7 @@
 //! What only SQLite needs: its pools, migrations, and the statements that PostgreSQL would write otherwise.
 
 mod insert;
+mod turns;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 pub(super) use insert::insert_calls;
+pub(super) use turns::Turns;
 
 use super::outbox::{LEASE, Row};
 use super::{ACQUIRE_TIMEOUT, StoreError};
@@ -72,7 +74,7 @@ pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
 
 /// One writer at a time, so there is nothing to skip.
 pub(super) async fn claim_due(
-    pool: &SqlitePool,
+    connection: &mut SqliteConnection,
     now: DateTime<Utc>,
     limit: u16,
 ) -> Result<Vec<Row>, StoreError> {
@@ -84,7 +86,7 @@ pub(super) async fn claim_due(
     .bind(now.timestamp_micros())
     .bind((now + LEASE).timestamp_micros())
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(rows)
 }

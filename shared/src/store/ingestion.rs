@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
 /// Between two batches of a burst there is less than this; who has answered and has no next batch by then has a lull.
@@ -14,10 +13,6 @@ const LULL: Duration = Duration::from_micros(300);
 
 /// How often it is looked for a lull: the grain of the runtime's timers.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(1);
-
-/// How long a turn waits for a lull. In a burst without end the others so get one transaction for every ten or so of
-/// the intake's.
-const GIVE_WAY: Duration = Duration::from_millis(10);
 
 /// What the intake is doing.
 #[derive(Debug)]
@@ -44,7 +39,20 @@ impl Ingestion {
     /// Whether one batch follows the other.
     pub(crate) fn is_busy(&self) -> bool {
         let since_end = || self.now().saturating_sub(self.last_end.load(Ordering::Relaxed));
-        self.batches.load(Ordering::Relaxed) > 0 || u128::from(since_end()) < LULL.as_nanos()
+        self.is_storing() || u128::from(since_end()) < LULL.as_nanos()
+    }
+
+    /// Whether a batch is being stored, or waits for a connection to be stored by.
+    pub(super) fn is_storing(&self) -> bool {
+        self.batches.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns in a lull, or after `longest`.
+    pub(crate) async fn lull(&self, longest: Duration) {
+        let asked = Instant::now();
+        while self.is_busy() && asked.elapsed() < longest {
+            sleep(LOOK_INTERVAL).await;
+        }
     }
 
     fn now(&self) -> u64 {
@@ -62,46 +70,22 @@ impl Drop for Batch<'_> {
     }
 }
 
-/// Turns at the one writing connection of SQLite, for everybody but the intake. One at a time: so the intake never
-/// waits for more than one of the others, however many there are.
-#[derive(Debug)]
-pub(super) struct Turns(Semaphore);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Semaphore::new(1))
-    }
-}
-
-impl Turns {
-    /// The next turn, in a lull of the ingestion or after [`GIVE_WAY`]. It ends when it is dropped.
-    pub(super) async fn next(&self, ingestion: &Ingestion) -> Option<SemaphorePermit<'_>> {
-        let turn = self.0.acquire().await.ok()?;
-        let asked = Instant::now();
-        while ingestion.is_busy() && asked.elapsed() < GIVE_WAY {
-            sleep(LOOK_INTERVAL).await;
-        }
-        Some(turn)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_turn_waits_for_a_lull_and_not_for_ever() {
-        let (ingestion, turns) = (Ingestion::default(), Turns::default());
-        while ingestion.is_busy() {
-            tokio::task::yield_now().await;
-        }
-        drop(turns.next(&ingestion).await);
+    async fn a_lull_is_waited_for_and_not_for_ever() {
+        const LONGEST: Duration = Duration::from_millis(10);
+        let ingestion = Ingestion::default();
+        ingestion.lull(Duration::MAX).await;
         let batch = ingestion.begin();
-        assert!(ingestion.is_busy());
+        assert!(ingestion.is_busy() && ingestion.is_storing());
         let asked = Instant::now();
-        drop(turns.next(&ingestion).await);
-        assert!(asked.elapsed() >= GIVE_WAY);
+        ingestion.lull(LONGEST).await;
+        assert!(asked.elapsed() >= LONGEST);
         drop(batch);
         assert!(ingestion.is_busy(), "the next batch may follow at once");
+        assert!(!ingestion.is_storing());
     }
 }
