@@ -112,6 +112,7 @@ pub struct Store {
     repeatable: Pool,
     /// On SQLite, everything that writes but the intake waits here for its turn.
     turns: Arc<sqlite::Turns>,
+    checkpoints: Option<sqlite::Checkpoints>,
     ingestion: Arc<ingestion::Ingestion>,
     ingest: Arc<postgres::Ingest>,
     settling: Arc<kept::Kept>,
@@ -133,21 +134,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] when the URL can't be used; [`StoreError::Unavailable`] when the SQLite file can't be opened.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let (read, write, repeatable) = if url.starts_with("postgres://") || url.starts_with("postgresql://")
-        {
-            let pool = Pool::Postgres(postgres::pool(url)?);
-            (pool.clone(), pool, Pool::Postgres(postgres::repeatable_pool(url)?))
-        } else if url.starts_with("sqlite:") {
-            let (read, write) = sqlite::pools(url).await?;
-            (Pool::Sqlite(read), Pool::Sqlite(write.clone()), Pool::Sqlite(write))
-        } else {
-            return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
-        };
+        let (read, write, repeatable, checkpoints) =
+            if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+                let pool = Pool::Postgres(postgres::pool(url)?);
+                (pool.clone(), pool, Pool::Postgres(postgres::repeatable_pool(url)?), None)
+            } else if url.starts_with("sqlite:") {
+                let (read, write, checkpoints) = sqlite::pools(url).await?;
+                (Pool::Sqlite(read), Pool::Sqlite(write.clone()), Pool::Sqlite(write), Some(checkpoints))
+            } else {
+                return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
+            };
         Ok(Self {
             read,
             write,
             repeatable,
             turns: Arc::default(),
+            checkpoints,
             ingestion: Arc::default(),
             ingest: Arc::default(),
             settling: Arc::default(),
@@ -221,6 +223,9 @@ impl Store {
     pub async fn close(&self) {
         self.ingest.kept.close().await;
         self.settling.close().await;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.close().await;
+        }
         for pool in [&self.read, &self.write, &self.repeatable] {
             match pool {
                 Pool::Postgres(lines) => lines.close().await,

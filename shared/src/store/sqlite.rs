@@ -1,5 +1,6 @@
 //! What only SQLite needs: its pools, migrations, and the statements that PostgreSQL would write otherwise.
 
+mod checkpoints;
 mod insert;
 mod turns;
 
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
+pub(super) use checkpoints::Checkpoints;
 pub(super) use insert::insert_calls;
 pub(super) use turns::Turns;
 
@@ -22,12 +24,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers besides the one writer; enough for the console and `GET /calls/ID`.
 const READING_CONNECTIONS: u32 = 4;
 
-/// Pages of the write-ahead log from which on a commit copies them to the database, 16 MiB: a few times SQLite's own
-/// value, since in a burst the same pages at the end of the tables are in the log again and again.
-const CHECKPOINT_PAGES: &str = "4096";
+/// Pages of the write-ahead log from which on a commit itself copies what [`Checkpoints`] has left, 64 MiB. It is what
+/// bounds the log: only when all of it is copied does the next transaction begin at its start again, and in a burst
+/// without end the checkpoints alone never quite get there.
+const CHECKPOINT_PAGES: &str = "16384";
 
-/// The reading and the writing pool, in this order.
-pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool), StoreError> {
+/// The reading and the writing pool, in this order, and what makes checkpoints.
+pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool, Checkpoints), StoreError> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|error| StoreError::Url(error.to_string()))?
         .create_if_missing(true)
@@ -38,11 +41,14 @@ pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool), StoreEr
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .busy_timeout(BUSY_TIMEOUT);
+    let checkpoints = Checkpoints::start(options.clone());
+    let watching = checkpoints.clone();
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // Looked at when it is given back.
         .test_before_acquire(false)
+        .after_connect(move |connection, _| Box::pin(watching.clone().watch(connection)))
         .after_release(|connection, _| Box::pin(is_reusable(connection)))
         .connect_with(options.clone())
         .await?;
@@ -50,7 +56,7 @@ pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool), StoreEr
         .max_connections(READING_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_lazy_with(options.create_if_missing(false).read_only(true));
-    Ok((read, write))
+    Ok((read, write, checkpoints))
 }
 
 /// Whether no transaction is left open on a connection that is given back; else it is replaced.
