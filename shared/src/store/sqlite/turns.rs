@@ -90,7 +90,8 @@ impl Turns {
     ) -> Result<OwnedMutexGuard<Line>, StoreError> {
         let mut line = self.0.clone().lock_owned().await;
         if let Some(shared) = line.open.take_if(|shared| !shared.takes_turns(ingestion)) {
-            shared.end().await;
+            // A task, so that it is carried through although this caller may be gone; the connection is free then.
+            tokio::spawn(shared.end());
         }
         if line.open.is_none() {
             ingestion.lull(GIVE_WAY).await;
