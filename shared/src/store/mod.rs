@@ -77,7 +77,10 @@ macro_rules! with_writer {
     ($pool:expr, $store:expr, $p:ident => { postgres: $postgres:expr, sqlite: $sqlite:expr $(,)? }) => {
         $crate::store::by_database!($pool, $p => {
             postgres: $postgres,
-            sqlite: $store.turns.statement($p, &$store.ingestion, async |$p| Ok($sqlite)).await?,
+            sqlite: {
+                let one = $crate::store::sqlite::Statements::One;
+                $store.turns.take($p, &$store.ingestion, one, async |$p| Ok($sqlite)).await?
+            },
         })
     };
 }
@@ -93,7 +96,10 @@ macro_rules! with_transaction {
                 $tx.commit().await?;
                 out
             },
-            sqlite: $store.turns.transaction(pool, &$store.ingestion, async |$tx| Ok($body)).await?,
+            sqlite: {
+                let several = $crate::store::sqlite::Statements::Several;
+                $store.turns.take(pool, &$store.ingestion, several, async |$tx| Ok($body)).await?
+            },
         })
     };
 }

@@ -13,7 +13,7 @@ use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 pub(super) use checkpoints::Checkpoints;
 pub(super) use insert::insert_calls;
-pub(super) use turns::Turns;
+pub(super) use turns::{Statements, Turns};
 
 use super::outbox::{LEASE, Row};
 use super::{ACQUIRE_TIMEOUT, StoreError};

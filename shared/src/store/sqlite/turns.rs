@@ -51,34 +51,36 @@ struct Shared {
 
 type Outcome = Result<(), Arc<sqlx::Error>>;
 
-impl Turns {
-    /// One statement. Given up half-way, it may be carried out or not.
-    pub(in crate::store) async fn statement<T>(
-        &self,
-        pool: &SqlitePool,
-        ingestion: &Ingestion,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut line = self.open(pool, ingestion).await?;
-        let Some(shared) = &mut line.open else { return Err(rolled_back()) };
-        let outcome = shared.outcome.subscribe();
-        let done = work(&mut shared.transaction).await;
-        settle(line, outcome, done).await
-    }
+/// What is done in a turn.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum Statements {
+    /// One; given up half-way, it may be carried out or not.
+    One,
+    /// Several, of which all are carried out or none.
+    Several,
+}
 
-    /// Several statements, of which all are carried out or none.
-    pub(in crate::store) async fn transaction<T>(
+impl Turns {
+    /// Does the work when it is its turn, and returns when that is on disk.
+    pub(in crate::store) async fn take<T>(
         &self,
         pool: &SqlitePool,
         ingestion: &Ingestion,
+        statements: Statements,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut line = self.open(pool, ingestion).await?;
         let Some(shared) = &mut line.open else { return Err(rolled_back()) };
         let outcome = shared.outcome.subscribe();
-        shared.is_whole = false;
-        let done = in_savepoint(&mut shared.transaction, work).await;
-        shared.is_whole = true;
+        let done = match statements {
+            Statements::One => work(&mut shared.transaction).await,
+            Statements::Several => {
+                shared.is_whole = false;
+                let done = in_savepoint(&mut shared.transaction, work).await;
+                shared.is_whole = true;
+                done
+            }
+        };
         settle(line, outcome, done).await
     }
 
@@ -201,7 +203,7 @@ mod tests {
 
         async fn insert(&self, number: i64) -> Result<(), StoreError> {
             let work = async |connection: &mut SqliteConnection| insert(connection, number).await;
-            self.turns.statement(&self.pool, &self.ingestion, work).await
+            self.turns.take(&self.pool, &self.ingestion, Statements::One, work).await
         }
 
         async fn insert_both(&self, one: i64, other: i64) -> Result<(), StoreError> {
@@ -209,7 +211,7 @@ mod tests {
                 insert(connection, one).await?;
                 insert(connection, other).await
             };
-            self.turns.transaction(&self.pool, &self.ingestion, work).await
+            self.turns.take(&self.pool, &self.ingestion, Statements::Several, work).await
         }
 
         /// Runs `work` with everybody in line before the first one's turn; returns how many transactions it took.
@@ -269,7 +271,7 @@ mod tests {
         };
         let given_up = async {
             tokio::select! {
-                done = fixture.turns.transaction(&fixture.pool, &fixture.ingestion, half) => panic!("{done:?}"),
+                done = fixture.turns.take(&fixture.pool, &fixture.ingestion, Statements::Several, half) => panic!("{done:?}"),
                 inserted = half_way => inserted.unwrap(),
             }
         };
@@ -285,11 +287,12 @@ mod tests {
     #[tokio::test]
     async fn what_ends_the_transaction_fails_those_that_share_it_and_nobody_else() {
         let fixture = Fixture::new().await;
-        let ending = fixture.turns.statement(&fixture.pool, &fixture.ingestion, async |connection| {
-            // As SQLite does by itself when the disk is full.
-            sqlx::query("rollback").execute(connection).await?;
-            Err::<(), _>(StoreError::Unavailable(sqlx::Error::WorkerCrashed))
-        });
+        let ending =
+            fixture.turns.take(&fixture.pool, &fixture.ingestion, Statements::One, async |connection| {
+                // As SQLite does by itself when the disk is full.
+                sqlx::query("rollback").execute(connection).await?;
+                Err::<(), _>(StoreError::Unavailable(sqlx::Error::WorkerCrashed))
+            });
         let work = async { join_all([fixture.insert(1), fixture.insert(2)]).await };
         let ((shared, (ended, behind)), transactions) =
             fixture.in_line(join(work, join(ending, fixture.insert(3)))).await;
