@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
-
 use sqlx::QueryBuilder;
 
 use super::clocks::latest_lease_us;

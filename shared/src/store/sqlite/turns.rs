@@ -25,7 +25,8 @@ const SHARE: Duration = Duration::from_millis(1);
 /// How long it takes turns at most: those that had theirs wait for the commit.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// The line for the writing connection.
+/// The line for the writing connection. It is as long as there are callers: the steps of the recordings that a worker has
+/// in hand, and the relay's window.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Turns(Arc<Mutex<Line>>);
 
@@ -241,10 +242,29 @@ mod tests {
     async fn those_in_line_share_one_transaction() {
         let fixture = Fixture::new().await;
         let (done, transactions) =
-            fixture.in_line(join_all((0..20).map(|number| fixture.insert(number)))).await;
+            fixture.in_line(join_all((0..8).map(|number| fixture.insert(number)))).await;
         assert!(done.iter().all(Result::is_ok), "{done:?}");
         assert_eq!(transactions, 1);
-        assert_eq!(fixture.numbers().await, (0..20).collect::<Vec<_>>());
+        assert_eq!(fixture.numbers().await, (0..8).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn while_the_intake_waits_a_transaction_ends_after_its_share() {
+        let fixture = Fixture::new().await;
+        let slow = async {
+            let work = async |connection: &mut SqliteConnection| {
+                insert(connection, 1).await?;
+                tokio::time::sleep(2 * SHARE).await;
+                Ok(())
+            };
+            fixture.turns.take(&fixture.pool, &fixture.ingestion, Statements::One, work).await
+        };
+        let batch = fixture.ingestion.begin();
+        let (done, transactions) = fixture.in_line(join(slow, fixture.insert(2))).await;
+        drop(batch);
+        assert!(done.0.is_ok() && done.1.is_ok(), "{done:?}");
+        assert_eq!(transactions, 2);
+        assert_eq!(fixture.numbers().await, [1, 2]);
     }
 
     #[tokio::test]
