@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use callvine_shared::call::{Call, CallId, NewCall};
-use callvine_shared::event::{Events, call_id_of};
+use callvine_domain::call::{Call, CallId, NewCall};
+use callvine_domain::event::{Events, call_id_of};
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
 use uuid::Uuid;

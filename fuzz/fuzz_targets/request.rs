@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use callvine_shared::call::{Call, CallId, NewCall, RecordingUrl, without_userinfo};
+use callvine_domain::call::{Call, CallId, NewCall, RecordingUrl, without_userinfo};
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
 

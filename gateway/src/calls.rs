@@ -1,7 +1,9 @@
 //! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, with what became of it.
 
+use callvine_shared::analysis;
 use callvine_shared::call::{CallId, RecordingUrl};
 use callvine_shared::error_chain::Chain;
+use callvine_shared::recording::Reason;
 use callvine_shared::store::{AnalysisState, CallRecord, RecordingState, StoreError};
 use chrono::{DateTime, Utc};
 use http::header::{CACHE_CONTROL, HeaderValue};
@@ -60,10 +62,10 @@ fn found(record: &CallRecord) -> Answer {
 
 #[derive(Serialize)]
 struct Recording<'a> {
-    status: &'a str,
+    status: &'static str,
     attempts: i32,
     next_attempt_at: Option<String>,
-    reason: Option<&'a str>,
+    reason: Option<&'static str>,
     last_error: Option<&'a str>,
     location: Option<&'a str>,
     size: Option<i64>,
@@ -79,10 +81,10 @@ struct Recording<'a> {
 impl<'a> Recording<'a> {
     fn of(state: &'a RecordingState) -> Self {
         Self {
-            status: &state.status,
+            status: state.status.name(),
             attempts: state.attempts,
             next_attempt_at: state.next_attempt_at.map(published_time),
-            reason: state.reason.as_deref(),
+            reason: state.reason.map(Reason::name),
             last_error: state.last_error.as_deref(),
             location: state.location.as_deref(),
             size: state.size_bytes,
@@ -99,7 +101,7 @@ impl<'a> Recording<'a> {
 
 #[derive(Serialize)]
 struct Analysis<'a> {
-    status: &'a str,
+    status: &'static str,
     analyzer: Option<&'a str>,
     results: Option<&'a RawValue>,
 }
@@ -107,7 +109,7 @@ struct Analysis<'a> {
 impl<'a> Analysis<'a> {
     fn of(state: &'a AnalysisState) -> Self {
         Self {
-            status: &state.status,
+            status: state.status.map_or("none", analysis::Status::name),
             analyzer: state.analyzer.as_deref(),
             results: state.results.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         }

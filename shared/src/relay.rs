@@ -14,11 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, BusError, Message, Published};
+use crate::bus::{Bus, BusError, Published};
 use crate::call::{Call, CallId};
 use crate::error_chain::Chain;
 use crate::handoff::FreshBatch;
 use crate::metrics::EVENTS_PUBLISHED;
+use crate::queue::Message;
 use crate::store::{LOOK_INTERVAL, OutboxContent, OutboxRow, Store, StoreError};
 
 /// Batches that are published at the same time; each has a channel to the broker for itself. More (8) brought no more

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use callvine_shared::bus::{Bus, BusError, Consumer, Delivery, Local, Message, Queue, RabbitMq};
+use callvine_shared::bus::{Bus, BusError, Consumer, Delivery, Local, RabbitMq};
+use callvine_shared::queue::{Message, Queue, QueueName};
 use callvine_shared::store::{DELIVERY_LEASE, Store};
 use harness::eventually;
 use sqlx::Connection;
@@ -63,7 +64,7 @@ fn message(routing_key: &str, queue: Option<Queue>, body: &str) -> Message {
     Message {
         event_id: format!("id of {body}"),
         routing_key: routing_key.to_owned().into(),
-        queue,
+        queue: queue.map(QueueName::from),
         body: body.to_owned(),
     }
 }

@@ -15,8 +15,9 @@ pub mod settings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callvine_shared::bus::{Bus, Queue};
+use callvine_shared::bus::Bus;
 use callvine_shared::objects::Objects;
+use callvine_shared::queue::Queue;
 use callvine_shared::store::Store;
 use tokio_util::sync::CancellationToken;
 

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callvine_shared::bus::{Bus, BusError, Queue};
+use callvine_shared::bus::{Bus, BusError};
 use callvine_shared::call::CallId;
 use callvine_shared::error_chain::Chain;
+use callvine_shared::queue::Queue;
 use callvine_shared::store::{SEARCH_STEP, Store, StoreError};
 use chrono::{TimeDelta, Utc};
 use tokio::time::Instant;

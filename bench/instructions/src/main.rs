@@ -4,21 +4,15 @@
 //! Without arguments it runs itself under valgrind's callgrind, once for some calls and once for more, and fails when
 //! the difference for each call is above [`INSTRUCTIONS_MAX`]. `--calls N` is what runs there.
 //!
-//! It compiles the program's own source of these steps, and that alone, so that it is built optimised within a minute.
-
-// Not all of it is counted here.
-#[expect(dead_code, unreachable_pub, unused_imports, reason = "a part of another crate")]
-#[path = "../../../shared/src/call/mod.rs"]
-mod call;
+//! It depends on `callvine-domain` alone, so that it is built optimised within a minute.
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use callvine_domain::call::{Call, CallId, NewCall, RecordingUrl};
 use chrono::DateTime;
-
-use call::{Call, CallId, NewCall, RecordingUrl};
 
 /// A call may cost so many instructions. Raise it for a reason only, and say which; lower it when a call costs a tenth
 /// less.

@@ -37,9 +37,9 @@ async fn create_key(create: CreateKey) -> Result<(), Failure> {
     let key = ApiKey::generate(environment).context("cannot make a key")?;
     let row = NewApiKey {
         client: create.client,
-        environment: environment.name().to_owned(),
+        environment,
         prefix: key.prefix().to_owned(),
-        digest: key.digest().as_bytes().to_vec(),
+        digest: key.digest(),
     };
     store.create_api_key(&row, Utc::now()).await.context("cannot store the key")?;
     store.close().await;
@@ -64,7 +64,7 @@ impl<'a> Line<'a> {
         Self {
             id: row.id,
             client: &row.client,
-            env: &row.environment,
+            env: row.environment.name(),
             prefix: &row.prefix,
             created_at: text(row.created_at),
             last_used_at: row.last_used_at.map(text),

@@ -10,8 +10,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{BINDINGS, BusError, DELIVERY_LIMIT, Delivery, Message, Published, Queue};
+use super::{BusError, Delivery, Published};
 use crate::error_chain::Chain;
+use crate::queue::{DELIVERY_LIMIT, Message, Queue};
 use crate::store::{DELIVERY_LEASE, DeliveryRow, Store};
 
 /// How often a queue is looked at although nothing was said to have arrived: for rows whose claim ran out.
@@ -34,8 +35,8 @@ impl Local {
     pub(super) async fn publish(&self, messages: &[Message]) -> Published {
         let mut rows = Vec::with_capacity(messages.len());
         for message in messages {
-            for queue in Queue::ALL.into_iter().filter(|queue| goes_to(message, *queue)) {
-                rows.push((queue.name(), message.event_id.as_str(), message.body.as_str()));
+            for queue in destinations(message) {
+                rows.push((queue, message.event_id.as_str(), message.body.as_str()));
             }
         }
         let pushed =
@@ -157,10 +158,11 @@ impl Local {
     }
 }
 
-fn goes_to(message: &Message, queue: Queue) -> bool {
-    match message.queue {
-        Some(only) => only == queue,
-        None => BINDINGS.contains(&(message.routing_key.as_ref(), queue)),
+/// The names of the queues that a message goes to.
+fn destinations(message: &Message) -> Vec<&str> {
+    match &message.queue {
+        Some(only) => vec![only.as_str()],
+        None => Queue::bound_to(&message.routing_key).map(Queue::name).collect(),
     }
 }
 

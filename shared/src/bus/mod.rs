@@ -3,96 +3,13 @@
 mod local;
 mod rabbitmq;
 
-use std::borrow::Cow;
-
 use tokio::sync::mpsc;
 
 pub use local::Local;
 pub use rabbitmq::{QueueDepth, RabbitMq, queue_depths, sweep};
 
-use crate::event::{ANALYSIS_REQUESTED, CALL_CREATED, Event};
+use crate::queue::{Message, Queue};
 use crate::store::StoreError;
-
-/// A message is handed out at most this often; then it goes to its queue's dead letters.
-///
-/// A guard against a message that kills its consumer again and again. Failures of a recording are counted in the
-/// database and end much sooner; but each restart of a worker counts here for every message that it held, so the limit
-/// must not be small.
-pub const DELIVERY_LIMIT: u16 = 100;
-
-/// Which queues get the events of a routing key. `callvine.stream` gets all of them.
-pub const BINDINGS: [(&str, Queue); 2] =
-    [(CALL_CREATED, Queue::Recordings), (ANALYSIS_REQUESTED, Queue::Analysis)];
-
-/// The queues of Callvine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Queue {
-    /// Recordings to be fetched.
-    Recordings,
-    /// Recordings that were given up.
-    RecordingsDead,
-    /// Recordings to be analyzed.
-    Analysis,
-    /// Analyses that were given up.
-    AnalysisDead,
-}
-
-impl Queue {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Recordings, Self::RecordingsDead, Self::Analysis, Self::AnalysisDead];
-
-    /// The published name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Recordings => "callvine.recordings",
-            Self::RecordingsDead => "callvine.recordings.dead",
-            Self::Analysis => "callvine.analysis",
-            Self::AnalysisDead => "callvine.analysis.dead",
-        }
-    }
-
-    /// The queue with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|queue| queue.name() == name)
-    }
-
-    /// Where its dead letters go.
-    #[must_use]
-    pub fn dead_letters(self) -> Option<Self> {
-        match self {
-            Self::Recordings => Some(Self::RecordingsDead),
-            Self::Analysis => Some(Self::AnalysisDead),
-            Self::RecordingsDead | Self::AnalysisDead => None,
-        }
-    }
-}
-
-/// A message to be published.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// The event's id.
-    pub event_id: String,
-    /// The event's routing key.
-    pub routing_key: Cow<'static, str>,
-    /// Straight to this queue; `None`: to every queue that is bound to the routing key.
-    pub queue: Option<Queue>,
-    /// A CloudEvents JSON object.
-    pub body: String,
-}
-
-impl From<Event> for Message {
-    /// To every queue that is bound to the event.
-    fn from(event: Event) -> Self {
-        Self {
-            event_id: event.id.to_string(),
-            routing_key: event.routing_key.into(),
-            queue: None,
-            body: event.body,
-        }
-    }
-}
 
 /// What became of a number of messages.
 #[derive(Debug)]

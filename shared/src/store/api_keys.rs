@@ -3,18 +3,19 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::{Store, StoreError, seconds, with_pool, with_transaction, with_writer};
+use crate::api_key::{Digest, Environment};
 
 /// A key to be stored.
 #[derive(Clone, Debug)]
 pub struct NewApiKey {
     /// Whose key it is.
     pub client: String,
-    /// `test` or `live`.
-    pub environment: String,
+    /// What it is for.
+    pub environment: Environment,
     /// The key's first characters, by which people tell keys apart.
     pub prefix: String,
-    /// SHA-256 of the key.
-    pub digest: Vec<u8>,
+    /// Of the key.
+    pub digest: Digest,
 }
 
 /// A stored key.
@@ -24,12 +25,12 @@ pub struct ApiKeyRow {
     pub id: i64,
     /// Whose key it is.
     pub client: String,
-    /// `test` or `live`.
-    pub environment: String,
+    /// What it is for.
+    pub environment: Environment,
     /// The key's first characters.
     pub prefix: String,
-    /// SHA-256 of the key.
-    pub digest: Vec<u8>,
+    /// Of the key.
+    pub digest: Digest,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last seen, to within a few seconds.
@@ -50,6 +51,30 @@ struct Row {
     revoked_at: Option<NaiveDateTime>,
 }
 
+impl Row {
+    /// `None`: another program wrote it. One such row must not keep all other keys from being read.
+    fn into_key(self) -> Option<ApiKeyRow> {
+        let (Ok(environment), Some(digest)) = (self.environment.parse(), Digest::from_bytes(&self.digest))
+        else {
+            tracing::error!(
+                "API key {} has an unknown environment or a digest that is no SHA-256; it is ignored",
+                self.id
+            );
+            return None;
+        };
+        Some(ApiKeyRow {
+            id: self.id,
+            client: self.client,
+            environment,
+            prefix: self.prefix,
+            digest,
+            created_at: self.created_at.and_utc(),
+            last_used_at: self.last_used_at.map(|at| at.and_utc()),
+            revoked_at: self.revoked_at.map(|at| at.and_utc()),
+        })
+    }
+}
+
 impl Store {
     /// Stores a key; returns its id.
     ///
@@ -62,9 +87,9 @@ impl Store {
                  values ($1, $2, $3, $4, $5) returning id",
             )
             .bind(&key.client)
-            .bind(&key.environment)
+            .bind(key.environment.name())
             .bind(&key.prefix)
-            .bind(&key.digest)
+            .bind(key.digest.as_bytes().as_slice())
             .bind(seconds(now))
             .fetch_one(pool)
             .await?
@@ -72,7 +97,7 @@ impl Store {
         Ok(id)
     }
 
-    /// All keys, revoked ones too, in the order in which they were made.
+    /// All readable keys, revoked ones too, in the order in which they were made.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
@@ -85,19 +110,7 @@ impl Store {
             .fetch_all(pool)
             .await?
         });
-        Ok(rows
-            .into_iter()
-            .map(|row| ApiKeyRow {
-                id: row.id,
-                client: row.client,
-                environment: row.environment,
-                prefix: row.prefix,
-                digest: row.digest,
-                created_at: row.created_at.and_utc(),
-                last_used_at: row.last_used_at.map(|at| at.and_utc()),
-                revoked_at: row.revoked_at.map(|at| at.and_utc()),
-            })
-            .collect())
+        Ok(rows.into_iter().filter_map(Row::into_key).collect())
     }
 
     /// Revokes a key. `false`: there is none with this id, or it was revoked before.

@@ -6,10 +6,11 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use super::clocks::{latest_arrival, latest_lease_us, latest_retry_us};
 use super::outbox::json_array;
-use super::{Store, StoreError, by_database, from_us, seconds, with_pool};
-use crate::bus::Queue;
+use super::{Store, StoreError, by_database, from_us, parsed, seconds, with_pool};
 use crate::call::CallId;
 use crate::event::call_id_of;
+use crate::queue::QueueName;
+use crate::{analysis, recording};
 
 /// Rows of one page: some megabytes at most, and few round trips.
 const PAGE: i64 = 1000;
@@ -41,7 +42,7 @@ pub struct WaitingMessage {
     /// What it tells; `None` in a queue, where it doesn't matter any more.
     pub routing_key: Option<String>,
     /// The queue it is in, or the only one it goes to.
-    pub queue: Option<Queue>,
+    pub queue: Option<QueueName>,
     /// Since when, or from when on, it may be taken.
     pub available_at: DateTime<Utc>,
 }
@@ -53,8 +54,8 @@ pub struct AuditedCall {
     pub id: CallId,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
-    /// `pending`, `stored` or `failed`; `None` when there is no row, which there always should be.
-    pub recording: Option<String>,
+    /// `None` when there is no row, which there always should be.
+    pub recording: Option<recording::Status>,
     /// Where a stored recording is, as a URL.
     pub location: Option<String>,
     /// Bytes of a stored recording.
@@ -63,8 +64,8 @@ pub struct AuditedCall {
     pub sha256: Option<String>,
     /// When a failed recording was given up.
     pub failed_at: Option<DateTime<Utc>>,
-    /// `requested`, `completed` or `failed`; `None` when there is no row.
-    pub analysis: Option<String>,
+    /// `None` when there is no row.
+    pub analysis: Option<analysis::Status>,
 }
 
 /// What nothing has happened to for a while.
@@ -98,7 +99,7 @@ impl MessageRow {
             id: self.id,
             calls,
             routing_key: self.routing_key,
-            queue: self.queue.as_deref().and_then(Queue::from_name),
+            queue: self.queue.map(QueueName::from),
             available_at: from_us(self.available_at).unwrap_or_default(),
         }
     }
@@ -114,6 +115,21 @@ struct AuditRow {
     sha256: Option<String>,
     failed_at: Option<NaiveDateTime>,
     analysis: Option<String>,
+}
+
+impl AuditRow {
+    fn into_call(self) -> Result<AuditedCall, StoreError> {
+        Ok(AuditedCall {
+            id: CallId(self.id),
+            created_at: self.created_at.and_utc(),
+            recording: self.recording.as_deref().map(parsed).transpose()?,
+            location: self.location,
+            size_bytes: self.size_bytes,
+            sha256: self.sha256,
+            failed_at: self.failed_at.map(|at| at.and_utc()),
+            analysis: self.analysis.as_deref().map(parsed).transpose()?,
+        })
+    }
 }
 
 impl Store {
@@ -176,17 +192,7 @@ impl Store {
             .fetch_all(pool)
             .await?
         });
-        let call = |row: AuditRow| AuditedCall {
-            id: CallId(row.id),
-            created_at: row.created_at.and_utc(),
-            recording: row.recording,
-            location: row.location,
-            size_bytes: row.size_bytes,
-            sha256: row.sha256,
-            failed_at: row.failed_at.map(|at| at.and_utc()),
-            analysis: row.analysis,
-        };
-        Ok(rows.into_iter().map(call).collect())
+        rows.into_iter().map(AuditRow::into_call).collect()
     }
 
     /// Pending recordings, of whatever window, that no worker has had and that no retry was put off for since
@@ -302,7 +308,7 @@ impl Store {
         });
         Ok(rows
             .into_iter()
-            .map(|(id, location, status)| (CallId(id), location, status == "pending"))
+            .map(|(id, location, status)| (CallId(id), location, status == recording::Status::Pending.name()))
             .collect())
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{OUTBOX_LEASE, Store, StoreError, by_database, from_us, sqlite, with_pool};
+use super::{OUTBOX_LEASE, Store, StoreError, by_database, from_us, parsed, sqlite, with_pool};
+use crate::analysis;
 use crate::call::{Call, CallId, NewCall};
 use crate::handoff::FreshBatch;
+use crate::recording::{self, Reason};
 
 /// A call that was received and validated, and is not stored yet.
 #[derive(Clone, Debug)]
@@ -33,14 +35,14 @@ pub struct CallRecord {
 /// The state of a call's recording. What does not apply yet is `None`.
 #[derive(Clone, Debug)]
 pub struct RecordingState {
-    /// `pending`, `stored` or `failed`.
-    pub status: String,
+    /// How far it is.
+    pub status: recording::Status,
     /// How often it was tried.
     pub attempts: i32,
     /// Not tried again before then.
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// Why it was given up.
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// What went wrong the last time, for people.
     pub last_error: Option<String>,
     /// Where it is, as a URL.
@@ -66,8 +68,8 @@ pub struct RecordingState {
 /// The state of a call's analysis.
 #[derive(Clone, Debug)]
 pub struct AnalysisState {
-    /// `none`, `requested`, `completed` or `failed`.
-    pub status: String,
+    /// How far it is; `None`: none was requested.
+    pub status: Option<analysis::Status>,
     /// Which analyzer answered.
     pub analyzer: Option<String>,
     /// What it answered, as JSON text.
@@ -150,7 +152,7 @@ impl Store {
                         r.next_attempt_at,
                         case when r.status = 'failed' then r.reason end as reason, r.last_error, r.location, r.size_bytes, r.sha256, r.media_type,
                         r.codec, r.duration_seconds, r.channels, r.sample_rate, r.stored_at,
-                        coalesce(a.status, 'none') as analysis_status, a.analyzer, a.results
+                        a.status as analysis_status, a.analyzer, a.results
                  from call_logs c
                  left join recordings r on r.call_id = c.id
                  left join analyses a on a.call_id = c.id
@@ -161,7 +163,7 @@ impl Store {
             .fetch_optional(pool)
             .await?
         });
-        Ok(row.map(Row::into_record))
+        row.map(Row::into_record).transpose()
     }
 }
 
@@ -183,7 +185,7 @@ struct Row {
     channels: Option<i32>,
     sample_rate: Option<i32>,
     stored_at: Option<NaiveDateTime>,
-    analysis_status: String,
+    analysis_status: Option<String>,
     analyzer: Option<String>,
     results: Option<String>,
 }
@@ -221,14 +223,14 @@ impl CallRow {
 }
 
 impl Row {
-    fn into_record(self) -> CallRecord {
-        CallRecord {
+    fn into_record(self) -> Result<CallRecord, StoreError> {
+        Ok(CallRecord {
             call: self.call.into_call(),
             recording: RecordingState {
-                status: self.status,
+                status: parsed(&self.status)?,
                 attempts: self.attempts,
                 next_attempt_at: self.next_attempt_at.and_then(from_us),
-                reason: self.reason,
+                reason: self.reason.as_deref().map(parsed).transpose()?,
                 last_error: self.last_error,
                 location: self.location,
                 size_bytes: self.size_bytes,
@@ -241,11 +243,11 @@ impl Row {
                 stored_at: self.stored_at.map(|at| at.and_utc()),
             },
             analysis: AnalysisState {
-                status: self.analysis_status,
+                status: self.analysis_status.as_deref().map(parsed).transpose()?,
                 analyzer: self.analyzer,
                 results: self.results,
             },
-        }
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::{LONGEST_LEASE_US, Store, StoreError, seconds, with_transaction};
-use crate::bus::Queue;
+use crate::queue::Queue;
 use crate::retry::LONGEST_WAIT;
 
 /// The clocks of machines that share a database differ by less.

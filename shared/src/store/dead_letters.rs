@@ -10,8 +10,8 @@ use super::calls::CallRow;
 use super::recordings::{SELECT_CALL, insert_event};
 use super::repair::StoredRow;
 use super::{Store, StoreError, seconds, with_pool, with_transaction};
-use crate::bus::Queue;
 use crate::call::CallId;
+use crate::queue::Queue;
 
 /// Rows of one page: some hundred kilobytes, and few round trips.
 const PAGE: i64 = 1000;
@@ -278,7 +278,7 @@ impl Store {
             let stored: StoredRow = sqlx::query_as(StoredRow::SELECT).bind(call_id.0).fetch_one(&mut *tx).await?;
             let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let Some(call) = call else { return Ok(Retried::Unknown) };
-            let event = events.analysis_requested(&call.into_call(), &stored.into_recording(), now);
+            let event = events.analysis_requested(&call.into_call(), &stored.into_recording()?, now);
             remove_letter!(tx, Queue::AnalysisDead, event.id);
             insert_event!(tx, event, Some(Queue::Analysis), now, now);
             Retried::Queued
@@ -317,7 +317,7 @@ impl Store {
             if updated == 0 {
                 return Ok(false);
             }
-            let event = events.analysis_requested(&call.into_call(), &stored.into_recording(), now);
+            let event = events.analysis_requested(&call.into_call(), &stored.into_recording()?, now);
             insert_event!(tx, event, Some(Queue::AnalysisDead), now, now);
             true
         });

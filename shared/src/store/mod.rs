@@ -40,6 +40,7 @@ pub use recordings::{Begun, PendingRecording, PutOff};
 
 use crate::event::Events;
 use crate::handoff::Handoff;
+use crate::names::UnknownName;
 
 /// How long a statement waits for a free connection; a caller is answered "Database error" within 5 s.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -275,6 +276,11 @@ const LONGEST_LEASE_US: i64 = 60 * 1_000_000;
 /// `now` as whole seconds without a zone, as the columns that people read hold it.
 fn seconds(now: DateTime<Utc>) -> chrono::NaiveDateTime {
     DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now).naive_utc()
+}
+
+/// A published name, as a column holds it.
+fn parsed<T: std::str::FromStr<Err = UnknownName>>(name: &str) -> Result<T, StoreError> {
+    name.parse().map_err(|error: UnknownName| sqlx::Error::Decode(Box::new(error)).into())
 }
 
 /// A time that code compares: microseconds since 1970 UTC.

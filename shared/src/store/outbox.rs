@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 
 use super::calls::CallRow;
 use super::{Store, StoreError, postgres, sqlite, with_pool, with_writer};
-use crate::bus::{Message, Queue};
 use crate::call::{Call, CallId};
+use crate::queue::{Message, QueueName};
 
 const SELECT_CALLS: &str = "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
     recording_url, created_at from call_logs where id between $1 and $2 order by id";
@@ -51,7 +51,7 @@ impl Row {
     fn into_outbox_row(self) -> Option<OutboxRow> {
         let content = match (self.event_id, self.body, self.first_call_id, self.last_call_id) {
             (Some(event_id), Some(body), None, None) => {
-                let queue = self.queue.as_deref().and_then(Queue::from_name);
+                let queue = self.queue.map(QueueName::from);
                 OutboxContent::Message(Message {
                     event_id,
                     routing_key: self.routing_key.into(),

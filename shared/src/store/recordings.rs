@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use super::calls::CallRow;
 use super::clocks::{latest_lease_us, latest_retry_us};
 use super::{Store, StoreError, from_us, seconds, with_pool, with_transaction, with_writer};
-use crate::bus::Queue;
 use crate::call::CallId;
-use crate::event::{FailedRecording, StoredRecording};
+use crate::queue::Queue;
+use crate::recording::{Cause, FailedRecording, Status, StoredRecording};
 
 pub(super) const SELECT_CALL: &str =
     "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
@@ -55,12 +55,7 @@ pub enum Begun {
 #[derive(Clone, Copy, Debug)]
 pub enum PutOff<'a> {
     /// It was tried and could not be had. Counted as a try.
-    Failed {
-        /// One of the published reasons.
-        reason: &'a str,
-        /// What went wrong, for people.
-        last_error: &'a str,
-    },
+    Failed(Cause<'a>),
     /// It was not tried, since its host fails and rests. Counted, but not as a try.
     HostRests,
     /// It was not tried, since its host is slow and has no place. Not counted: the host gets on.
@@ -151,7 +146,7 @@ impl Store {
         let Some((status, claimed_until_us, next_attempt_at_us)) = row else {
             return Ok(Begun::Unknown);
         };
-        if status != "pending" {
+        if status != Status::Pending.name() {
             return Ok(Begun::Settled);
         }
         match (from_us(claimed_until_us), next_attempt_at_us.and_then(from_us)) {
@@ -208,7 +203,7 @@ impl Store {
             .bind(&recording.sha256)
             .bind(&recording.media_type)
             .bind(&recording.codec)
-            .bind(&recording.verification)
+            .bind(recording.verification.name())
             .bind(recording.duration_seconds)
             .bind(i32::from(recording.channels))
             .bind(i32::try_from(recording.sample_rate).unwrap_or(i32::MAX))
@@ -253,7 +248,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let events = self.events().await?;
         let (tries, refusals, reason, last_error) = match why {
-            PutOff::Failed { reason, last_error } => (1, 0, Some(reason), Some(last_error)),
+            PutOff::Failed(Cause { reason, last_error }) => (1, 0, Some(reason.name()), Some(last_error)),
             PutOff::HostRests => (0, 1, None, None),
             PutOff::HostIsFull => (0, 0, None, None),
         };
@@ -310,7 +305,7 @@ impl Store {
     pub async fn recording_failed(
         &self,
         call_id: CallId,
-        (reason, last_error): (&str, &str),
+        Cause { reason, last_error }: Cause<'_>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
@@ -322,7 +317,7 @@ impl Store {
                  returning attempts",
             )
             .bind(call_id.0)
-            .bind(reason)
+            .bind(reason.name())
             .bind(last_error)
             .bind(seconds(now))
             .fetch_optional(&mut *tx)

@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 
 use super::calls::CallRow;
 use super::recordings::{SELECT_CALL, insert_event};
-use super::{Store, StoreError, seconds, with_transaction};
-use crate::bus::Queue;
+use super::{Store, StoreError, parsed, seconds, with_transaction};
 use crate::call::CallId;
-use crate::event::{FailedRecording, StoredRecording};
+use crate::queue::Queue;
+use crate::recording::{FailedRecording, StoredRecording};
 
 /// The facts of a stored recording.
 #[derive(sqlx::FromRow)]
@@ -32,8 +32,8 @@ impl StoredRow {
         from recordings r join analyses a on a.call_id = r.call_id
         where r.call_id = $1 and r.status = 'stored' and a.status = 'requested'";
 
-    pub(super) fn into_recording(self) -> StoredRecording {
-        StoredRecording {
+    pub(super) fn into_recording(self) -> Result<StoredRecording, StoreError> {
+        Ok(StoredRecording {
             location: self.location,
             size_bytes: u64::try_from(self.size_bytes).unwrap_or(0),
             sha256: self.sha256,
@@ -42,9 +42,9 @@ impl StoredRow {
             duration_seconds: self.duration_seconds,
             channels: u16::try_from(self.channels).unwrap_or(0),
             sample_rate: u32::try_from(self.sample_rate).unwrap_or(0),
-            verification: self.verification,
+            verification: parsed(&self.verification)?,
             waveform: None,
-        }
+        })
     }
 }
 
@@ -129,7 +129,7 @@ impl Store {
             let stored: Option<StoredRow> = sqlx::query_as(StoredRow::SELECT).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
             let (Some(stored), Some(call)) = (stored, call) else { return Ok(false) };
-            let event = events.analysis_requested(&call.into_call(), &stored.into_recording(), now);
+            let event = events.analysis_requested(&call.into_call(), &stored.into_recording()?, now);
             insert_event!(tx, event, Some(Queue::Analysis), now, now);
             true
         });
@@ -151,7 +151,7 @@ impl Store {
             .await?;
             let Some((attempts, reason, last_error)) = failed else { return Ok(false) };
             let failed = FailedRecording {
-                reason: reason.as_deref().unwrap_or_default(),
+                reason: parsed(reason.as_deref().unwrap_or_default())?,
                 attempts: u32::try_from(attempts).unwrap_or(0),
                 last_error: last_error.as_deref().unwrap_or_default(),
             };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use callvine_shared::call::{Call, CallId, NewCall, RecordingUrl};
+use callvine_shared::recording::Status;
 use callvine_shared::store::{Begun, Store, StoreError};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
@@ -35,8 +36,8 @@ async fn calls_come_back_as_they_were_sent(store: &Store) {
         assert_eq!(*record.call.call, sent);
         assert_eq!(record.call.id, ids[0]);
         assert_eq!(record.call.created_at, "2024-01-15T10:30:00Z".parse::<DateTime<Utc>>().unwrap());
-        assert_eq!((record.recording.status.as_str(), record.recording.attempts), ("pending", 0));
-        assert_eq!(record.analysis.status, "none");
+        assert_eq!((record.recording.status, record.recording.attempts), (Status::Pending, 0));
+        assert_eq!(record.analysis.status, None);
         assert!(record.recording.location.is_none() && record.recording.stored_at.is_none());
     }
 }

@@ -1,13 +1,14 @@
 //! A clock that is set back: what was put off under the old time is not left alone until that comes again.
 
-use callvine_shared::bus::Queue;
+use callvine_shared::queue::Queue;
+use callvine_shared::recording::{Cause, Reason};
 use callvine_shared::store::{Begun, PutOff, Store};
 use chrono::{TimeDelta, Utc};
 
 use super::{one_call, seconds};
 
 /// A try that failed.
-const LATE: PutOff<'static> = PutOff::Failed { reason: "timeout", last_error: "late" };
+const LATE: PutOff<'static> = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
 
 contract!(
     an_event_that_was_put_off_under_another_clock_is_recalled,

@@ -1,7 +1,9 @@
 //! What was given up is listed, and tried again with a fresh allowance, from the step that failed.
 
-use callvine_shared::bus::Queue;
+use callvine_shared::analysis;
 use callvine_shared::call::CallId;
+use callvine_shared::queue::Queue;
+use callvine_shared::recording::{Cause, Reason, Status};
 use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, PutOff, Retried, Store};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -16,7 +18,7 @@ contract!(
     its_dead_letter_goes_with_it,
 );
 
-const WHY: (&str, &str) = ("not_found", "the host answered 404");
+const WHY: Cause<'static> = Cause { reason: Reason::NotFound, last_error: "the host answered 404" };
 
 async fn given_up(store: &Store, now: DateTime<Utc>) -> CallId {
     let id = one_call(store).await;
@@ -37,7 +39,10 @@ async fn a_recording_that_was_given_up_is_listed_and_can_be_tried_again(store: &
     assert_eq!(letters.len(), 1);
     let letter = &letters[0];
     assert_eq!(letter.id, recording(id));
-    assert_eq!((letter.reason.as_deref(), letter.last_error.as_deref()), (Some(WHY.0), Some(WHY.1)));
+    assert_eq!(
+        (letter.reason.as_deref(), letter.last_error.as_deref()),
+        (Some(WHY.reason.name()), Some(WHY.last_error))
+    );
     assert_eq!((letter.attempts, letter.failed_at), (1, Some(now)));
     assert_eq!(letter.recording_url, "https://example.com/call.wav");
     assert!(store.dead_letters(DeadLetterKind::Recording, id).await.unwrap().is_empty());
@@ -51,13 +56,13 @@ async fn a_recording_that_was_given_up_is_listed_and_can_be_tried_again(store: &
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert_eq!((messages[0].0.as_str(), messages[0].1), ("call.created", Some(Queue::Recordings.name())));
     let state = store.call(id, "a client").await.unwrap().unwrap().recording;
-    assert_eq!((state.status.as_str(), state.attempts, state.reason), ("pending", 1, None));
+    assert_eq!((state.status, state.attempts, state.reason), (Status::Pending, 1, None));
     assert!(store.dead_letter(recording(id)).await.unwrap().is_none());
     let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
     assert_eq!((pending.attempts, pending.attempts_counted), (1, 0), "a fresh allowance");
     assert!(store.recording_stored(id, &stored(), now).await.unwrap());
     let state = store.call(id, "a client").await.unwrap().unwrap().recording;
-    assert_eq!((state.status.as_str(), state.attempts), ("stored", 2));
+    assert_eq!((state.status, state.attempts), (Status::Stored, 2));
 }
 
 async fn its_second_failure_is_another_event_and_tries_are_counted_anew(store: &Store) {
@@ -74,7 +79,7 @@ async fn its_second_failure_is_another_event_and_tries_are_counted_anew(store: &
     store.retry_dead_letter(recording(id), now).await.unwrap();
     assert_eq!(store.failed_event_id(id).await.unwrap(), None);
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
-    let why = PutOff::Failed { reason: "timeout", last_error: "late" };
+    let why = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
     store.put_off_recording(id, why, now + seconds(5), now).await.unwrap();
     let Begun::Leased(pending) = begin(store, id, now + seconds(5)).await else { panic!("not leased") };
     assert_eq!((pending.attempts, pending.attempts_counted), (2, 1));
@@ -106,7 +111,10 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     assert_eq!(messages.len(), 1);
     assert_eq!((messages[0].0.as_str(), messages[0].1), ("analysis.requested", Some(Queue::Analysis.name())));
     assert_eq!(messages[0].2["data"]["location"], "file:///r/2026/1.wav");
-    assert_eq!(store.call(id, "a client").await.unwrap().unwrap().analysis.status, "requested");
+    assert_eq!(
+        store.call(id, "a client").await.unwrap().unwrap().analysis.status,
+        Some(analysis::Status::Requested)
+    );
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);
 }
 

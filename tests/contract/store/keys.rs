@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callvine_shared::api_key::{Digest, Environment};
 use callvine_shared::store::{NewApiKey, Store, StoreError};
 use chrono::{DateTime, Utc};
 use harness::Postgres;
@@ -17,9 +18,9 @@ contract!(
 fn key(digest: u8) -> NewApiKey {
     NewApiKey {
         client: "a client".to_owned(),
-        environment: "live".to_owned(),
+        environment: Environment::Live,
         prefix: "cv_live_abcd".to_owned(),
-        digest: vec![digest; 32],
+        digest: Digest::from_bytes(&[digest; 32]).unwrap(),
     }
 }
 
@@ -35,7 +36,7 @@ async fn keys_are_made_listed_used_and_revoked(store: &Store) {
     assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), [first, second]);
     assert_eq!(keys[0].revoked_at, Some(now + seconds(120)));
     assert_eq!((keys[1].last_used_at, keys[1].revoked_at), (Some(now + seconds(60)), None));
-    assert_eq!(keys[1].digest, vec![2; 32]);
+    assert_eq!(keys[1].digest.as_bytes(), &[2; 32]);
     assert_eq!((keys[1].client.as_str(), keys[1].created_at), ("a client", now));
 }
 

@@ -1,13 +1,14 @@
 //! What a search for lost recordings finds.
 
 use callvine_shared::call::CallId;
+use callvine_shared::recording::{Cause, Reason};
 use callvine_shared::store::{PutOff, Store};
 use chrono::{DateTime, Utc};
 
 use super::{begin, one_call, seconds, stored};
 
 /// A try that failed.
-const LATE: PutOff<'static> = PutOff::Failed { reason: "timeout", last_error: "late" };
+const LATE: PutOff<'static> = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
 
 contract!(
     a_recording_to_which_nothing_happens_is_idle,

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use callvine_shared::bus::Queue;
 use callvine_shared::call::{CallId, NewCall};
-use callvine_shared::event::StoredRecording;
+use callvine_shared::recording::{StoredRecording, Verification};
 use callvine_shared::store::{Begun, OutboxContent, ReceivedCall, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::Postgres;
@@ -90,7 +89,7 @@ fn stored() -> StoredRecording {
         duration_seconds: 15.18,
         channels: 2,
         sample_rate: 8000,
-        verification: "decoded".to_owned(),
+        verification: Verification::Decoded,
         waveform: Some(callvine_shared::waveform::encode(&[vec![(-300, 300)], vec![(0, 0)]])),
     }
 }
@@ -112,7 +111,8 @@ async fn due(store: &Store, now: DateTime<Utc>) -> Vec<(String, Option<&'static 
         for message in row_messages {
             let body: Value = serde_json::from_str(&message.body).unwrap();
             assert_eq!(body["id"], message.event_id);
-            messages.push((message.routing_key.into_owned(), message.queue.map(Queue::name), body));
+            let queue = message.queue.as_ref().map(|queue| queue.known().unwrap().name());
+            messages.push((message.routing_key.into_owned(), queue, body));
         }
     }
     messages

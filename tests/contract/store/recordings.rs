@@ -1,7 +1,9 @@
 //! The state machine of a recording, and what each step tells.
 
-use callvine_shared::bus::Queue;
+use callvine_shared::analysis;
 use callvine_shared::call::CallId;
+use callvine_shared::queue::Queue;
+use callvine_shared::recording::{Cause, Reason, Status};
 use callvine_shared::store::{Begun, PutOff, Store};
 use chrono::{DateTime, Utc};
 
@@ -29,13 +31,13 @@ async fn a_recording_goes_from_pending_over_leased_to_stored(store: &Store) {
     assert!(store.recording_stored(id, &stored(), now).await.unwrap());
     let record = store.call(id, "a client").await.unwrap().unwrap();
     let recording = record.recording;
-    assert_eq!((recording.status.as_str(), recording.attempts), ("stored", 1));
+    assert_eq!((recording.status, recording.attempts), (Status::Stored, 1));
     assert_eq!(recording.size_bytes, Some(242_880));
     assert_eq!(recording.duration_seconds, Some(15.18));
     assert_eq!((recording.channels, recording.sample_rate), (Some(2), Some(8000)));
     assert_eq!(recording.stored_at, Some(now));
     assert_eq!(store.waveform(id).await.unwrap(), stored().waveform);
-    assert_eq!(record.analysis.status, "requested");
+    assert_eq!(record.analysis.status, Some(analysis::Status::Requested));
     let events = due(store, Utc::now()).await;
     let keys: Vec<_> = events.iter().map(|(key, ..)| key.as_str()).collect();
     assert_eq!(keys, ["recording.stored", "analysis.requested"]);
@@ -71,10 +73,10 @@ async fn a_failed_try_is_counted_and_comes_back_when_it_is_due(store: &Store) {
     due(store, now).await;
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
     let at = now + seconds(5);
-    let why = PutOff::Failed { reason: "not_found", last_error: "the host answered 404" };
+    let why = PutOff::Failed(Cause { reason: Reason::NotFound, last_error: "the host answered 404" });
     store.put_off_recording(id, why, at, now).await.unwrap();
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
-    assert_eq!((recording.status.as_str(), recording.attempts), ("pending", 1));
+    assert_eq!((recording.status, recording.attempts), (Status::Pending, 1));
     assert_eq!(recording.reason, None, "it is not given up");
     assert_eq!(recording.last_error.as_deref(), Some("the host answered 404"));
     assert_eq!(recording.next_attempt_at.unwrap().timestamp_micros(), at.timestamp_micros());
@@ -95,11 +97,16 @@ async fn a_recording_that_is_given_up_tells_everybody(store: &Store) {
     let now = Utc::now();
     due(store, now).await;
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
-    assert!(store.recording_failed(id, ("not_audio", "it is a web page"), now).await.unwrap());
+    assert!(
+        store
+            .recording_failed(id, Cause { reason: Reason::NotAudio, last_error: "it is a web page" }, now)
+            .await
+            .unwrap()
+    );
     let record = store.call(id, "a client").await.unwrap().unwrap();
-    assert_eq!((record.recording.status.as_str(), record.recording.attempts), ("failed", 1));
-    assert_eq!(record.recording.reason.as_deref(), Some("not_audio"));
-    assert_eq!(record.analysis.status, "none");
+    assert_eq!((record.recording.status, record.recording.attempts), (Status::Failed, 1));
+    assert_eq!(record.recording.reason, Some(Reason::NotAudio));
+    assert_eq!(record.analysis.status, None);
     let events = due(store, Utc::now()).await;
     let queues: Vec<_> = events.iter().map(|(key, queue, _)| (key.as_str(), *queue)).collect();
     assert_eq!(queues, [("recording.failed", None), ("recording.failed", Some("callvine.recordings.dead"))]);
@@ -114,13 +121,18 @@ async fn a_settled_recording_stays_settled(store: &Store) {
     assert!(store.recording_stored(id, &stored(), now).await.unwrap());
     due(store, Utc::now()).await;
     assert!(!store.recording_stored(id, &stored(), now).await.unwrap());
-    assert!(!store.recording_failed(id, ("timeout", "late"), now).await.unwrap());
-    let why = PutOff::Failed { reason: "timeout", last_error: "late" };
+    assert!(
+        !store
+            .recording_failed(id, Cause { reason: Reason::Timeout, last_error: "late" }, now)
+            .await
+            .unwrap()
+    );
+    let why = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
     store.put_off_recording(id, why, now, now).await.unwrap();
     assert!(matches!(begin(store, id, now).await, Begun::Settled));
     assert!(due(store, Utc::now()).await.is_empty(), "nothing happened, so nothing is told");
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
-    assert_eq!((recording.status.as_str(), recording.attempts, recording.reason), ("stored", 1, None));
+    assert_eq!((recording.status, recording.attempts, recording.reason), (Status::Stored, 1, None));
 }
 
 async fn a_deferred_recording_is_looked_at_again(store: &Store) {
@@ -159,7 +171,12 @@ async fn an_unknown_recording_is_unknown(store: &Store) {
     let now = Utc::now();
     assert!(matches!(begin(store, CallId(404), now).await, Begun::Unknown));
     assert!(!store.recording_stored(CallId(404), &stored(), now).await.unwrap());
-    assert!(!store.recording_failed(CallId(404), ("dns", ""), now).await.unwrap());
+    assert!(
+        !store
+            .recording_failed(CallId(404), Cause { reason: Reason::Dns, last_error: "" }, now)
+            .await
+            .unwrap()
+    );
     store.defer_recording(CallId(404), now, now).await.unwrap();
     assert!(due(store, Utc::now()).await.is_empty());
 }

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use callvine_shared::recording::Verification;
+
 use super::failure::{Failure, Reason};
 
 mod adpcm;
@@ -50,29 +52,9 @@ pub struct Facts {
     pub waveform: Option<Waveform>,
 }
 
-/// How far the proof goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verification {
-    /// Every sample was decoded.
-    Decoded,
-    /// The structure was walked to its end; the samples are of a codec that isn't decoded here.
-    HeaderOnly,
-}
-
-impl Verification {
-    /// What is decoded leaves a waveform.
-    const fn of(waveform: Option<&Waveform>) -> Self {
-        if waveform.is_some() { Self::Decoded } else { Self::HeaderOnly }
-    }
-
-    /// The name to store: `decoded` or `header_only`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Decoded => "decoded",
-            Self::HeaderOnly => "header_only",
-        }
-    }
+/// What is decoded leaves a waveform.
+const fn verification(waveform: Option<&Waveform>) -> Verification {
+    if waveform.is_some() { Verification::Decoded } else { Verification::HeaderOnly }
 }
 
 /// Proves that the file at `path` is audio. Blocks; call it where blocking is allowed.

@@ -7,90 +7,12 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use http::header::{HeaderMap, RETRY_AFTER};
 
+use callvine_shared::recording::Cause;
+pub use callvine_shared::recording::Reason;
+
 /// Longest wait that a host's `Retry-After` is granted: a call whose recording comes hours later is looked after by
 /// an operator anyway, and a hostile host must not park deliveries for a century.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
-
-/// The published reasons of `recording.failed`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The host has no such recording (404, 410).
-    NotFound,
-    /// The host wants other credentials or none will do (401, 403).
-    Forbidden,
-    /// Any other answer without a recording.
-    HttpStatus,
-    /// The host's name has no address.
-    Dns,
-    /// No connection.
-    Connect,
-    /// A connection, but no trust in it.
-    Tls,
-    /// Too slow: to connect, to answer, to go on or to end.
-    Timeout,
-    /// Fewer bytes than promised, by the host or by the file's own header.
-    Truncated,
-    /// More bytes than `CALLVINE_MAX_RECORDING`.
-    TooLarge,
-    /// No bytes, or no sound.
-    Empty,
-    /// Bytes that are no audio.
-    NotAudio,
-    /// An address that may not be fetched from.
-    BlockedAddress,
-    /// Our own disk or object store failed.
-    Storage,
-}
-
-impl Reason {
-    /// Every reason, in the published order.
-    pub const ALL: [Self; 13] = [
-        Self::NotFound,
-        Self::Forbidden,
-        Self::HttpStatus,
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Timeout,
-        Self::Truncated,
-        Self::TooLarge,
-        Self::Empty,
-        Self::NotAudio,
-        Self::BlockedAddress,
-        Self::Storage,
-    ];
-
-    /// The published name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Forbidden => "forbidden",
-            Self::HttpStatus => "http_status",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Truncated => "truncated",
-            Self::TooLarge => "too_large",
-            Self::Empty => "empty",
-            Self::NotAudio => "not_audio",
-            Self::BlockedAddress => "blocked_address",
-            Self::Storage => "storage",
-        }
-    }
-
-    /// Whether a later try may find it otherwise. Answers are judged by their status instead
-    /// ([`Failure::of_answer`]).
-    const fn passes(self) -> bool {
-        match self {
-            Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Truncated | Self::Storage => true,
-            // Telephone systems post the call before the recording is written.
-            Self::NotFound | Self::Forbidden | Self::Empty => true,
-            Self::HttpStatus | Self::TooLarge | Self::NotAudio | Self::BlockedAddress => false,
-        }
-    }
-}
 
 /// Whether and when to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +29,7 @@ pub enum Retry {
 
 /// One try that did not bring a recording, or, with [`Retry::Untried`], one that was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {detail}", reason.as_str())]
+#[error("{}: {detail}", reason.name())]
 pub struct Failure {
     /// The published reason.
     pub reason: Reason,
@@ -119,10 +41,16 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The failure as the database keeps it.
+    #[must_use]
+    pub fn cause(&self) -> Cause<'_> {
+        Cause { reason: self.reason, last_error: &self.detail }
+    }
+
     /// A failure that is not an HTTP answer; its reason decides whether it is tried again.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        let retry = if reason.passes() { Retry::Later } else { Retry::Final };
+        let retry = if passes(reason) { Retry::Later } else { Retry::Final };
         Self { reason, detail: detail.into(), retry }
     }
 
@@ -146,6 +74,21 @@ impl Failure {
             None => Retry::Later,
         };
         Self { reason, detail: format!("the host answered {}", status.as_u16()), retry }
+    }
+}
+
+/// Whether a later try may find it otherwise. Answers are judged by their status instead ([`Failure::of_answer`]).
+const fn passes(reason: Reason) -> bool {
+    match reason {
+        Reason::Dns
+        | Reason::Connect
+        | Reason::Tls
+        | Reason::Timeout
+        | Reason::Truncated
+        | Reason::Storage => true,
+        // Telephone systems post the call before the recording is written.
+        Reason::NotFound | Reason::Forbidden | Reason::Empty => true,
+        Reason::HttpStatus | Reason::TooLarge | Reason::NotAudio | Reason::BlockedAddress => false,
     }
 }
 
@@ -251,7 +194,7 @@ mod tests {
 
     #[test]
     fn names_are_the_published_ones_in_order() {
-        let names = Reason::ALL.map(Reason::as_str).join(", ");
+        let names = Reason::ALL.map(Reason::name).join(", ");
         assert_eq!(
             names,
             "not_found, forbidden, http_status, dns, connect, tls, timeout, truncated, too_large, empty, \

@@ -8,8 +8,8 @@ pub mod fetch;
 use std::time::{Duration, Instant};
 
 use callvine_shared::call::CallId;
-use callvine_shared::event::StoredRecording;
 use callvine_shared::objects::Objects;
+use callvine_shared::recording::{Cause, StoredRecording};
 use callvine_shared::retry::backoff;
 use callvine_shared::store::{Begun, PendingRecording, PutOff, Store, StoreError};
 use callvine_shared::waveform;
@@ -132,18 +132,19 @@ impl Recordings {
         let Begun::Leased(recording) = self.store.begin_recording(call_id, now, now + LEASE).await? else {
             return Ok(());
         };
-        let (reason, last_error) =
-            (Reason::Timeout.as_str(), "no worker has settled it, and its message was lost");
+        let cause = Cause {
+            reason: Reason::Timeout,
+            last_error: "no worker has settled it, and its message was lost",
+        };
         if recording.attempts_counted >= self.tries.most {
-            self.store.recording_failed(call_id, (reason, last_error), now).await?;
+            self.store.recording_failed(call_id, cause, now).await?;
             metrics::settled("failed");
             tracing::warn!(
                 call.id = call_id.0,
                 "gave up the recording of call {call_id}: it was lost too often"
             );
         } else {
-            let why = PutOff::Failed { reason, last_error };
-            self.store.put_off_recording(call_id, why, now, now).await?;
+            self.store.put_off_recording(call_id, PutOff::Failed(cause), now, now).await?;
             metrics::settled("lost");
             tracing::warn!(
                 call.id = call_id.0,
@@ -225,7 +226,7 @@ impl Recordings {
             duration_seconds: facts.duration_seconds,
             channels: facts.channels,
             sample_rate: facts.sample_rate,
-            verification: facts.verification.as_str().to_owned(),
+            verification: facts.verification,
             waveform: facts.waveform.map(|shape| waveform::encode(&shape.channels)),
         })
     }
@@ -250,13 +251,12 @@ impl Recordings {
         };
         match self.tries.next(recording, failure.retry) {
             Next::TryAgain(wait) => {
-                let why = PutOff::Failed { reason: failure.reason.as_str(), last_error: &failure.detail };
-                self.put_off(call_id, why, wait, shutdown).await?;
+                self.put_off(call_id, PutOff::Failed(failure.cause()), wait, shutdown).await?;
                 metrics::settled("retried");
                 tracing::info!(
                     call.id = call_id.0,
                     attempt,
-                    reason = failure.reason.as_str(),
+                    reason = failure.reason.name(),
                     "trying call {call_id} again in {wait:?}"
                 );
             }
@@ -266,13 +266,14 @@ impl Recordings {
                 tracing::debug!(call.id = call_id.0, "the host of call {call_id} rests for {wait:?}");
             }
             Next::GiveUp => {
-                let why = (failure.reason.as_str(), failure.detail.as_str());
-                while_unavailable(shutdown, || self.store.recording_failed(call_id, why, Utc::now())).await?;
+                let cause = failure.cause();
+                while_unavailable(shutdown, || self.store.recording_failed(call_id, cause, Utc::now()))
+                    .await?;
                 metrics::settled("failed");
                 tracing::warn!(
                     call.id = call_id.0,
                     attempt,
-                    reason = why.0,
+                    reason = cause.reason.name(),
                     "gave up the recording of call {call_id}"
                 );
             }

@@ -2,6 +2,7 @@
 
 use callvine_shared::call::CallId;
 use callvine_shared::objects::Objects;
+use callvine_shared::recording::Status;
 use callvine_shared::store::AuditedCall;
 use chrono::Utc;
 
@@ -21,9 +22,9 @@ pub(super) async fn judge(scope: &Scope, traffic: &Traffic, report: &mut Report)
         last = end.id;
         for call in &page {
             report.counts.calls += 1;
-            match call.recording.as_deref() {
+            match call.recording {
                 None => missing_recording(scope, call, report).await?,
-                Some("stored") => {
+                Some(Status::Stored) => {
                     report.counts.stored += 1;
                     if call.analysis.is_none() {
                         missing_analysis(scope, call, report).await?;
@@ -39,11 +40,11 @@ pub(super) async fn judge(scope: &Scope, traffic: &Traffic, report: &mut Report)
                         None => {}
                     }
                 }
-                Some("failed") => {
+                Some(Status::Failed) => {
                     report.counts.failed += 1;
                     judge_dead_letter(scope, traffic, call, report).await?;
                 }
-                Some(_) => report.counts.pending += 1,
+                Some(Status::Pending) => report.counts.pending += 1,
             }
         }
     }

@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use callvine_shared::bus::{self, Queue, QueueDepth};
+use callvine_shared::bus::{self, QueueDepth};
 use callvine_shared::call::CallId;
-use callvine_shared::event::{ANALYSIS_REQUESTED, CALL_CREATED};
+use callvine_shared::queue::{Queue, QueueName};
 use callvine_shared::retry::LONGEST_WAIT;
 use callvine_shared::store::{Idle, WaitingMessage};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -75,9 +75,10 @@ impl Traffic {
             last = end;
             for row in &rows {
                 report.counts.in_outbox += 1;
-                let target = row.queue.or_else(|| first_queue_of(row.routing_key.as_deref()));
-                if let Some(set) = self.set_of(target) {
-                    set.extend(row.calls.clone().into_iter().flatten());
+                for queue in destinations(row) {
+                    if let Some(set) = self.set_of(queue) {
+                        set.extend(row.calls.clone().into_iter().flatten());
+                    }
                 }
                 judge_outbox_row(scope, row, report).await?;
             }
@@ -92,16 +93,17 @@ impl Traffic {
             last = end;
             // With a broker nobody takes these rows: they are no sign of life.
             for row in rows.iter().filter(|_| !scope.has_broker) {
-                if row.queue.is_some_and(|queue| queue.dead_letters().is_none()) {
+                let queue = row.queue.as_ref().and_then(QueueName::known);
+                if queue.is_some_and(|queue| queue.dead_letters().is_none()) {
                     report.counts.dead_letters += 1;
                 } else {
                     report.counts.in_queues += 1;
                 }
-                if let Some(set) = self.set_of(row.queue) {
+                if let Some(set) = queue.and_then(|queue| self.set_of(queue)) {
                     set.extend(row.calls.clone().into_iter().flatten());
                 }
                 // An analysis may wait for an analyzer for as long as it takes.
-                if row.queue == Some(Queue::Recordings) && row.available_at <= scope.resting_since {
+                if queue == Some(Queue::Recordings) && row.available_at <= scope.resting_since {
                     let detail =
                         format!("waits for a worker since {} (does `up` run?)", text(row.available_at));
                     name_each(scope, row, (Problem::RecordingStuck, &detail, false), report).await?;
@@ -138,8 +140,8 @@ impl Traffic {
         Ok(())
     }
 
-    fn set_of(&mut self, queue: Option<Queue>) -> Option<&mut HashSet<i64>> {
-        match queue? {
+    fn set_of(&mut self, queue: Queue) -> Option<&mut HashSet<i64>> {
+        match queue {
             Queue::Recordings => Some(&mut self.recordings),
             Queue::Analysis => Some(&mut self.analyses),
             Queue::RecordingsDead => Some(&mut self.dead_letters),
@@ -259,12 +261,11 @@ async fn name_each(
     Ok(())
 }
 
-/// The queue that an event goes to, besides its subscribers' own.
-fn first_queue_of(routing_key: Option<&str>) -> Option<Queue> {
-    match routing_key? {
-        CALL_CREATED => Some(Queue::Recordings),
-        ANALYSIS_REQUESTED => Some(Queue::Analysis),
-        _ => None,
+/// The queues that a row of the outbox goes to, besides its subscribers' own.
+fn destinations(row: &WaitingMessage) -> Vec<Queue> {
+    match &row.queue {
+        Some(only) => only.known().into_iter().collect(),
+        None => Queue::bound_to(row.routing_key.as_deref().unwrap_or_default()).collect(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is shown of dead letters.
 
 use anyhow::anyhow;
-use callvine_shared::bus::{self, BusError, Queue};
+use callvine_shared::bus::{self, BusError};
 use callvine_shared::call::CallId;
+use callvine_shared::queue::Queue;
 use callvine_shared::store::{DeadLetter, DeadLetterKind, Store};
 use chrono::SecondsFormat;
 use comfy_table::Table;

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use callvine_shared::bus::{self, BusError, Queue};
+use callvine_shared::bus::{self, BusError};
 use callvine_shared::event::{RECORDING_FAILED, call_id_of};
+use callvine_shared::queue::Queue;
 use callvine_shared::store::{DeadLetterId, DeadLetterKind, Retried, Store, StoreError};
 use chrono::Utc;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use callvine_shared::bus::{self, BusError, Queue};
+use callvine_shared::bus::{self, BusError};
+use callvine_shared::queue::Queue;
 use callvine_shared::store::{DeadLetter, DeadLetterId, Store, StoreError};
 
 use super::sweep::Message;

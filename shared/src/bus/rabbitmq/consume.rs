@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{RECONNECT_DOUBLINGS, RabbitMq, STATE_INTERVAL, answered, broker, close, wait};
-use crate::bus::{self, BusError, Delivery, Queue};
+use crate::bus::{self, BusError, Delivery};
 use crate::error_chain::Chain;
+use crate::queue::Queue;
 
 impl RabbitMq {
     /// Takes messages from a queue and hands them to `sender` until the shutdown.

@@ -6,7 +6,8 @@ use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 
 use super::{CONNECT_TIMEOUT, RabbitMq, broker, close};
-use crate::bus::{BusError, Queue};
+use crate::bus::BusError;
+use crate::queue::Queue;
 
 /// AMQP's reply code for what doesn't exist.
 const NOT_FOUND: u16 = 404;

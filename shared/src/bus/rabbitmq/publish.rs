@@ -15,8 +15,9 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 
 use super::topology::EXCHANGE;
 use super::{RabbitMq, broker};
-use crate::bus::{BINDINGS, BusError, Message, Published};
+use crate::bus::{BusError, Published};
 use crate::event::CONTENT_TYPE;
+use crate::queue::{Message, Queue};
 
 /// A publish that is not confirmed by then has failed. Shorter than the outbox's lease, so that a slow one is not
 /// published twice.
@@ -99,12 +100,12 @@ impl RabbitMq {
 
 /// Publishes a message, and waits until the broker has it.
 async fn publish_one(channel: &Channel, message: &Message) -> Result<Confirmation, BusError> {
-    let (exchange, routing_key) = match message.queue {
-        Some(queue) => ("", queue.name()),
+    let (exchange, routing_key) = match &message.queue {
+        Some(queue) => ("", queue.as_str()),
         None => (EXCHANGE, message.routing_key.as_ref()),
     };
     // What no queue of ours is bound to may well have no taker, when the stream is off.
-    let mandatory = message.queue.is_some() || BINDINGS.iter().any(|(key, _)| *key == message.routing_key);
+    let mandatory = message.queue.is_some() || Queue::bound_to(&message.routing_key).next().is_some();
     let properties = BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())
         .with_message_id(ShortString::from(message.event_id.as_str()))

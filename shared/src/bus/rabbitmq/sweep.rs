@@ -11,7 +11,8 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, Confirmation, Connection, ConnectionProperties};
 
 use super::{CONNECT_TIMEOUT, broker, close};
-use crate::bus::{BusError, Queue};
+use crate::bus::BusError;
+use crate::queue::Queue;
 
 /// Most messages of one sweep: some ten seconds. What lies behind them is for the next one.
 const MESSAGES_MAX: u32 = 10_000;

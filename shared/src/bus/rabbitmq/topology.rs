@@ -5,7 +5,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ExchangeKind};
 
 use super::{REPLY_SUCCESS, broker};
-use crate::bus::{BINDINGS, BusError, DELIVERY_LIMIT, Queue};
+use crate::bus::BusError;
+use crate::queue::{BINDINGS, DELIVERY_LIMIT, Queue};
 
 /// The topic exchange that all events go through.
 pub(super) const EXCHANGE: &str = "callvine.events";

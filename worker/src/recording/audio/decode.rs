@@ -15,7 +15,7 @@ use symphonia::default::formats::{AdtsReader, AiffReader, FlacReader, IsoMp4Read
 
 use super::input::{self, Input, Section};
 use super::waveform::{Builder, Waveform};
-use super::{Facts, Verification, check_shape, empty, not_audio, seconds, truncated};
+use super::{Facts, check_shape, empty, not_audio, seconds, truncated, verification};
 use crate::recording::failure::Failure;
 
 /// Longest decoding of one recording. What takes longer is walked to its end without, which is all that is needed to
@@ -136,7 +136,7 @@ pub(super) fn run_within(
         duration_seconds: seconds(frames, shape.sample_rate),
         channels: shape.channels,
         sample_rate: shape.sample_rate,
-        verification: Verification::of(waveform.as_ref()),
+        verification: verification(waveform.as_ref()),
         waveform,
     };
     Ok(Sound { facts, packets, frames_declared, seconds_declared, frames, frames_padded })

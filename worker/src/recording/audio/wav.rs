@@ -11,7 +11,10 @@ use symphonia::core::codecs::audio::well_known::{CODEC_ID_ADPCM_IMA_WAV, CODEC_I
 use super::decode::{self, Container};
 use super::input::Input;
 use super::pcm::Pcm;
-use super::{Facts, Verification, adpcm, check_shape, empty, mp3, not_audio, seconds, truncated, waveform};
+use super::{
+    Facts, Verification, adpcm, check_shape, empty, mp3, not_audio, seconds, truncated, verification,
+    waveform,
+};
 use crate::recording::failure::Failure;
 
 /// Most chunks before the samples: recorders write a handful, and a file of nothing else must not take for ever.
@@ -215,7 +218,7 @@ fn prove_blocks(input: &mut Input, format: &Format, data: &Data) -> Result<Facts
         duration_seconds: seconds(frames, format.sample_rate),
         channels: format.channels,
         sample_rate: format.sample_rate,
-        verification: Verification::of(waveform.as_ref()),
+        verification: verification(waveform.as_ref()),
         waveform,
     })
 }

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::call::{Call, CallId, RecordingUrl};
+use crate::recording::{FailedRecording, StoredRecording};
 
 /// A call was stored.
 pub const CALL_CREATED: &str = "call.created";
@@ -34,34 +35,6 @@ pub struct Event {
     pub routing_key: &'static str,
     /// A CloudEvents 1.0 JSON object.
     pub body: String,
-}
-
-/// What was found out about a recording that was kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StoredRecording {
-    /// Where it is, as a URL.
-    pub location: String,
-    /// Bytes.
-    #[serde(rename = "size")]
-    pub size_bytes: u64,
-    /// Of the bytes, 64 lower-case hexadecimal digits.
-    pub sha256: String,
-    /// Such as `audio/wav`.
-    pub media_type: String,
-    /// Such as `pcm_alaw`; the names are those that ffprobe uses.
-    pub codec: String,
-    /// Seconds.
-    pub duration_seconds: f64,
-    /// Number of channels.
-    pub channels: u16,
-    /// Hertz.
-    pub sample_rate: u32,
-    /// `decoded` or `header_only`: how it was proved to be audio.
-    #[serde(skip)]
-    pub verification: String,
-    /// Its peaks as [`crate::waveform`] writes them, where it was decoded.
-    #[serde(skip)]
-    pub waveform: Option<Vec<u8>>,
 }
 
 /// Makes the events of one database.
@@ -188,17 +161,6 @@ fn into_text(json: Vec<u8>) -> String {
 #[derive(Clone, Copy)]
 struct Occasion(&'static str, CallId, u32);
 
-/// Why a recording was given up.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct FailedRecording<'a> {
-    /// One of the published reasons, such as `not_found`.
-    pub reason: &'a str,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// What went wrong the last time, for people.
-    pub last_error: &'a str,
-}
-
 /// The call that an event is about, read from its body.
 ///
 /// # Errors
@@ -237,6 +199,7 @@ fn write_json(data: &impl Serialize, body: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::{Reason, Verification};
 
     fn recording() -> StoredRecording {
         StoredRecording {
@@ -248,7 +211,7 @@ mod tests {
             duration_seconds: 15.18,
             channels: 2,
             sample_rate: 8000,
-            verification: "decoded".to_owned(),
+            verification: Verification::Decoded,
             waveform: None,
         }
     }
@@ -269,7 +232,7 @@ mod tests {
     #[test]
     fn a_recording_that_fails_again_is_another_event() {
         let events = Events::new(Uuid::from_u128(1));
-        let failed = |attempts| FailedRecording { reason: "not_found", attempts, last_error: "404" };
+        let failed = |attempts| FailedRecording { reason: Reason::NotFound, attempts, last_error: "404" };
         let first = events.recording_failed(CallId(7), &failed(8), Utc::now());
         let second = events.recording_failed(CallId(7), &failed(16), Utc::now());
         assert_ne!(first.id, second.id);

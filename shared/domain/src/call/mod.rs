@@ -105,7 +105,8 @@ impl NewCall {
 }
 
 /// `YYYY-MM-DD HH:MM:SS`.
-pub(crate) fn time_text(time: NaiveDateTime) -> String {
+#[must_use]
+pub fn time_text(time: NaiveDateTime) -> String {
     let mut text = Vec::with_capacity(19);
     json::write_time(&mut text, time);
     // Digits and separators.

@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+use crate::names::named;
 
 /// Random bytes in a key: 160 bits, far beyond guessing, so that one SHA-256 protects it as well as a slow hash would.
 const RANDOM_BYTES: usize = 20;
@@ -65,39 +66,7 @@ pub enum Environment {
     Live,
 }
 
-impl Environment {
-    /// `test` or `live`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Live => "live",
-        }
-    }
-}
-
-impl fmt::Display for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Environment {
-    type Err = UnknownEnvironment;
-
-    fn from_str(name: &str) -> Result<Self, UnknownEnvironment> {
-        match name {
-            "test" => Ok(Self::Test),
-            "live" => Ok(Self::Live),
-            _ => Err(UnknownEnvironment),
-        }
-    }
-}
-
-/// A name that is no [`Environment`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be test or live")]
-pub struct UnknownEnvironment;
+named!(Environment, "environment of a key", { Test => "test", Live => "live" });
 
 /// A new key in plain text. It is shown once, to whoever made it, and stored nowhere.
 #[derive(Clone)]

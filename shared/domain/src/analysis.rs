@@ -1,0 +1,20 @@
+//! An analysis of a recording: the states that it goes through.
+
+use crate::names::named;
+
+/// The state of an analysis that was requested at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// An analyzer is to answer.
+    Requested,
+    /// An analyzer has answered.
+    Completed,
+    /// It was given up.
+    Failed,
+}
+
+named!(Status, "state of an analysis", {
+    Requested => "requested",
+    Completed => "completed",
+    Failed => "failed",
+});

@@ -1,0 +1,22 @@
+//! The facts and rules of Callvine that need no I/O. Cargo keeps runtimes, databases, brokers and HTTP out of this
+//! crate.
+//!
+//! - [`call`]: a call as a provider sends it and as Callvine answers it
+//! - [`recording`]: the states, reasons and facts of a recording
+//! - [`analysis`]: the states of an analysis
+//! - [`event`]: events as subscribers see them
+//! - [`queue`]: the queues, their bindings, and the messages that go to them
+//! - [`api_key`]: API keys and their digests
+//! - [`names`]: enums whose variants have published names
+//! - [`retry`]: how long to wait before the next attempt
+//! - [`waveform`]: how a recording's waveform is kept
+
+pub mod analysis;
+pub mod api_key;
+pub mod call;
+pub mod event;
+pub mod names;
+pub mod queue;
+pub mod recording;
+pub mod retry;
+pub mod waveform;
