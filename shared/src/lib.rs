@@ -8,12 +8,14 @@
 //! - [`relay`]: from the outbox to the bus
 //! - [`objects`]: where recordings are kept
 //! - [`metrics`], [`error_chain`]: what the processes say about themselves
+//! - [`pause`]: a wait that ends early at the shutdown
 
 pub mod bus;
 pub mod error_chain;
 mod handoff;
 pub mod metrics;
 pub mod objects;
+pub mod pause;
 pub mod relay;
 pub mod store;
 
