@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use bytesize::ByteSize;
 use callvine_shared::api_key::Digest;
+use callvine_shared::switch::on_or_off;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// Most of `CALLVINE_MAX_BODY`: a body is held in memory, one for each request that is under way.
@@ -159,14 +160,6 @@ impl FromStr for AdminListen {
     }
 }
 
-fn on_or_off(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "on" | "true" | "1" => Ok(true),
-        "off" | "false" | "0" => Ok(false),
-        _ => Err("must be on or off"),
-    }
-}
-
 fn max_body(text: &str) -> Result<usize, String> {
     let bytes = text.parse::<ByteSize>().map_or(0, |size| size.as_u64());
     bounded(bytes, BODY_MAX_BYTES).ok_or("must be a size above zero such as 64KiB, at most 16MiB".to_owned())
@@ -275,6 +268,7 @@ mod tests {
         assert!(!accepts(&["--listen=0.0.0.0:0"], true));
         assert!(accepts(&["--listen=0.0.0.0:0", "--dev-keys=on"], false));
         assert!(!accepts(&["--dev-keys=off"], true));
+        assert!(accepts(&["--dev-keys=Yes"], false) && !accepts(&["--dev-keys=NO"], true));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What two or more of Callvine's processes need: no HTTP, no arguments, no environment.
 //!
 //! - what `callvine-domain` has: [`call`], [`recording`], [`analysis`], [`event`], [`queue`],
-//!   [`api_key`], [`names`], [`retry`], [`waveform`]
+//!   [`api_key`], [`names`], [`retry`], [`switch`], [`waveform`]
 //! - [`store`]: the database
 //! - [`bus`]: how messages reach their consumers
 //! - `handoff`: from the intake to the relay without the database
@@ -19,4 +19,4 @@ pub mod pause;
 pub mod relay;
 pub mod store;
 
-pub use callvine_domain::{analysis, api_key, call, event, names, queue, recording, retry, waveform};
+pub use callvine_domain::{analysis, api_key, call, event, names, queue, recording, retry, switch, waveform};
