@@ -19,6 +19,7 @@ mod postgres;
 mod recordings;
 mod repair;
 mod sqlite;
+mod url;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use error::StoreError;
 pub use lost::SEARCH_STEP;
 pub use outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
 pub use recordings::{Begun, PendingRecording, PutOff};
+pub use url::DatabaseUrl;
 
 use crate::event::Events;
 use crate::handoff::Handoff;
@@ -141,16 +143,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] when the URL can't be used; [`StoreError::Unavailable`] when the SQLite file can't be opened.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let (read, write, repeatable, checkpoints) =
-            if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-                let pool = Pool::Postgres(postgres::pool(url)?);
-                (pool.clone(), pool, Pool::Postgres(postgres::repeatable_pool(url)?), None)
-            } else if url.starts_with("sqlite:") {
-                let (read, write, checkpoints) = sqlite::pools(url).await?;
+        Self::open(&url.parse()?).await
+    }
+
+    /// Opens a database, as [`Store::connect`] does.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the SQLite file can't be opened.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let (read, write, repeatable, checkpoints) = match &url.0 {
+            url::Address::Postgres(options) => {
+                let pool = Pool::Postgres(postgres::pool(options));
+                (pool.clone(), pool, Pool::Postgres(postgres::repeatable_pool(options)), None)
+            }
+            url::Address::Sqlite(options) => {
+                let (read, write, checkpoints) = sqlite::pools(options).await?;
                 (Pool::Sqlite(read), Pool::Sqlite(write.clone()), Pool::Sqlite(write), Some(checkpoints))
-            } else {
-                return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
-            };
+            }
+        };
         Ok(Self {
             read,
             write,

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -103,25 +102,23 @@ const MAX_CONNECTIONS: u32 = 10;
 const MAX_REPEATABLE_CONNECTIONS: u32 = 2;
 
 /// A pool that connects when it is first asked to.
-pub(super) fn pool(url: &str) -> Result<Lines, StoreError> {
-    Ok(pool_of(options(url)?, MAX_CONNECTIONS))
+pub(super) fn pool(url: &PgConnectOptions) -> Lines {
+    pool_of(options(url), MAX_CONNECTIONS)
 }
 
 /// The same for statements whose loss in a crash does no harm: a commit doesn't wait for the disk.
-pub(super) fn repeatable_pool(url: &str) -> Result<Lines, StoreError> {
-    Ok(pool_of(options(url)?.options([("synchronous_commit", "off")]), MAX_REPEATABLE_CONNECTIONS))
+pub(super) fn repeatable_pool(url: &PgConnectOptions) -> Lines {
+    pool_of(options(url).options([("synchronous_commit", "off")]), MAX_REPEATABLE_CONNECTIONS)
 }
 
-fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    // Not the error's own text: it may quote the URL, password and all.
-    Ok(PgConnectOptions::from_str(url)
-        .map_err(|_error| StoreError::Url("it is not a valid postgres:// URL".to_owned()))?
+fn options(url: &PgConnectOptions) -> PgConnectOptions {
+    url.clone()
         .application_name("callvine")
         .options(FORGOTTEN)
         // Planned once a connection: every statement here is the same work whatever its parameters are, and planning the
         // insert of a batch anew takes as long as running it.
         .options([("plan_cache_mode", "force_generic_plan")])
-        .options([("statement_timeout", STATEMENT_TIMEOUT)]))
+        .options([("statement_timeout", STATEMENT_TIMEOUT)])
 }
 
 fn pool_of(options: PgConnectOptions, max_connections: u32) -> Lines {

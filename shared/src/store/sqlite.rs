@@ -4,7 +4,6 @@ mod checkpoints;
 mod insert;
 mod turns;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -30,9 +29,11 @@ const READING_CONNECTIONS: u32 = 4;
 const CHECKPOINT_PAGES: &str = "16384";
 
 /// The reading and the writing pool, in this order, and what makes checkpoints.
-pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool, Checkpoints), StoreError> {
-    let options = SqliteConnectOptions::from_str(url)
-        .map_err(|error| StoreError::Url(error.to_string()))?
+pub(super) async fn pools(
+    options: &SqliteConnectOptions,
+) -> Result<(SqlitePool, SqlitePool, Checkpoints), StoreError> {
+    let options = options
+        .clone()
         .create_if_missing(true)
         // Readers don't wait for the writer, and a commit is one append to the log.
         .journal_mode(SqliteJournalMode::Wal)

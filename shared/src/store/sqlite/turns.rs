@@ -197,7 +197,7 @@ mod tests {
         async fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let url = format!("sqlite://{}", directory.path().join("numbers.db").display());
-            let (_read, pool, _checkpoints) = pools(&url).await.unwrap();
+            let (_read, pool, _checkpoints) = pools(&url.parse().unwrap()).await.unwrap();
             sqlx::query("create table numbers (number integer primary key)").execute(&pool).await.unwrap();
             Self { pool, _directory: directory, turns: Turns::default(), ingestion: Ingestion::default() }
         }
