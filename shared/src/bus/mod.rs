@@ -1,12 +1,14 @@
 //! How messages get from the outbox to whoever consumes them: RabbitMQ, or in-process delivery over the database.
 
 mod local;
+mod queues;
 mod rabbitmq;
 
 use tokio::sync::mpsc;
 
 pub use local::Local;
-pub use rabbitmq::{QueueDepth, RabbitMq, queue_depths, sweep};
+pub use queues::{QueueDepth, Queues, Verdict};
+pub use rabbitmq::{BrokerUrl, RabbitMq};
 
 use crate::queue::{Message, Queue};
 use crate::store::StoreError;

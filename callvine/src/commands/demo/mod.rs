@@ -7,17 +7,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use clap::Parser;
+use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Cli, Command, Demo};
+use crate::args::{Cli, Command};
 use crate::commands::serve;
 use crate::failure::Failure;
 use crate::process::Running;
 use crate::telemetry;
+use crate::terminal::{self, OutputError};
 
 /// How many calls are posted; one of them has no recording, and one an error page in its place.
 const CALLS: usize = 20;
@@ -40,6 +41,15 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the parts may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Shows the whole of it with real telephony recordings: starts everything in a temporary directory, posts calls
+/// and tells what became of each
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Leave it running when the table is printed, until it is interrupted
+    #[arg(long)]
+    keep: bool,
+}
+
 /// Runs the demo.
 pub(crate) async fn run(demo: &Demo) -> Result<(), Failure> {
     let directory = tempfile::Builder::new().prefix("callvine-demo-").tempdir();
@@ -56,12 +66,12 @@ pub(crate) async fn run(demo: &Demo) -> Result<(), Failure> {
         keep(&running, directory.path()).await?;
     }
     running.stop(STOP_TIMEOUT).await;
-    Ok(outcome?)
+    outcome
 }
 
 /// The settings of `callvine up` in this directory, on free ports. Loopback may be fetched from, since the recordings
 /// are there; a missing one is given up after three quick tries.
-fn settings(directory: &Path) -> Result<crate::args::Up, Failure> {
+fn settings(directory: &Path) -> Result<serve::Up, Failure> {
     let database = format!("sqlite://{}", directory.join("callvine.db").display());
     let directory = directory.display().to_string();
     let arguments = [
@@ -86,7 +96,7 @@ fn settings(directory: &Path) -> Result<crate::args::Up, Failure> {
 }
 
 /// Posts the calls, waits until all are settled, and prints what became of them.
-async fn show(running: &Running, origin: &str, directory: &Path) -> anyhow::Result<()> {
+async fn show(running: &Running, origin: &str, directory: &Path) -> Result<(), Failure> {
     let url = running.public_url.as_deref().context("the demo has no public listener")?;
     let client = Client::builder().no_proxy().build().context("cannot make an HTTP client")?;
     let bar = ProgressBar::new(CALLS as u64 * 2);
@@ -114,15 +124,14 @@ async fn show(running: &Running, origin: &str, directory: &Path) -> anyhow::Resu
     });
     let calls = settled.await.context("not all recordings were settled in time")??;
     bar.finish_and_clear();
-    table::print(&posted, &calls, directory);
-    judge(&calls)
+    table::print(&posted, &calls, directory)?;
+    Ok(judge(&calls)?)
 }
 
 /// On a terminal the bar says what it is at; elsewhere it is hidden, and a line does.
-#[expect(clippy::print_stderr, reason = "progress is for people, and not what the command has to say")]
 fn progress(bar: &ProgressBar, at: &str) {
     if bar.is_hidden() {
-        eprintln!("{at}");
+        terminal::progress(at);
     } else {
         bar.set_message(at.to_owned());
     }
@@ -206,19 +215,25 @@ fn call(number: usize, origin: &str) -> Value {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "what the command has to say")]
-async fn keep(running: &Running, directory: &Path) -> anyhow::Result<()> {
-    println!(
+async fn keep(running: &Running, directory: &Path) -> Result<(), Failure> {
+    print_hints(running, directory)?;
+    Ok(tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?)
+}
+
+fn print_hints(running: &Running, directory: &Path) -> Result<(), OutputError> {
+    terminal::line(format_args!(
         "\nIt goes on running, with everything in {} until it ends. Post a call of your own:",
         directory.display()
-    );
-    println!(
+    ))?;
+    terminal::line(format_args!(
         "\n  curl {}/webhook.php -H 'X-API-Key: {KEY}' -d '{}'\n",
         running.public_url.as_deref().unwrap_or_default(),
         call(0, "https://example.com"),
-    );
-    if let Some(url) = &running.admin_url {
-        println!("Health and metrics: {url}/readyz and {url}/metrics. End it with Ctrl-C.");
+    ))?;
+    match &running.admin_url {
+        Some(url) => terminal::line(format_args!(
+            "Health and metrics: {url}/readyz and {url}/metrics. End it with Ctrl-C."
+        )),
+        None => Ok(()),
     }
-    tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
 }

@@ -7,19 +7,18 @@ use callvine_shared::objects::{ListedObject, Objects};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::findings::{Finding, Problem, Report};
-use super::{Scope, reading};
-use crate::failure::Failure;
+use super::{AuditError, Scope};
 
 /// Objects that the database is asked about at a time.
 const PAGE: usize = 1000;
 
 /// Reports every object that no recording names. Such an object is left where it is: whether it may be removed, a
 /// person decides.
-pub(super) async fn judge_orphans(scope: &Scope, report: &mut Report) -> Result<(), Failure> {
-    let Some(objects) = &scope.objects else { return Ok(()) };
+pub(super) async fn judge_orphans(scope: &Scope, report: &mut Report<'_>) -> Result<(), AuditError> {
+    let Some(objects) = &scope.plan.objects else { return Ok(()) };
     let mut directories = vec![String::new()];
     while let Some(directory) = directories.pop() {
-        let listing = reading(objects.list(&directory).await)?;
+        let listing = objects.list(&directory).await?;
         directories.extend(listing.directories.into_iter().filter(|name| may_be_in_window(scope, name)));
         // What was written just now may be about to be committed.
         let resting: Vec<ListedObject> = listing
@@ -38,10 +37,10 @@ async fn judge_page(
     scope: &Scope,
     objects: &Objects,
     page: &[ListedObject],
-    report: &mut Report,
-) -> Result<(), Failure> {
+    report: &mut Report<'_>,
+) -> Result<(), AuditError> {
     let ids: Vec<CallId> = page.iter().filter_map(|object| call_id(&object.key)).collect();
-    let places = reading(scope.store.recording_places(&ids).await)?;
+    let places = scope.plan.store.recording_places(&ids).await?;
     let places: HashMap<i64, (Option<String>, bool)> =
         places.into_iter().map(|(id, location, is_pending)| (id.0, (location, is_pending))).collect();
     for object in page {
@@ -79,5 +78,5 @@ fn may_be_in_window(scope: &Scope, directory: &str) -> bool {
     let Some(day) = day(directory) else { return true };
     let begins = day.and_time(chrono::NaiveTime::MIN).and_utc();
     let ends = begins + TimeDelta::days(1);
-    scope.window.from < ends && begins < scope.window.to
+    scope.plan.window.from < ends && begins < scope.plan.window.to
 }
