@@ -12,35 +12,29 @@ impl<I: Copy> Pages<I> {
         Self { last: id }
     }
 
-    /// The next page, which `read` fetches given the id that it begins after; `None`: that was all.
-    pub(crate) async fn next<T, E, F: Future<Output = Result<Vec<T>, E>>>(
-        &mut self,
-        read: impl FnOnce(I) -> F,
-        id_of: impl FnOnce(&T) -> I,
-    ) -> Result<Option<Vec<T>>, E> {
-        let page = read(self.last).await?;
-        let Some(end) = page.last() else { return Ok(None) };
-        self.last = id_of(end);
-        Ok(Some(page))
+    /// The id that the next page begins after.
+    pub(crate) fn last(&self) -> I {
+        self.last
+    }
+
+    /// Takes the page that was read after [`Pages::last`]; `None`: it is empty, and that was all.
+    pub(crate) fn take<T>(&mut self, page: Vec<T>, id_of: impl FnOnce(&T) -> I) -> Option<Vec<T>> {
+        self.last = id_of(page.last()?);
+        Some(page)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
-    #[tokio::test]
-    async fn every_row_is_read_once() {
-        let rows: Vec<i64> = vec![1, 2, 5, 6, 9];
-        let read = async |after: i64| {
-            let page = rows.iter().copied().filter(|row| *row > after).take(2).collect();
-            Ok::<Vec<i64>, Infallible>(page)
-        };
+    #[test]
+    fn every_row_is_read_once() {
+        let rows = [1, 2, 5, 6, 9];
+        let read = |after| rows.iter().copied().filter(|row| *row > after).take(2).collect::<Vec<i64>>();
         let mut pages = Pages::after(1);
         let mut seen = Vec::new();
-        while let Ok(Some(page)) = pages.next(&read, |row| *row).await {
+        while let Some(page) = pages.take(read(pages.last()), |row| *row) {
             assert!(page.len() <= 2);
             seen.extend(page);
         }

@@ -17,6 +17,8 @@ mod keys;
 mod migrations;
 mod objects;
 mod public;
+mod queues;
 mod server;
 mod store;
+mod terminal;
 mod webhook;

@@ -20,8 +20,8 @@ pub(super) async fn judge(
     let objects = usable_objects(scope).await?;
     let mut location_is_missed = false;
     let mut pages = Pages::after(CallId(0));
-    let read = |after| scope.plan.store.audit_calls(scope.plan.window, after);
-    while let Some(page) = pages.next(read, |call| call.id).await? {
+    let (store, window) = (&scope.plan.store, scope.plan.window);
+    while let Some(page) = pages.take(store.audit_calls(window, pages.last()).await?, |call| call.id) {
         for call in &page {
             report.counts.calls += 1;
             match call.recording {

@@ -69,7 +69,7 @@ impl Traffic {
 
     async fn read_outbox(&mut self, scope: &Scope, report: &mut Report<'_>) -> Result<(), AuditError> {
         let mut pages = Pages::after(0);
-        while let Some(rows) = pages.next(|after| scope.plan.store.audit_outbox(after), |row| row.id).await? {
+        while let Some(rows) = pages.take(scope.plan.store.audit_outbox(pages.last()).await?, |row| row.id) {
             for row in &rows {
                 report.counts.in_outbox += 1;
                 for queue in destinations(row) {
@@ -88,7 +88,7 @@ impl Traffic {
         }
         let mut pages = Pages::after(0);
         while let Some(rows) =
-            pages.next(|after| scope.plan.store.audit_deliveries(after), |row| row.id).await?
+            pages.take(scope.plan.store.audit_deliveries(pages.last()).await?, |row| row.id)
         {
             for row in &rows {
                 let queue = row.queue.as_ref().and_then(QueueName::known);
@@ -158,7 +158,7 @@ impl Traffic {
         let mut recordings = Vec::new();
         let mut pages = Pages::after(CallId(0));
         while let Some(page) =
-            pages.next(|after| store.idle_recordings(since, now, after), |idle| idle.call_id).await?
+            pages.take(store.idle_recordings(since, now, pages.last()).await?, |idle| idle.call_id)
         {
             recordings.extend(page.into_iter().filter(|idle| !self.recordings.contains(&idle.call_id.0)));
         }
@@ -172,7 +172,7 @@ impl Traffic {
         let mut analyses = Vec::new();
         let mut pages = Pages::after(CallId(0));
         while let Some(page) =
-            pages.next(|after| store.idle_analyses(since, now, after), |idle| idle.call_id).await?
+            pages.take(store.idle_analyses(since, now, pages.last()).await?, |idle| idle.call_id)
         {
             analyses.extend(page.into_iter().filter(|idle| !self.analyses.contains(&idle.call_id.0)));
         }

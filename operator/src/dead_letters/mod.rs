@@ -73,8 +73,8 @@ impl DeadLetterPages<'_> {
     /// # Errors
     /// [`DeadLettersError::Store`] when the database can't be read.
     pub async fn next(&mut self) -> Result<Option<Vec<DeadLetter>>, DeadLettersError> {
-        let read = |after| self.store.dead_letters(self.kind, after);
-        Ok(self.pages.next(read, |letter| letter.id.call_id).await?)
+        let letters = self.store.dead_letters(self.kind, self.pages.last()).await?;
+        Ok(self.pages.take(letters, |letter| letter.id.call_id))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::io;
 
-use callvine_shared::bus::Verdict;
 use callvine_shared::call::CallId;
 use callvine_shared::store::{DeadLetterId, DeadLetterKind, Retried};
 use chrono::Utc;
@@ -115,40 +114,50 @@ impl DeadLetters {
             return Ok(());
         }
         for kind in Self::KINDS {
-            let judge = async |body: &[u8]| self.judge(kind, body, progress).await;
-            self.queues.sweep(queue_of(kind), judge).await?;
+            let mut sweep = self.queues.sweep(queue_of(kind)).await?;
+            while let Some(body) = sweep.next().await? {
+                match self.is_needless(kind, body, progress).await {
+                    Ok(false) => {}
+                    Ok(true) => sweep.remove().await?,
+                    Err(error) => {
+                        sweep.close().await?;
+                        return Err(error);
+                    }
+                }
+            }
+            sweep.close().await?;
         }
         Ok(())
     }
 
-    async fn judge(
+    /// Whether a message no longer holds. Queues again what has no other message, if that is wanted.
+    async fn is_needless(
         &self,
         kind: DeadLetterKind,
         body: &[u8],
         progress: &mut Progress<'_>,
-    ) -> Result<Verdict, DeadLettersError> {
+    ) -> Result<bool, DeadLettersError> {
         // A message that is none of ours is for a person to look at.
         let Some(Message { id, event_id, is_failure }) = Message::read(kind, body) else {
-            return Ok(Verdict::Keep);
+            return Ok(false);
         };
         if is_failure {
             let standing = self.store.failed_event_id(id.call_id).await?;
-            let stands = standing.is_some_and(|standing| standing.to_string() == event_id);
-            return Ok(if stands { Verdict::Keep } else { Verdict::Remove });
+            return Ok(standing.is_none_or(|standing| standing.to_string() != event_id));
         }
         if progress.retried.contains(&id) {
-            return Ok(Verdict::Remove);
+            return Ok(true);
         }
         let revives = progress.revives_all || progress.wanted.contains(&id);
         if !revives || self.store.dead_letter(id).await?.is_some() {
-            return Ok(Verdict::Keep);
+            return Ok(false);
         }
         // Where nothing is queued, it is settled or under way: the message is needless all the more.
         if requeue(&self.store, id).await.map_err(DeadLettersError::Requeue)? {
             progress.wanted.remove(&id);
             progress.note(id, Retried::Queued)?;
         }
-        Ok(Verdict::Remove)
+        Ok(true)
     }
 }
 

@@ -27,7 +27,7 @@ impl DeadLetters {
     /// most often there is one message for each.
     ///
     /// With a broker, that puts each message back behind the others, as a retry does (see
-    /// [`callvine_shared::bus::Queues::look`]).
+    /// [`callvine_shared::bus::Sweep`]).
     ///
     /// # Errors
     /// [`DeadLettersError::Queues`] when the broker can't be asked, [`DeadLettersError::Store`] when the database can't.
@@ -38,22 +38,31 @@ impl DeadLetters {
         if depth.is_none_or(|depth| depth.ready <= explained) {
             return Ok(Unread::default());
         }
+        let mut unread = Unread::default();
         let mut found: BTreeMap<DeadLetterId, DeadLetter> = BTreeMap::new();
-        let mut foreign = 0;
-        let note = async |body: &[u8]| -> Result<(), DeadLettersError> {
-            match Message::read(kind, body) {
-                None => foreign += 1,
-                Some(message) if found.len() < UNREAD_MAX && !found.contains_key(&message.id) => {
-                    if let Some(mut letter) = self.store.unsettled(message.id).await? {
-                        letter.last_error.get_or_insert_with(|| NO_CONSUMER.to_owned());
-                        found.insert(message.id, letter);
-                    }
-                }
-                Some(_) => {}
+        let mut sweep = self.queues.sweep(queue).await?;
+        while let Some(body) = sweep.next().await? {
+            let Some(Message { id, .. }) = Message::read(kind, body) else {
+                unread.foreign += 1;
+                continue;
+            };
+            if found.len() >= UNREAD_MAX || found.contains_key(&id) {
+                continue;
             }
-            Ok(())
-        };
-        self.queues.look(queue, note).await?;
-        Ok(Unread { letters: found.into_values().collect(), foreign })
+            match self.store.unsettled(id).await {
+                Ok(None) => {}
+                Ok(Some(mut letter)) => {
+                    letter.last_error.get_or_insert_with(|| NO_CONSUMER.to_owned());
+                    found.insert(id, letter);
+                }
+                Err(error) => {
+                    sweep.close().await?;
+                    return Err(error.into());
+                }
+            }
+        }
+        sweep.close().await?;
+        unread.letters = found.into_values().collect();
+        Ok(unread)
     }
 }

@@ -7,7 +7,7 @@ mod rabbitmq;
 use tokio::sync::mpsc;
 
 pub use local::Local;
-pub use queues::{QueueDepth, Queues, Verdict};
+pub use queues::{QueueDepth, Queues, Sweep};
 pub use rabbitmq::{BrokerUrl, RabbitMq};
 
 use crate::queue::{Message, Queue};

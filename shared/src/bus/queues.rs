@@ -26,15 +26,6 @@ pub struct QueueDepth {
     pub consumers: Option<u32>,
 }
 
-/// Whether a message stays in its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It stays.
-    Keep,
-    /// It is removed.
-    Remove,
-}
-
 impl Queues {
     /// The broker's queues if there is a broker, else those in the database.
     #[must_use]
@@ -67,85 +58,81 @@ impl Queues {
         }
     }
 
-    /// Shows each message of a queue to `see`.
-    ///
-    /// A broker's message can't be looked at without taking it, so each is put back behind the others (see
-    /// [`Queues::sweep`]).
+    /// Begins to go once through a queue that nobody consumes.
     ///
     /// # Errors
-    /// As [`Queues::sweep`].
-    pub async fn look<E: From<BusError>>(
-        &self,
-        queue: Queue,
-        mut see: impl AsyncFnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let keep_all = async |body: &[u8]| {
-            see(body).await?;
-            Ok(Verdict::Keep)
-        };
-        self.sweep(queue, keep_all).await.map(drop)
-    }
-
-    /// Goes once through a queue that nobody consumes, has `judge` decide about each message, and removes those that
-    /// are not kept. Returns how many were removed.
-    ///
-    /// Of a broker's queue, at most 10,000 messages are judged; the next sweep takes those behind them. One message, or
-    /// one page of rows, is in memory at a time.
-    ///
-    /// # Errors
-    /// The judge's own, and a [`BusError`] when the broker or the database fails. The message in hand and those behind
-    /// it stay.
-    pub async fn sweep<E: From<BusError>>(
-        &self,
-        queue: Queue,
-        mut judge: impl AsyncFnMut(&[u8]) -> Result<Verdict, E>,
-    ) -> Result<u64, E> {
-        let mut contents = self.open(queue).await?;
-        let mut removed = 0;
-        while let Some(message) = contents.next().await? {
-            match judge(message.body()).await {
-                Ok(Verdict::Remove) => {
-                    message.remove().await?;
-                    removed += 1;
-                }
-                Ok(Verdict::Keep) => message.keep().await?,
-                Err(error) => {
-                    message.keep().await?;
-                    contents.close().await;
-                    return Err(error);
-                }
-            }
-        }
-        contents.close().await;
-        Ok(removed)
-    }
-
-    async fn open(&self, queue: Queue) -> Result<Contents, BusError> {
-        Ok(match self {
-            Self::RabbitMq(url) => Contents::RabbitMq(Messages::open(url, queue).await?),
+    /// [`BusError`] when the broker can't be reached, or has no such queue.
+    pub async fn sweep(&self, queue: Queue) -> Result<Sweep, BusError> {
+        let messages = match self {
+            Self::RabbitMq(url) => Contents::RabbitMq(Box::new(Messages::open(url, queue).await?)),
             Self::Local(store) => Contents::Local(Rows::new(store.clone(), queue)),
-        })
+        };
+        Ok(Sweep { messages, in_hand: None })
     }
 }
 
-/// A queue in the middle of a sweep.
+/// One way through a queue, message by message. A message stays in the queue unless it is [removed](Sweep::remove).
+///
+/// A broker's message can't be looked at without taking it, so one that stays is put back behind the others. At most
+/// 10,000 of a broker's messages are seen; the next sweep takes those behind them. One message, or one page of rows, is
+/// in memory at a time.
+///
+/// The caller judges between two steps, and not a function that it gives: nothing could be said yet of whether an async
+/// closure's future may go from thread to thread, and a server spawns what sweeps.
+pub struct Sweep {
+    messages: Contents,
+    in_hand: Option<Message>,
+}
+
 enum Contents {
-    RabbitMq(Messages),
+    RabbitMq(Box<Messages>),
     Local(Rows),
 }
 
-impl Contents {
-    async fn next(&mut self) -> Result<Option<Message>, BusError> {
-        match self {
-            Self::RabbitMq(messages) => Ok(messages.next().await?.map(Box::new).map(Message::RabbitMq)),
-            Self::Local(rows) => Ok(rows.next().await?.map(Message::Local)),
+impl Sweep {
+    /// Keeps the message that was shown last, unless it was removed, and shows the next one; `None`: that was all.
+    ///
+    /// # Errors
+    /// [`BusError`] when the broker or the database fails; the message in hand and those behind it stay.
+    pub async fn next(&mut self) -> Result<Option<&[u8]>, BusError> {
+        self.keep().await?;
+        self.in_hand = match &mut self.messages {
+            Contents::RabbitMq(messages) => messages.next().await?.map(Box::new).map(Message::RabbitMq),
+            Contents::Local(rows) => rows.next().await?.map(Message::Local),
+        };
+        Ok(self.in_hand.as_ref().map(Message::body))
+    }
+
+    /// Removes the message that was shown last.
+    ///
+    /// # Errors
+    /// [`BusError`] when the broker or the database fails; the message stays.
+    pub async fn remove(&mut self) -> Result<(), BusError> {
+        match self.in_hand.take() {
+            Some(Message::RabbitMq(taken)) => taken.remove().await,
+            Some(Message::Local(row)) => Ok(row.store.remove_delivery(row.id).await?),
+            None => Ok(()),
         }
     }
 
-    async fn close(self) {
-        match self {
-            Self::RabbitMq(messages) => messages.close().await,
-            Self::Local(_) => {}
+    /// Ends the sweep, also before its end, and keeps the message that was shown last. A sweep that is dropped leaves
+    /// that message too, but a broker counts it as delivered once more, and drops it after twenty times.
+    ///
+    /// # Errors
+    /// [`BusError`] when the broker fails; then the message is in the queue all the same.
+    pub async fn close(mut self) -> Result<(), BusError> {
+        let kept = self.keep().await;
+        if let Contents::RabbitMq(messages) = self.messages {
+            messages.close().await;
+        }
+        kept
+    }
+
+    async fn keep(&mut self) -> Result<(), BusError> {
+        match self.in_hand.take() {
+            Some(Message::RabbitMq(taken)) => taken.put_back().await,
+            // A row stays where it is until it is removed.
+            Some(Message::Local(_)) | None => Ok(()),
         }
     }
 }
@@ -161,21 +148,6 @@ impl Message {
         match self {
             Self::RabbitMq(taken) => taken.body(),
             Self::Local(row) => row.body.as_bytes(),
-        }
-    }
-
-    async fn remove(self) -> Result<(), BusError> {
-        match self {
-            Self::RabbitMq(taken) => taken.remove().await,
-            Self::Local(row) => Ok(row.store.remove_delivery(row.id).await?),
-        }
-    }
-
-    async fn keep(self) -> Result<(), BusError> {
-        match self {
-            Self::RabbitMq(taken) => taken.put_back().await,
-            // A row stays where it is until it is removed.
-            Self::Local(_) => Ok(()),
         }
     }
 }
