@@ -14,7 +14,7 @@ pub(crate) enum Failure {
     /// A setting can't be used; the text names its flag or variable.
     #[error("{0}")]
     Setting(String),
-    /// It failed while it ran.
+    /// The command failed while it ran.
     #[error(transparent)]
     Runtime(#[from] anyhow::Error),
     /// The reader of its output has left: nothing failed, and nobody is there to be told.
@@ -38,8 +38,8 @@ impl Failure {
     }
 }
 
-/// The variables behind the flags that clap complains of: its own message names the flag alone, although the value may
-/// have come from the environment.
+/// The variables of the flags in clap's complaint, which names a flag alone although its value may come from the
+/// environment.
 pub(crate) fn variables_named_by(error: &clap::Error) -> Vec<String> {
     let complaints: Vec<String> = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => vec![argument.clone()],

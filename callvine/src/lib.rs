@@ -38,9 +38,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    // The AMQP client logs connections that break, or are closed while it is at it, as errors. They are supervised, and
-    // the supervisor says what matters. The demo's own lines are the point, and a recording that is given up is part of
-    // the show.
+    // lapin logs every connection that breaks as an error; the supervisor of the connections already says what matters.
+    // The demo logs errors alone: its own lines are the point, and one of its recordings is given up on purpose.
     let default_filter =
         if matches!(cli.command, Command::Demo(_)) { "error,lapin=off" } else { "info,lapin=off" };
     telemetry::start_logging(&cli.logging, default_filter)?;

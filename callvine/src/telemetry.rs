@@ -8,10 +8,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
 
-/// How often histograms are folded into their buckets. Without it they keep every sample.
+/// How often histograms are folded into their buckets. Until then they keep every sample.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Upper bounds of the buckets of durations, in seconds: from a lonely request to the longest fetch.
+/// Upper bounds of the buckets of durations, in seconds: from a single request to the longest fetch.
 const SECONDS_BUCKETS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
 
@@ -21,10 +21,10 @@ const COUNT_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 2
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Logging")]
 pub(crate) struct Logging {
-    /// What is logged, on standard error: a level, or `target=level`, comma-separated [default: info,lapin=off; demo: error,lapin=off]
+    /// The log on standard error: a level, or `target=level`, comma-separated [default: info,lapin=off; demo: error,lapin=off]
     #[arg(long, env = "RUST_LOG", value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
-    /// How it is logged
+    /// The format of the log
     #[arg(long, env = "CALLVINE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
     pub(crate) log_format: LogFormat,
 }

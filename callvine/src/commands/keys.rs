@@ -25,10 +25,10 @@ pub(crate) enum Keys {
 
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// Whose key it is; a client may hold several
+    /// The owner of the key; a client may hold several
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     client: String,
-    /// What the key is for; its prefix shows it
+    /// The purpose of the key; its prefix shows it
     #[arg(long, value_enum, default_value_t = Environment::Live)]
     env: Environment,
     #[command(flatten)]
@@ -54,7 +54,7 @@ pub(crate) struct List {
 
 #[derive(Args, Debug)]
 pub(crate) struct Revoke {
-    /// As `keys list` shows it
+    /// The key's id, as `keys list` shows it
     id: i64,
     #[command(flatten)]
     database: Database,

@@ -1,4 +1,4 @@
-//! One process at a time may own an embedded database: two would each take the other's leases for a dead process's.
+//! One process at a time may own an embedded database: a second one would release the leases of the first at its start.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};

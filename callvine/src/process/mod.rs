@@ -27,7 +27,7 @@ pub(crate) use self::recordings::recordings;
 pub(crate) use self::storage::{open, open_existing};
 use crate::failure::Failure;
 
-/// Of the time for a shutdown, this is kept for the last step: publishing what was accepted.
+/// The part of a shutdown's time that is kept for its last step: publishing what was accepted.
 const FLUSH_TIME: Duration = Duration::from_secs(3);
 
 /// The parts of a process.
@@ -174,8 +174,8 @@ impl Running {
         self.accepting_tasks.push(tokio::spawn(async move {
             let mut committing = committing;
             let serving = callvine_gateway::serve_public(listener, Arc::new(gateway), accepting);
-            // With the last connection goes the last handle on the intake, which ends when its queue is empty. If it
-            // ends before, nothing can be stored any more.
+            // The last connection holds the last handle on the intake; without one, the intake ends when its queue is
+            // empty. If it ends before, nothing can be stored any more.
             tokio::select! {
                 () = serving => {}
                 _ = &mut committing => {

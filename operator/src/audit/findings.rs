@@ -9,13 +9,13 @@ use serde::Serialize;
 use super::{AuditError, Scope};
 use crate::requeue::requeue;
 
-/// What can be wrong.
+/// A kind of problem, by its published name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Problem {
     /// An event lies in the outbox, due and unpublished.
     EventStuck,
-    /// An event lies in the outbox and is put off for longer than anything is put off.
+    /// An event lies in the outbox and is postponed for longer than anything is.
     EventPostponed,
     /// An event is about a call that doesn't exist.
     EventWithoutCall,
@@ -35,11 +35,11 @@ pub enum Problem {
     ObjectSize,
     /// An object has other bytes than its recording had.
     ObjectContent,
-    /// A stored recording lies in another place than the one that is audited.
+    /// A stored recording lies elsewhere than in the location that is audited.
     ObjectElsewhere,
     /// An object belongs to no recording.
     ObjectOrphan,
-    /// There are stored recordings, and no place or an empty one.
+    /// There are stored recordings, and their location is missing or empty.
     PlaceMissing,
     /// The broker can't be asked.
     BrokerUnreachable,
@@ -50,13 +50,13 @@ pub enum Problem {
 /// One problem.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What is wrong.
+    /// Its kind.
     pub problem: Problem,
     /// The call that it is about, if it is about one.
     pub call_id: Option<i64>,
     /// The object that it is about, as a URL or, where it has none, its key.
     pub object: Option<String>,
-    /// The same for people.
+    /// The problem in words, for people.
     pub detail: String,
     /// Whether it was queued again.
     pub repaired: bool,

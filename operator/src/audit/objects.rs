@@ -12,15 +12,14 @@ use super::{AuditError, Scope};
 /// Objects that the database is asked about at a time.
 const PAGE: usize = 1000;
 
-/// Reports every object that no recording names. Such an object is left where it is: whether it may be removed, a
-/// person decides.
+/// Reports every object that no recording names. It is left where it is: a person decides whether it may be removed.
 pub(super) async fn judge_orphans(scope: &Scope, report: &mut Report<'_>) -> Result<(), AuditError> {
     let Some(objects) = &scope.plan.objects else { return Ok(()) };
     let mut directories = vec![String::new()];
     while let Some(directory) = directories.pop() {
         let listing = objects.list(&directory).await?;
         directories.extend(listing.directories.into_iter().filter(|name| may_be_in_window(scope, name)));
-        // What was written just now may be about to be committed.
+        // The recording of an object that was written just now may be about to be committed.
         let resting: Vec<ListedObject> = listing
             .objects
             .into_iter()
@@ -49,7 +48,7 @@ async fn judge_page(
             None => "it is not named as an object of a recording".to_owned(),
             Some(CallId(id)) => match places.get(&id) {
                 Some((named, _)) if *named == location => continue,
-                // It was kept, and then something came between: the next fetch finds it.
+                // Kept by a fetch that then failed: the next one finds it.
                 Some((_, true)) => continue,
                 Some((_, false)) => format!("the recording of call {id} is not this object"),
                 None => format!("there is no call {id}"),

@@ -1,5 +1,5 @@
-//! The queues as an operator deals with them, on either engine: how much they hold, a look at each message, and a sweep
-//! that removes some.
+//! The queues as an operator deals with them, on either engine: how much they hold, and a sweep that shows each message
+//! and may remove it.
 
 use std::vec::IntoIter;
 
@@ -11,9 +11,9 @@ use crate::store::{Store, StoreError};
 /// The queues of a system. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Queues {
-    /// Those of a broker. Each operation connects anew: operators ask seldom.
+    /// A broker's. Each operation connects anew: operators ask seldom.
     RabbitMq(BrokerUrl),
-    /// Those of in-process delivery, which are rows of the database.
+    /// In-process delivery's, which are rows of the database.
     Local(Store),
 }
 
@@ -77,8 +77,8 @@ impl Queues {
 /// 10,000 of a broker's messages are seen; the next sweep takes those behind them. One message, or one page of rows, is
 /// in memory at a time.
 ///
-/// The caller judges between two steps, and not a function that it gives: nothing could be said yet of whether an async
-/// closure's future may go from thread to thread, and a server spawns what sweeps.
+/// The caller judges between two steps, and its judgement may fail as anything may. A function that it gives would not do:
+/// Rust can't say yet that the future of an async closure may go from thread to thread, and a server spawns its sweeps.
 pub struct Sweep {
     messages: Contents,
     in_hand: Option<Message>,

@@ -1,4 +1,4 @@
-//! `callvine demo`: the main job, on real recordings, with nothing else installed.
+//! `callvine demo`: takes calls and keeps their real recordings, with nothing else installed.
 
 mod origin;
 mod table;
@@ -20,13 +20,13 @@ use crate::process::Running;
 use crate::telemetry;
 use crate::terminal::{self, OutputError};
 
-/// How many calls are posted; one of them has no recording, and one an error page in its place.
+/// Calls that are posted. One of them has no recording, and one has an error page in its place.
 const CALLS: usize = 20;
 
-/// Which call's recording is missing.
+/// The call whose recording is missing, counted from 0.
 const MISSING_AT: usize = 7;
 
-/// Which call's recording is an error page.
+/// The call whose recording is an error page, counted from 0.
 const ERROR_PAGE_AT: usize = 13;
 
 /// One of the published test keys.
@@ -35,10 +35,10 @@ const KEY: &str = "test_key_123";
 /// All recordings are settled well within this; else something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the calls are asked for.
+/// Time between two looks at the calls.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the parts may take to stop.
+/// The longest that the parts may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Shows the whole of it with real telephony recordings: starts everything in a temporary directory, posts calls
@@ -70,7 +70,7 @@ pub(crate) async fn run(demo: &Demo) -> Result<(), Failure> {
 }
 
 /// The settings of `callvine up` in this directory, on free ports. Loopback may be fetched from, since the recordings
-/// are there; a missing one is given up after three quick tries.
+/// are there; a missing one is given up after three quick attempts.
 fn settings(directory: &Path) -> Result<serve::Up, Failure> {
     let database = format!("sqlite://{}", directory.join("callvine.db").display());
     let directory = directory.display().to_string();
@@ -95,7 +95,7 @@ fn settings(directory: &Path) -> Result<serve::Up, Failure> {
     }
 }
 
-/// Posts the calls, waits until all are settled, and prints what became of them.
+/// Posts the calls, waits until all are settled, and prints the outcome of each.
 async fn show(running: &Running, origin: &str, directory: &Path) -> Result<(), Failure> {
     let url = running.public_url.as_deref().context("the demo has no public listener")?;
     let client = Client::builder().no_proxy().build().context("cannot make an HTTP client")?;
@@ -128,7 +128,7 @@ async fn show(running: &Running, origin: &str, directory: &Path) -> Result<(), F
     Ok(judge(&calls)?)
 }
 
-/// On a terminal the bar says what it is at; elsewhere it is hidden, and a line does.
+/// Says how far the demo is: in the bar on a terminal, elsewhere in a line of its own.
 fn progress(bar: &ProgressBar, at: &str) {
     if bar.is_hidden() {
         terminal::progress(at);
@@ -181,7 +181,7 @@ fn is_settled(call: &Value) -> bool {
     }
 }
 
-/// Whether it all went as it should: every recording kept but the two that can't be.
+/// Fails unless every recording was kept but the two that can't be.
 fn judge(calls: &[Value]) -> anyhow::Result<()> {
     let reasons: Vec<&str> =
         calls.iter().filter_map(|call| call.pointer("/recording/reason").and_then(Value::as_str)).collect();
