@@ -11,7 +11,11 @@ pub use rabbitmq::{QueueDepth, RabbitMq, queue_depths, sweep};
 use crate::queue::{Message, Queue};
 use crate::store::StoreError;
 
-/// What became of a number of messages.
+/// Batches that may be published at the same time; each has a channel to the broker for itself. More (8) brought no more
+/// events a second, and took 10 MiB more.
+pub const PUBLISHING_CHANNELS: usize = 4;
+
+/// The outcome for a number of messages.
 #[derive(Debug)]
 pub struct Published {
     /// For each message, in order, whether it is safe: confirmed by the broker, or committed.

@@ -3,47 +3,52 @@
 
 use chrono::{DateTime, Utc};
 
-use super::calls::CallRow;
-use super::clocks::{latest_lease_us, latest_retry_us};
-use super::{Store, StoreError, from_us, seconds, with_pool, with_transaction, with_writer};
+use super::analyses::request_analysis;
+use super::calls::{CallRow, SELECT_CALL};
+use super::dialect::Ending::{Commit, Leave};
+use super::dialect::{from_us, parsed, seconds, with_pool, with_transaction, with_writer};
+use super::outbox::insert_event;
+use super::upkeep::clocks::{latest_lease_us, latest_retry_us};
+use super::{Store, StoreError};
 use crate::call::CallId;
 use crate::queue::Queue;
 use crate::recording::{Cause, FailedRecording, Status, StoredRecording};
 
-pub(super) const SELECT_CALL: &str =
-    "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
-    recording_url, created_at from call_logs where id = $1";
-
-/// Puts an event into the outbox. A function can't: the two databases' transactions have no common type.
-macro_rules! insert_event {
-    ($tx:ident, $event:expr, $queue:expr, $available_at:expr, $now:expr) => {{
-        let event = &$event;
-        let queue: Option<Queue> = $queue;
-        sqlx::query(
-            "insert into outbox (event_id, routing_key, queue, body, available_at, created_at)
-             values ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(event.id.to_string())
-        .bind(event.routing_key)
-        .bind(queue.map(Queue::name))
-        .bind(&event.body)
-        .bind($available_at.timestamp_micros())
-        .bind($now.timestamp_micros())
-        .execute(&mut *$tx)
-        .await?;
+/// Queues a call's recording for the workers, due at `$at`. `false`: there is no such call. A function can't: the two
+/// databases' transactions have no common type.
+macro_rules! queue_recording {
+    ($tx:ident, $events:expr, $call_id:expr, $at:expr, $now:expr) => {{
+        let call: Option<$crate::store::calls::CallRow> = sqlx::query_as($crate::store::calls::SELECT_CALL)
+            .bind($call_id.0)
+            .fetch_optional(&mut *$tx)
+            .await?;
+        match call {
+            Some(call) => {
+                let event = $events.call_created(&call.into_call());
+                $crate::store::outbox::insert_event!(
+                    $tx,
+                    event,
+                    Some($crate::queue::Queue::Recordings),
+                    $at,
+                    $now
+                );
+                true
+            }
+            None => false,
+        }
     }};
 }
 
-pub(super) use insert_event;
+pub(super) use queue_recording;
 
-/// What a worker finds when it wants to begin with a recording.
+/// The answer to a worker that wants to begin with a recording.
 #[derive(Debug)]
 pub enum Begun {
     /// It is the worker's until the lease ends.
     Leased(PendingRecording),
     /// Another worker has it until then. It may die, so look again then.
     Busy(DateTime<Utc>),
-    /// It was tried and is to be tried again then; a retry for it is in the outbox.
+    /// It was attempted and is due again then; a message for it is in the outbox.
     NotDue(DateTime<Utc>),
     /// It is stored or failed: nothing is left to do.
     Settled,
@@ -146,7 +151,7 @@ impl Store {
         let Some((status, claimed_until_us, next_attempt_at_us)) = row else {
             return Ok(Begun::Unknown);
         };
-        if status != Status::Pending.name() {
+        if parsed::<Status>(&status)? != Status::Pending {
             return Ok(Begun::Settled);
         }
         match (from_us(claimed_until_us), next_attempt_at_us.and_then(from_us)) {
@@ -188,7 +193,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        let done = with_transaction!(self, tx => {
+        Ok(with_transaction!(self, tx => {
             let updated = sqlx::query(
                 "update recordings set status = 'stored', attempts = attempts + 1, claimed_until = 0,
                      next_attempt_at = null, reason = null, last_error = null, url_userinfo = null, location = $2,
@@ -213,25 +218,15 @@ impl Store {
             .await?
             .rows_affected();
             if updated == 0 {
-                return Ok(false);
+                Leave(false)
+            } else {
+                request_analysis!(tx, call_id, now);
+                let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
+                insert_event!(tx, events.recording_stored(call_id, recording, now), None, now, now);
+                insert_event!(tx, events.analysis_requested(&call.into_call(), recording, now), None, now, now);
+                Commit(true)
             }
-            let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
-            sqlx::query(
-                "insert into analyses (call_id, status, requested_at) values ($1, 'requested', $2)
-                 on conflict (call_id) do nothing",
-            )
-            .bind(call_id.0)
-            .bind(seconds(now))
-            .execute(&mut *tx)
-            .await?;
-            insert_event!(tx, events.recording_stored(call_id, recording, now), None, now, now);
-            insert_event!(tx, events.analysis_requested(&call.into_call(), recording, now), None, now, now);
-            true
-        });
-        if done {
-            self.handoff.note_leftovers();
-        }
-        Ok(done)
+        }))
     }
 
     /// Gives the lease back and puts the recording off until `at`: notes why, and puts the next try into the outbox.
@@ -267,13 +262,8 @@ impl Store {
             .execute(&mut *tx)
             .await?
             .rows_affected();
-            if updated == 0 {
-                return Ok(());
-            }
-            let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
-            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
+            if updated == 1 && queue_recording!(tx, events, call_id, at, now) { Commit(()) } else { Leave(()) }
         });
-        self.handoff.note_leftovers();
         Ok(())
     }
 
@@ -289,11 +279,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let events = self.events().await?;
         with_transaction!(self, tx => {
-            let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
-            let Some(call) = call else { return Ok(()) };
-            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), at, now);
+            if queue_recording!(tx, events, call_id, at, now) { Commit(()) } else { Leave(()) }
         });
-        self.handoff.note_leftovers();
         Ok(())
     }
 
@@ -309,7 +296,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
-        let done = with_transaction!(self, tx => {
+        Ok(with_transaction!(self, tx => {
             let attempts: Option<i32> = sqlx::query_scalar(
                 "update recordings set status = 'failed', attempts = attempts + 1, claimed_until = 0,
                      next_attempt_at = null, reason = $2, last_error = $3, failed_at = $4
@@ -322,17 +309,32 @@ impl Store {
             .bind(seconds(now))
             .fetch_optional(&mut *tx)
             .await?;
-            let Some(attempts) = attempts else { return Ok(false) };
-            let attempts = u32::try_from(attempts).unwrap_or(0);
-            let event = events.recording_failed(call_id, &FailedRecording { reason, attempts, last_error }, now);
-            insert_event!(tx, event, None, now, now);
-            insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
-            true
+            match attempts {
+                None => Leave(false),
+                Some(attempts) => {
+                    let attempts = u32::try_from(attempts).unwrap_or(0);
+                    let failed = FailedRecording { reason, attempts, last_error };
+                    let event = events.recording_failed(call_id, &failed, now);
+                    insert_event!(tx, event, None, now, now);
+                    insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
+                    Commit(true)
+                }
+            }
+        }))
+    }
+
+    /// The peaks of a stored recording, as [`crate::waveform`] writes them; `None` where its sound was not decoded.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn waveform(&self, call_id: CallId) -> Result<Option<Vec<u8>>, StoreError> {
+        let peaks: Option<Option<Vec<u8>>> = with_pool!(self.read, pool => {
+            sqlx::query_scalar("select waveform from recordings where call_id = $1")
+                .bind(call_id.0)
+                .fetch_optional(pool)
+                .await?
         });
-        if done {
-            self.handoff.note_leftovers();
-        }
-        Ok(done)
+        Ok(peaks.flatten())
     }
 }
 

@@ -15,16 +15,13 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 
 use super::topology::EXCHANGE;
 use super::{RabbitMq, broker};
-use crate::bus::{BusError, Published};
+use crate::bus::{BusError, PUBLISHING_CHANNELS, Published};
 use crate::event::CONTENT_TYPE;
 use crate::queue::{Message, Queue};
 
 /// A publish that is not confirmed by then has failed. Shorter than the outbox's lease, so that a slow one is not
 /// published twice.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Channels that publish at the same time.
-const PUBLISHING_CHANNELS: usize = crate::relay::WINDOW;
 
 /// The publishing connection while it lasts.
 #[derive(Debug)]

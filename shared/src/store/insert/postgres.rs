@@ -1,50 +1,34 @@
-//! What only PostgreSQL needs: its pool, migrations, and the statements that SQLite doesn't understand.
+//! A batch of calls into PostgreSQL: one transaction by one statement, tried again when its connection breaks.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::str::FromStr;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
+use chrono::NaiveDateTime;
+use parking_lot::Mutex;
+use sqlx::postgres::PgArguments;
 use sqlx::query::QueryScalar;
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::calls::{Inserted, Stamps, runs};
-use super::kept::Kept;
-use super::lines::Lines;
-use super::outbox::{LEASE, Row};
-use super::{ACQUIRE_TIMEOUT, ReceivedCall, StoreError};
+use super::batch::{Inserted, ReceivedCall, Stamps, runs};
 use crate::call::{CallId, userinfo, without_userinfo};
 use crate::error_chain::Chain;
 use crate::event::CALL_CREATED;
-
-/// PostgreSQL ends a statement after this long, so that a stuck one doesn't hold its connection for ever. Migrations
-/// are exempt.
-const STATEMENT_TIMEOUT: &str = "4s";
-
-/// How PostgreSQL gets rid of a session whose process has vanished without a word. Above all of its transaction: the
-/// rows that it locked would stay locked for the two hours after which the system looks for the other end.
-const FORGOTTEN: [(&str, &str); 4] = [
-    // No transaction of ours waits for this process for more than milliseconds.
-    ("idle_in_transaction_session_timeout", "5s"),
-    ("tcp_keepalives_idle", "15"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-];
+use crate::store::StoreError;
+use crate::store::dialect::seconds;
+use crate::store::postgres::Kept;
 
 /// By how much `nextval('call_ids')` grows: the `increment by` of its migration.
 const ID_BLOCK: i64 = 1000;
 
-/// Between two tries of a batch whose connection breaks: a server that ends, or starts again, disconnects whoever asks
-/// too early.
-const TRY_PAUSE: Duration = Duration::from_millis(100);
+/// Between two attempts with a batch whose connection breaks: a server that ends, or starts again, disconnects a client
+/// that asks too early.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// All tries together, 40 at most: a caller is answered within 5 s, and gets no other answer after that.
-const TRIES_DEADLINE: Duration = Duration::from_secs(4);
+/// All attempts together, 40 at most: a caller is answered within 5 s, and gets no other answer after that.
+const ATTEMPTS_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Calls, a column an array; all are of one length, and are unnested in step. That is done in the select list and not in
 /// `from`, where PostgreSQL would store each array once more before it reads the first row: a tenth of a batch's time. A
@@ -79,7 +63,7 @@ select $12, first, last, $13, $14 from unnest($15::bigint[], $16::bigint[]) as t
 returning id"
 );
 
-/// Which of the calls are there already, as they were to be inserted. Locking them is a write, whose commit waits for a
+/// The ids of the calls that are there already, as they were to be inserted. Locking them is a write, whose commit waits for a
 /// synchronous standby: only then is that of the calls there too.
 const INSERTED_BEFORE: &str = concat!(
     input!(),
@@ -90,55 +74,6 @@ where (c.client, c.from_phone, c.to_phone, c.handled_by, c.start_time, c.end_tim
   and c.department is not distinct from i.department
 for no key update of c"
 );
-
-const CLAIM_DUE: &str = "
-update outbox set available_at = $2
-where id in (select id from outbox where available_at <= $1 order by available_at, id limit $3 for update skip locked)
-returning id, routing_key, queue, event_id, body, first_call_id, last_call_id";
-
-/// Connections that one process opens at most. Ingest needs one at a time; the rest is for reading.
-const MAX_CONNECTIONS: u32 = 10;
-
-/// Connections for what may be lost and is then done again: one writes, and one is spare while that one is replaced.
-const MAX_REPEATABLE_CONNECTIONS: u32 = 2;
-
-/// A pool that connects when it is first asked to.
-pub(super) fn pool(url: &str) -> Result<Lines, StoreError> {
-    Ok(pool_of(options(url)?, MAX_CONNECTIONS))
-}
-
-/// The same for statements whose loss in a crash does no harm: a commit doesn't wait for the disk.
-pub(super) fn repeatable_pool(url: &str) -> Result<Lines, StoreError> {
-    Ok(pool_of(options(url)?.options([("synchronous_commit", "off")]), MAX_REPEATABLE_CONNECTIONS))
-}
-
-fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    // Not the error's own text: it may quote the URL, password and all.
-    Ok(PgConnectOptions::from_str(url)
-        .map_err(|_error| StoreError::Url("it is not a valid postgres:// URL".to_owned()))?
-        .application_name("callvine")
-        .options(FORGOTTEN)
-        // Planned once a connection: every statement here is the same work whatever its parameters are, and planning the
-        // insert of a batch anew takes as long as running it.
-        .options([("plan_cache_mode", "force_generic_plan")])
-        .options([("statement_timeout", STATEMENT_TIMEOUT)]))
-}
-
-fn pool_of(options: PgConnectOptions, max_connections: u32) -> Lines {
-    let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE_TIMEOUT);
-    Lines::new(pool.connect_lazy_with(options))
-}
-
-/// Migrates over a connection of its own, without the statement timeout.
-pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
-    let options = pool.connect_options().as_ref().clone().options([("statement_timeout", "0")]);
-    // Whoever accepts the connection and says nothing is no database; a migration itself may take its time.
-    let connecting = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect());
-    let mut connection = connecting.await.map_err(|_elapsed| sqlx::Error::PoolTimedOut)??;
-    super::run_migrations(sqlx::migrate!("../migrations/postgres"), &mut connection).await?;
-    connection.close().await?;
-    Ok(())
-}
 
 /// Ids that were reserved from the sequence and not used yet.
 #[derive(Debug, Default)]
@@ -155,12 +90,12 @@ impl IdBlocks {
             }
             let first: i64 =
                 sqlx::query_scalar("select nextval('call_ids')").fetch_one(&mut *connection).await?;
-            self.lock().push_back(first..first + ID_BLOCK);
+            self.0.lock().push_back(first..first + ID_BLOCK);
         }
     }
 
     fn take_reserved(&self, count: usize, ids: &mut Vec<CallId>) {
-        let mut blocks = self.lock();
+        let mut blocks = self.0.lock();
         while ids.len() < count {
             let Some(block) = blocks.front_mut() else { return };
             match block.next() {
@@ -169,37 +104,37 @@ impl IdBlocks {
             }
         }
     }
-
-    /// A panic elsewhere leaves the ranges whole, so a poisoned lock is as good as any.
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Range<i64>>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
-/// What storing calls has for itself.
+/// Stores batches: holds the reserved ids, and the connection that batches go through.
 #[derive(Debug, Default)]
-pub(super) struct Ingest {
+pub(in crate::store) struct Ingest {
     ids: IdBlocks,
-    pub(super) kept: Kept,
+    kept: Kept,
 }
 
 impl Ingest {
-    /// Stores a batch; tries again on another connection if one breaks, under the same ids: what was committed although
-    /// its answer was lost is found by them, and is not stored twice.
+    /// Closes the connection.
+    pub(in crate::store) async fn close(&self) {
+        self.kept.close().await;
+    }
+
+    /// Stores a batch; tries again on another connection if one breaks, under the same ids: calls that were committed
+    /// although the answer was lost are found by them, and are not stored twice.
     pub(super) async fn insert_calls(
         &self,
         pool: &PgPool,
         received: &[ReceivedCall],
         stamps: Stamps,
     ) -> Result<Inserted, StoreError> {
-        let deadline = Instant::now() + TRIES_DEADLINE;
+        let deadline = Instant::now() + ATTEMPTS_DEADLINE;
         let mut batch = Batch { received, stamps, ids: None };
         let mut failed =
             match self.kept.run(pool, async |connection| batch.insert(connection, &self.ids).await).await {
                 Err(error) if is_disconnection(&error) => error,
                 result => return result,
             };
-        while Instant::now() + TRY_PAUSE < deadline {
+        while Instant::now() + ATTEMPT_PAUSE < deadline {
             tracing::debug!(error = %Chain(&failed), "a batch of calls is tried on another connection");
             let again =
                 self.kept.run(pool, async |connection| batch.insert_again(connection, &self.ids).await);
@@ -208,7 +143,7 @@ impl Ingest {
                 Ok(result) => return result,
                 Err(_elapsed) => break,
             }
-            sleep(TRY_PAUSE).await;
+            sleep(ATTEMPT_PAUSE).await;
         }
         Err(failed)
     }
@@ -218,7 +153,7 @@ impl Ingest {
 struct Batch<'a> {
     received: &'a [ReceivedCall],
     stamps: Stamps,
-    /// The same for every try; none yet: no try has come so far.
+    /// The same for every attempt; `None`: no attempt has taken ids yet.
     ids: Option<Vec<CallId>>,
 }
 
@@ -245,8 +180,8 @@ impl Batch<'_> {
         Ok(Inserted { ids: ids.clone(), outbox_ids })
     }
 
-    /// The same after a try of which nobody knows whether it was committed. If it is still under way, this waits for its
-    /// end: the two have the same ids.
+    /// The same after an attempt that may have been committed. If that one is still under way, this one waits for its end:
+    /// the two have the same ids.
     async fn insert_again(
         &mut self,
         connection: &mut PgConnection,
@@ -260,8 +195,8 @@ impl Batch<'_> {
         }
     }
 
-    /// What an earlier try has made; `None`: the ids are somebody else's, as after a fail-over to a server that knew
-    /// less than the first one.
+    /// The rows that an earlier attempt has made; `None`: the ids belong to other calls, as after a fail-over to a server
+    /// that knew less than the first one.
     async fn inserted_before(&self, connection: &mut PgConnection) -> Result<Option<Inserted>, StoreError> {
         let Some(ids) = &self.ids else { return Ok(None) };
         let same =
@@ -362,16 +297,6 @@ impl<'a> Columns<'a> {
         self.end_time.push(call.end_time);
         self.recording_url.push(without_userinfo(&call.recording_url));
         self.url_userinfo.push(userinfo(&call.recording_url));
-        self.created_at.push(super::seconds(received.created_at));
+        self.created_at.push(seconds(received.created_at));
     }
-}
-
-pub(super) async fn claim_due(pool: &PgPool, now: DateTime<Utc>, limit: u16) -> Result<Vec<Row>, StoreError> {
-    let rows = sqlx::query_as(CLAIM_DUE)
-        .bind(now.timestamp_micros())
-        .bind((now + LEASE).timestamp_micros())
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?;
-    Ok(rows)
 }

@@ -5,6 +5,8 @@
 //! process that ended, what had no room, and what was to wait for its time. Some batches are published at the same
 //! time, so that confirms of one are waited for while the next is sent.
 
+mod handoff;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,17 +16,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, BusError, Published};
+use self::handoff::FreshBatch;
+pub use self::handoff::Handoff;
+use crate::bus::{Bus, BusError, PUBLISHING_CHANNELS, Published};
 use crate::call::{Call, CallId};
 use crate::error_chain::Chain;
-use crate::handoff::FreshBatch;
 use crate::metrics::EVENTS_PUBLISHED;
+use crate::pause::pause;
 use crate::queue::Message;
-use crate::store::{LOOK_INTERVAL, OutboxContent, OutboxRow, Store, StoreError};
+use crate::store::{OutboxContent, OutboxRow, Store, StoreError};
+use crate::throttle::LOOK_INTERVAL;
 
-/// Batches that are published at the same time; each has a channel to the broker for itself. More (8) brought no more
-/// events a second, and took 10 MiB more.
-pub(crate) const WINDOW: usize = 4;
+/// Batches that are published at the same time.
+const WINDOW: usize = PUBLISHING_CHANNELS;
 
 /// Rows claimed at a time. Few enough to be published within their lease even if each stands for a whole batch: 16,384
 /// events, which takes a broker that confirms 3,000 a second five and a half seconds.
@@ -53,17 +57,23 @@ const GATHER: usize = 512;
 ///
 /// While calls pour in, it gives way: events wait up to `give_way`, which must be well within [`crate::store::OUTBOX_LEASE`],
 /// for others that are published together with them, or for a lull.
-pub async fn run(store: Store, bus: Bus, give_way: Duration, shutdown: CancellationToken) {
+pub async fn run(
+    store: Store,
+    bus: Bus,
+    handoff: Arc<Handoff>,
+    give_way: Duration,
+    shutdown: CancellationToken,
+) {
     let (settled, settling) = mpsc::unbounded_channel();
     let window = Arc::new(Semaphore::new(WINDOW));
-    let relay = Relay { store: store.clone(), bus, give_way, window, settled };
+    let relay = Relay { store: store.clone(), bus, handoff, give_way, window, settled };
     let settle = tokio::spawn(settle(store.clone(), settling));
     tokio::join!(
         relay.publish_fresh(&shutdown),
         relay.publish_leftovers(&shutdown),
         relay.recall_postponed(&shutdown),
     );
-    store.handoff().set_open(false);
+    relay.handoff.set_open(false);
     // All permits are back when all that was under way is settled.
     let idle = relay.window.clone().acquire_many_owned(u32::try_from(WINDOW).unwrap_or(u32::MAX)).await;
     drop((idle, relay));
@@ -75,6 +85,7 @@ pub async fn run(store: Store, bus: Bus, give_way: Duration, shutdown: Cancellat
 struct Relay {
     store: Store,
     bus: Bus,
+    handoff: Arc<Handoff>,
     give_way: Duration,
     window: Arc<Semaphore>,
     /// Bounded by the rows of the outbox that are leased to this process: by the handoff's room and by [`CLAIM`].
@@ -93,7 +104,7 @@ impl Relay {
         loop {
             let batch = tokio::select! {
                 biased;
-                batch = self.store.handoff().next() => batch,
+                batch = self.handoff.next() => batch,
                 () = shutdown.cancelled() => None,
             };
             let Some(batch) = batch else { return };
@@ -106,11 +117,11 @@ impl Relay {
     async fn gather(&self, mut batch: FreshBatch) -> FreshBatch {
         let deadline = batch.committed_at + self.give_way;
         while batch.calls.len() < GATHER {
-            if let Some(Some(next)) = self.store.handoff().next().now_or_never() {
+            if let Some(Some(next)) = self.handoff.next().now_or_never() {
                 batch.append(next);
                 continue;
             }
-            if Instant::now() >= deadline || !self.store.ingestion().is_busy() {
+            if Instant::now() >= deadline || !self.handoff.is_busy() {
                 break;
             }
             sleep(LOOK_INTERVAL).await;
@@ -130,7 +141,7 @@ impl Relay {
                 Ok(0) => self.wait_for_work(shutdown).await,
                 Ok(_) => self.wait_for_lull(shutdown).await,
                 Err(error) => {
-                    self.store.handoff().set_open(false);
+                    self.handoff.set_open(false);
                     tracing::warn!(error = %Chain(&error), "events wait in the outbox");
                     if shutdown.is_cancelled() {
                         return;
@@ -158,7 +169,7 @@ impl Relay {
     /// Claims what is due and starts to publish it; returns how many rows that were.
     async fn publish_due(&self) -> Result<usize, RelayError> {
         self.bus.ping().await?;
-        self.store.handoff().set_open(true);
+        self.handoff.set_open(true);
         let rows = self.store.claim_due(Utc::now(), CLAIM).await?;
         let count = rows.len();
         let mut singles = Vec::new();
@@ -185,11 +196,12 @@ impl Relay {
     async fn start(&self, work: Work, room: Option<OwnedSemaphorePermit>) {
         let Ok(place) = self.window.clone().acquire_owned().await else { return };
         let (store, bus, settled) = (self.store.clone(), self.bus.clone(), self.settled.clone());
+        let handoff = self.handoff.clone();
         tokio::spawn(async move {
             let (confirmed, rest, error) = publish(&store, &bus, work).await;
             if let Some(error) = error {
                 // Nothing is handed over any more until the outbox has been looked at again.
-                store.handoff().set_open(false);
+                handoff.set_open(false);
                 tracing::warn!(error = %Chain(&error), "events wait in the outbox");
             }
             for (outbox_ids, confirmed) in [(confirmed, true), (rest, false)] {
@@ -204,7 +216,7 @@ impl Relay {
     /// Until no calls pour in, or for as long as events may wait.
     async fn wait_for_lull(&self, shutdown: &CancellationToken) {
         let deadline = Instant::now() + self.give_way;
-        while self.store.ingestion().is_busy() && !shutdown.is_cancelled() && Instant::now() < deadline {
+        while self.handoff.is_busy() && !shutdown.is_cancelled() && Instant::now() < deadline {
             sleep(LOOK_INTERVAL).await;
         }
     }
@@ -219,8 +231,8 @@ impl Relay {
             }
         };
         tokio::select! {
-            () = self.store.handoff().leftovers() => {}
-            () = pause(wait, shutdown) => {}
+            () = self.store.outbox_written() => {}
+            _ = pause(wait, shutdown) => {}
         }
     }
 }
@@ -325,13 +337,6 @@ async fn settle(store: Store, mut settling: mpsc::UnboundedReceiver<Settled>) {
 
 fn until(due: DateTime<Utc>) -> Duration {
     (due - Utc::now()).to_std().unwrap_or_default()
-}
-
-async fn pause(duration: Duration, shutdown: &CancellationToken) {
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = sleep(duration) => {}
-    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,19 +11,19 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqlitePool};
 
+use super::batch::{Inserted, ReceivedCall, Stamps};
 use crate::call::{CallId, time_text, userinfo, without_userinfo};
 use crate::event::CALL_CREATED;
-use crate::store::calls::{Inserted, Stamps};
-use crate::store::{ReceivedCall, StoreError, seconds};
+use crate::store::StoreError;
+use crate::store::dialect::seconds;
 
-/// Rows of the texts that batches are stored by: the smallest that a batch fits in, padded with nulls. So only so many
-/// are ever prepared.
+/// The numbers of rows for which a text is prepared; a batch takes the smallest that it fits in, padded with nulls.
 const SIZES: [usize; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, LARGEST];
 
 /// Rows of one insert at most; a larger batch has several. Ten parameters a row stay far below SQLite's 32,766.
 const LARGEST: usize = 512;
 
-pub(in crate::store) async fn insert_calls(
+pub(super) async fn insert_calls(
     pool: &SqlitePool,
     received: &[ReceivedCall],
     stamps: Stamps,
@@ -49,8 +49,8 @@ pub(in crate::store) async fn insert_calls(
     Ok(inserted)
 }
 
-/// A connection on which a transaction may be open that sqlx knows nothing of: it is not used again before it is known
-/// to have ended.
+/// A connection on which a transaction may be open that sqlx does not see: it is not used again before the transaction is
+/// known to have ended.
 struct Transaction(Option<PoolConnection<Sqlite>>);
 
 impl Transaction {
@@ -79,11 +79,11 @@ impl Transaction {
     }
 }
 
-/// What SQLite says to a rollback where there is nothing to roll back; it has no code of its own for that.
+/// SQLite's answer to a rollback where there is nothing to roll back; it has no code of its own for that.
 const NONE_OPEN: &str = "no transaction is active";
 
 impl Drop for Transaction {
-    /// Given up half-way, or not to be rolled back: closing the connection is what ends it.
+    /// Closing the connection ends a transaction that was abandoned or could not be rolled back.
     fn drop(&mut self) {
         if let Some(mut connection) = self.0.take() {
             connection.close_on_drop();

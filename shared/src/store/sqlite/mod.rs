@@ -1,36 +1,46 @@
-//! What only SQLite needs: its pools, migrations, and the statements that PostgreSQL would write otherwise.
+//! SQLite alone: its connection pools, their options, and its migrations.
 
 mod checkpoints;
-mod insert;
+mod giving_way;
 mod turns;
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
-pub(super) use checkpoints::Checkpoints;
-pub(super) use insert::insert_calls;
-pub(super) use turns::{Statements, Turns};
-
-use super::outbox::{LEASE, Row};
-use super::{ACQUIRE_TIMEOUT, StoreError};
+pub(super) use self::checkpoints::Checkpoints;
+pub(super) use self::turns::Turns;
+use super::{ACQUIRE_TIMEOUT, StoreError, migrations};
 
 /// How long a writer waits for another process, such as `callvine keys create` beside `callvine up`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Readers besides the one writer; enough for the console and `GET /calls/ID`.
+/// Readers besides the one writer, for `GET /calls/ID`, the relay and workers.
 const READING_CONNECTIONS: u32 = 4;
+
+/// Readers for reports. However many pages and exports are open, the others keep theirs.
+const REPORT_CONNECTIONS: u32 = 2;
 
 /// Pages of the write-ahead log from which on a commit itself copies what [`Checkpoints`] has left, 64 MiB. It is what
 /// bounds the log: only when all of it is copied does the next transaction begin at its start again, and in a burst
 /// without end the checkpoints alone never quite get there.
 const CHECKPOINT_PAGES: &str = "16384";
 
-/// The reading and the writing pool, in this order, and what makes checkpoints.
-pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool, Checkpoints), StoreError> {
+/// The connection pools of one database.
+pub(super) struct Pools {
+    /// For reading, besides reports.
+    pub(super) read: SqlitePool,
+    /// The one connection that writes.
+    pub(super) write: SqlitePool,
+    /// For what people read.
+    pub(super) reports: SqlitePool,
+    pub(super) checkpoints: Checkpoints,
+}
+
+/// Opens the database; its file is created when it is missing.
+pub(super) async fn pools(url: &str) -> Result<Pools, StoreError> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|error| StoreError::Url(error.to_string()))?
         .create_if_missing(true)
@@ -46,17 +56,20 @@ pub(super) async fn pools(url: &str) -> Result<(SqlitePool, SqlitePool, Checkpoi
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // Looked at when it is given back.
+        // It is tested when it is given back.
         .test_before_acquire(false)
         .after_connect(move |connection, _| Box::pin(watching.clone().watch(connection)))
         .after_release(|connection, _| Box::pin(is_reusable(connection)))
         .connect_with(options.clone())
         .await?;
-    let read = SqlitePoolOptions::new()
-        .max_connections(READING_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options.create_if_missing(false).read_only(true));
-    Ok((read, write, checkpoints))
+    let reading = options.create_if_missing(false).read_only(true);
+    let readers = |connections| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(reading.clone())
+    };
+    Ok(Pools { read: readers(READING_CONNECTIONS), write, reports: readers(REPORT_CONNECTIONS), checkpoints })
 }
 
 /// Whether no transaction is left open on a connection that is given back; else it is replaced.
@@ -75,24 +88,5 @@ async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Er
 
 pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
     let mut connection = pool.acquire().await?;
-    super::run_migrations(sqlx::migrate!("../migrations/sqlite"), &mut *connection).await
-}
-
-/// One writer at a time, so there is nothing to skip.
-pub(super) async fn claim_due(
-    connection: &mut SqliteConnection,
-    now: DateTime<Utc>,
-    limit: u16,
-) -> Result<Vec<Row>, StoreError> {
-    let rows = sqlx::query_as(
-        "update outbox set available_at = $2
-         where id in (select id from outbox where available_at <= $1 order by available_at, id limit $3)
-         returning id, routing_key, queue, event_id, body, first_call_id, last_call_id",
-    )
-    .bind(now.timestamp_micros())
-    .bind((now + LEASE).timestamp_micros())
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await?;
-    Ok(rows)
+    migrations::run(&migrations::SQLITE, &mut *connection).await
 }

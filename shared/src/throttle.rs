@@ -1,49 +1,48 @@
-//! Who comes first: providers wait for the database, and nobody waits for anybody else.
+//! Tells whether calls are pouring in, so that the relay and SQLite's other writers give way to them.
 //!
-//! While calls pour in, what else writes to SQLite's one connection waits a little for its turn, and the relay waits a
-//! little for more events to publish together. Both have bounds, so that a burst that never ends starves nobody.
+//! Giving way is always bounded, so that a burst that never ends starves nobody.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// Between two batches of a burst there is less than this; who has answered and has no next batch by then has a lull.
+/// Batches of one burst start within this time of each other; a longer gap is a lull.
 const LULL: Duration = Duration::from_micros(300);
 
-/// How often it is looked for a lull: the grain of the runtime's timers.
+/// The interval at which a waiting task looks for a lull: the grain of the runtime's timers.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What the intake is doing.
+/// Counts the batches of calls that are being stored.
 #[derive(Debug)]
-pub(crate) struct Ingestion {
+pub(crate) struct Throttle {
     start: Instant,
     batches: AtomicUsize,
     /// When the last batch ended, in nanoseconds since `start`.
     last_end: AtomicU64,
 }
 
-impl Default for Ingestion {
+impl Default for Throttle {
     fn default() -> Self {
         Self { start: Instant::now(), batches: AtomicUsize::new(0), last_end: AtomicU64::new(0) }
     }
 }
 
-impl Ingestion {
-    /// A batch is being stored until the guard is dropped.
-    pub(super) fn begin(&self) -> Batch<'_> {
+impl Throttle {
+    /// Counts a batch as being stored until the guard is dropped.
+    pub(crate) fn begin(&self) -> Batch<'_> {
         self.batches.fetch_add(1, Ordering::Relaxed);
         Batch(self)
     }
 
-    /// Whether one batch follows the other.
+    /// Whether batches follow each other without a lull.
     pub(crate) fn is_busy(&self) -> bool {
         let since_end = || self.now().saturating_sub(self.last_end.load(Ordering::Relaxed));
         self.is_storing() || u128::from(since_end()) < LULL.as_nanos()
     }
 
     /// Whether a batch is being stored, or waits for a connection to be stored by.
-    pub(super) fn is_storing(&self) -> bool {
+    pub(crate) fn is_storing(&self) -> bool {
         self.batches.load(Ordering::Relaxed) > 0
     }
 
@@ -61,7 +60,7 @@ impl Ingestion {
 }
 
 /// A batch that is being stored.
-pub(super) struct Batch<'a>(&'a Ingestion);
+pub(crate) struct Batch<'a>(&'a Throttle);
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
@@ -77,15 +76,15 @@ mod tests {
     #[tokio::test]
     async fn a_lull_is_waited_for_and_not_for_ever() {
         const LONGEST: Duration = Duration::from_millis(10);
-        let ingestion = Ingestion::default();
-        ingestion.lull(Duration::MAX).await;
-        let batch = ingestion.begin();
-        assert!(ingestion.is_busy() && ingestion.is_storing());
+        let throttle = Throttle::default();
+        throttle.lull(Duration::MAX).await;
+        let batch = throttle.begin();
+        assert!(throttle.is_busy() && throttle.is_storing());
         let asked = Instant::now();
-        ingestion.lull(LONGEST).await;
+        throttle.lull(LONGEST).await;
         assert!(asked.elapsed() >= LONGEST);
         drop(batch);
-        assert!(ingestion.is_busy(), "the next batch may follow at once");
-        assert!(!ingestion.is_storing());
+        assert!(throttle.is_busy(), "the next batch may follow at once");
+        assert!(!throttle.is_storing());
     }
 }

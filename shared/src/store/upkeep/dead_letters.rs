@@ -1,4 +1,4 @@
-//! What was given up: recordings and analyses that failed, and another try for them.
+//! Recordings and analyses that were given up, and another attempt for them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,14 @@ use std::str::FromStr;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use uuid::Uuid;
 
-use super::calls::CallRow;
-use super::recordings::{SELECT_CALL, insert_event};
-use super::repair::StoredRow;
-use super::{Store, StoreError, seconds, with_pool, with_transaction};
 use crate::call::CallId;
 use crate::queue::Queue;
+use crate::store::analyses::analysis_requested;
+use crate::store::dialect::Ending::{Commit, Leave};
+use crate::store::dialect::{columns, seconds, with_pool, with_transaction};
+use crate::store::outbox::insert_event;
+use crate::store::recordings::queue_recording;
+use crate::store::{Store, StoreError};
 
 /// Rows of one page: some hundred kilobytes, and few round trips.
 const PAGE: i64 = 1000;
@@ -29,7 +31,20 @@ macro_rules! remove_letter {
     }};
 }
 
-/// What was given up.
+/// Reads dead letters from one of the two tables that have them. A macro, because `concat!` takes literals alone.
+macro_rules! select_letters {
+    ($table:literal, $condition:literal) => {
+        concat!(
+            "select x.call_id, x.reason, x.attempts, x.last_error, x.failed_at, c.recording_url from ",
+            $table,
+            " x join call_logs c on c.id = x.call_id where ",
+            $condition,
+            " order by x.call_id limit $2"
+        )
+    };
+}
+
+/// The kind of step that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeadLetterKind {
     /// The recording could not be had.
@@ -52,9 +67,9 @@ impl DeadLetterKind {
 /// Names a dead letter: `r` or `a`, for recording or analysis, and the call's id. The same as long as there is the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeadLetterId {
-    /// What was given up.
+    /// The step that was given up.
     pub kind: DeadLetterKind,
-    /// Whose it is.
+    /// The call that it belongs to.
     pub call_id: CallId,
 }
 
@@ -94,11 +109,11 @@ pub struct NotADeadLetterId;
 /// Something that was given up.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// What, and whose.
+    /// Names it.
     pub id: DeadLetterId,
     /// Why; one of the published reasons if it is a recording.
     pub reason: Option<String>,
-    /// How often it was tried, ever.
+    /// How often it was attempted, ever.
     pub attempts: i32,
     /// What went wrong the last time, for people.
     pub last_error: Option<String>,
@@ -108,7 +123,7 @@ pub struct DeadLetter {
     pub recording_url: String,
 }
 
-/// What became of the wish to try something again.
+/// The answer to a request for another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retried {
     /// It is queued.
@@ -119,14 +134,15 @@ pub enum Retried {
     Unknown,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    call_id: i64,
-    reason: Option<String>,
-    attempts: i32,
-    last_error: Option<String>,
-    failed_at: Option<NaiveDateTime>,
-    recording_url: String,
+columns! {
+    struct Row {
+        call_id: i64,
+        reason: Option<String>,
+        attempts: i32,
+        last_error: Option<String>,
+        failed_at: Option<NaiveDateTime>,
+        recording_url: String,
+    }
 }
 
 impl Row {
@@ -152,20 +168,14 @@ impl Store {
         kind: DeadLetterKind,
         after: CallId,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        let statement = match kind {
+        let text = match kind {
             DeadLetterKind::Recording => {
-                "select r.call_id, r.reason, r.attempts, r.last_error, r.failed_at, c.recording_url
-                 from recordings r join call_logs c on c.id = r.call_id
-                 where r.status = 'failed' and r.call_id > $1 order by r.call_id limit $2"
+                select_letters!("recordings", "x.status = 'failed' and x.call_id > $1")
             }
-            DeadLetterKind::Analysis => {
-                "select a.call_id, a.reason, a.attempts, a.last_error, a.failed_at, c.recording_url
-                 from analyses a join call_logs c on c.id = a.call_id
-                 where a.status = 'failed' and a.call_id > $1 order by a.call_id limit $2"
-            }
+            DeadLetterKind::Analysis => select_letters!("analyses", "x.status = 'failed' and x.call_id > $1"),
         };
-        let rows: Vec<Row> = with_pool!(self.read, pool => {
-            sqlx::query_as(statement).bind(after.0).bind(PAGE).fetch_all(pool).await?
+        let rows: Vec<Row> = with_pool!(self.reports, pool => {
+            sqlx::query_as(text).bind(after.0).bind(PAGE).fetch_all(pool).await?
         });
         Ok(rows.into_iter().map(|row| row.into_dead_letter(kind)).collect())
     }
@@ -175,9 +185,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StoreError> {
-        // The first at or after it.
-        let next = self.dead_letters(id.kind, CallId(id.call_id.0 - 1)).await?;
-        Ok(next.into_iter().next().filter(|letter| letter.id == id))
+        let text = match id.kind {
+            DeadLetterKind::Recording => {
+                select_letters!("recordings", "x.status = 'failed' and x.call_id = $1")
+            }
+            DeadLetterKind::Analysis => select_letters!("analyses", "x.status = 'failed' and x.call_id = $1"),
+        };
+        self.letter(id, text).await
     }
 
     /// As [`Store::dead_letter`], of something that is pending or requested; `None`: it isn't.
@@ -185,26 +199,26 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn unsettled(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StoreError> {
-        let statement = match id.kind {
+        let text = match id.kind {
             DeadLetterKind::Recording => {
-                "select r.call_id, r.reason, r.attempts, r.last_error, r.failed_at, c.recording_url
-                 from recordings r join call_logs c on c.id = r.call_id
-                 where r.status = 'pending' and r.call_id = $1"
+                select_letters!("recordings", "x.status = 'pending' and x.call_id = $1")
             }
             DeadLetterKind::Analysis => {
-                "select a.call_id, a.reason, a.attempts, a.last_error, a.failed_at, c.recording_url
-                 from analyses a join call_logs c on c.id = a.call_id
-                 where a.status = 'requested' and a.call_id = $1"
+                select_letters!("analyses", "x.status = 'requested' and x.call_id = $1")
             }
         };
+        self.letter(id, text).await
+    }
+
+    async fn letter(&self, id: DeadLetterId, text: &'static str) -> Result<Option<DeadLetter>, StoreError> {
         let row: Option<Row> = with_pool!(self.read, pool => {
-            sqlx::query_as(statement).bind(id.call_id.0).fetch_optional(pool).await?
+            sqlx::query_as(text).bind(id.call_id.0).bind(1_i64).fetch_optional(pool).await?
         });
         Ok(row.map(|row| row.into_dead_letter(id.kind)))
     }
 
-    /// Has something that was given up tried again, from the step that failed and with all its tries before it; in the
-    /// same transaction it is queued, and its dead letter of in-process delivery removed.
+    /// Has something that was given up attempted again, from the step that failed and with all its attempts before it; the
+    /// same transaction queues it and removes its dead letter of in-process delivery.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be written.
@@ -235,19 +249,21 @@ impl Store {
             .bind(call_id.0)
             .fetch_optional(&mut *tx)
             .await?;
-            let Some(attempts) = attempts else {
-                let exists: Option<i64> = sqlx::query_scalar("select call_id from recordings where call_id = $1")
-                    .bind(call_id.0)
-                    .fetch_optional(&mut *tx)
-                    .await?;
-                return Ok(exists.map_or(Retried::Unknown, |_| Retried::NotFailed));
-            };
-            let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
-            let Some(call) = call else { return Ok(Retried::Unknown) };
-            let letter = events.recording_failed_id(call_id, u32::try_from(attempts).unwrap_or(0));
-            remove_letter!(tx, Queue::RecordingsDead, letter);
-            insert_event!(tx, events.call_created(&call.into_call()), Some(Queue::Recordings), now, now);
-            Retried::Queued
+            match attempts {
+                Some(attempts) if queue_recording!(tx, events, call_id, now, now) => {
+                    let letter = events.recording_failed_id(call_id, u32::try_from(attempts).unwrap_or(0));
+                    remove_letter!(tx, Queue::RecordingsDead, letter);
+                    Commit(Retried::Queued)
+                }
+                Some(_) => Leave(Retried::Unknown),
+                None => {
+                    let exists: Option<i64> = sqlx::query_scalar("select call_id from recordings where call_id = $1")
+                        .bind(call_id.0)
+                        .fetch_optional(&mut *tx)
+                        .await?;
+                    Leave(exists.map_or(Retried::Unknown, |_| Retried::NotFailed))
+                }
+            }
         }))
     }
 
@@ -273,55 +289,18 @@ impl Store {
                     .bind(call_id.0)
                     .fetch_optional(&mut *tx)
                     .await?;
-                return Ok(exists.map_or(Retried::Unknown, |_| Retried::NotFailed));
+                Leave(exists.map_or(Retried::Unknown, |_| Retried::NotFailed))
+            } else {
+                match analysis_requested!(tx, events, call_id, now) {
+                    Some(event) => {
+                        remove_letter!(tx, Queue::AnalysisDead, event.id);
+                        insert_event!(tx, event, Some(Queue::Analysis), now, now);
+                        Commit(Retried::Queued)
+                    }
+                    None => Leave(Retried::Unknown),
+                }
             }
-            let stored: StoredRow = sqlx::query_as(StoredRow::SELECT).bind(call_id.0).fetch_one(&mut *tx).await?;
-            let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
-            let Some(call) = call else { return Ok(Retried::Unknown) };
-            let event = events.analysis_requested(&call.into_call(), &stored.into_recording()?, now);
-            remove_letter!(tx, Queue::AnalysisDead, event.id);
-            insert_event!(tx, event, Some(Queue::Analysis), now, now);
-            Retried::Queued
         }))
-    }
-
-    /// Gives an analysis up: counts the try, writes why, and sends the request to the dead letters. `false`: it isn't
-    /// requested any more, and nothing was done.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database can't be written.
-    pub async fn analysis_failed(
-        &self,
-        call_id: CallId,
-        (reason, last_error): (&str, &str),
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let events = self.events().await?;
-        let done = with_transaction!(self, tx => {
-            let stored: Option<StoredRow> =
-                sqlx::query_as(StoredRow::SELECT).bind(call_id.0).fetch_optional(&mut *tx).await?;
-            let call: Option<CallRow> = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(&mut *tx).await?;
-            let (Some(stored), Some(call)) = (stored, call) else { return Ok(false) };
-            let updated = sqlx::query(
-                "update analyses set status = 'failed', attempts = attempts + 1, reason = $2, last_error = $3,
-                     failed_at = $4
-                 where call_id = $1 and status = 'requested'",
-            )
-            .bind(call_id.0)
-            .bind(reason)
-            .bind(last_error)
-            .bind(seconds(now))
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-            if updated == 0 {
-                return Ok(false);
-            }
-            let event = events.analysis_requested(&call.into_call(), &stored.into_recording()?, now);
-            insert_event!(tx, event, Some(Queue::AnalysisDead), now, now);
-            true
-        });
-        Ok(done)
     }
 
     /// The id of the `recording.failed` that gave this recording up; `None`: it isn't given up.
@@ -338,35 +317,6 @@ impl Store {
         });
         let attempts = attempts.map(|attempts| u32::try_from(attempts).unwrap_or(0));
         Ok(attempts.map(|attempts| events.recording_failed_id(call_id, attempts)))
-    }
-
-    /// Messages in a queue of in-process delivery, by id, from above `after`: their ids and bodies.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database can't be asked.
-    pub async fn deliveries_in(&self, queue: Queue, after: i64) -> Result<Vec<(i64, String)>, StoreError> {
-        Ok(with_pool!(self.read, pool => {
-            sqlx::query_as("select id, body from deliveries where queue = $1 and id > $2 order by id limit $3")
-                .bind(queue.name())
-                .bind(after)
-                .bind(PAGE)
-                .fetch_all(pool)
-                .await?
-        }))
-    }
-
-    /// The peaks of a stored recording, as [`crate::waveform`] writes them; `None` where its sound was not decoded.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database can't be asked.
-    pub async fn waveform(&self, call_id: CallId) -> Result<Option<Vec<u8>>, StoreError> {
-        let peaks: Option<Option<Vec<u8>>> = with_pool!(self.read, pool => {
-            sqlx::query_scalar("select waveform from recordings where call_id = $1")
-                .bind(call_id.0)
-                .fetch_optional(pool)
-                .await?
-        });
-        Ok(peaks.flatten())
     }
 }
 

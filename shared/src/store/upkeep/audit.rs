@@ -1,15 +1,16 @@
-//! What an audit reads. In pages, so that memory is bounded by what is under way and not by what was ever stored.
+//! An audit's reading. In pages, so that memory is bounded by what is under way and not by what was ever stored.
 
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::clocks::{latest_arrival, latest_lease_us, latest_retry_us};
-use super::outbox::json_array;
-use super::{Store, StoreError, by_database, from_us, parsed, seconds, with_pool};
+use super::clocks::latest_arrival;
+use super::lost::IdleSpan;
 use crate::call::CallId;
 use crate::event::call_id_of;
 use crate::queue::QueueName;
+use crate::store::dialect::{by_database, columns, from_us, json_array, parsed, with_pool, within_years};
+use crate::store::{Store, StoreError};
 use crate::{analysis, recording};
 
 /// Rows of one page: some megabytes at most, and few round trips.
@@ -35,15 +36,15 @@ impl Window {
 /// A message on its way: a row of the outbox, or of a queue of in-process delivery.
 #[derive(Clone, Debug)]
 pub struct WaitingMessage {
-    /// Of the row.
+    /// The row's id.
     pub id: i64,
     /// Ids of the calls that it is about; `None` when its body isn't one of our events.
     pub calls: Option<RangeInclusive<i64>>,
-    /// What it tells; `None` in a queue, where it doesn't matter any more.
+    /// The event that it tells of; `None` in a queue, where it doesn't matter any more.
     pub routing_key: Option<String>,
     /// The queue it is in, or the only one it goes to.
     pub queue: Option<QueueName>,
-    /// Since when, or from when on, it may be taken.
+    /// It may be taken from then on.
     pub available_at: DateTime<Utc>,
 }
 
@@ -68,24 +69,25 @@ pub struct AuditedCall {
     pub analysis: Option<analysis::Status>,
 }
 
-/// What nothing has happened to for a while.
+/// A recording or an analysis to which nothing has happened for a while.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle {
-    /// Whose recording or analysis it is.
+    /// The call that it belongs to.
     pub call_id: CallId,
     /// When the call was stored.
     pub created_at: DateTime<Utc>,
 }
 
-#[derive(sqlx::FromRow)]
-struct MessageRow {
-    id: i64,
-    routing_key: Option<String>,
-    queue: Option<String>,
-    body: Option<String>,
-    first_call_id: Option<i64>,
-    last_call_id: Option<i64>,
-    available_at: i64,
+columns! {
+    struct MessageRow {
+        id: i64,
+        routing_key: Option<String>,
+        queue: Option<String>,
+        body: Option<String>,
+        first_call_id: Option<i64>,
+        last_call_id: Option<i64>,
+        available_at: i64,
+    }
 }
 
 impl MessageRow {
@@ -105,16 +107,17 @@ impl MessageRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct AuditRow {
-    id: i64,
-    created_at: NaiveDateTime,
-    recording: Option<String>,
-    location: Option<String>,
-    size_bytes: Option<i64>,
-    sha256: Option<String>,
-    failed_at: Option<NaiveDateTime>,
-    analysis: Option<String>,
+columns! {
+    struct AuditRow {
+        id: i64,
+        created_at: NaiveDateTime,
+        recording: Option<String>,
+        location: Option<String>,
+        size_bytes: Option<i64>,
+        sha256: Option<String>,
+        failed_at: Option<NaiveDateTime>,
+        analysis: Option<String>,
+    }
 }
 
 impl AuditRow {
@@ -138,7 +141,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn audit_outbox(&self, after: i64) -> Result<Vec<WaitingMessage>, StoreError> {
-        let rows: Vec<MessageRow> = with_pool!(self.read, pool => {
+        let rows: Vec<MessageRow> = with_pool!(self.reports, pool => {
             sqlx::query_as(
                 "select id, routing_key, queue, body, first_call_id, last_call_id, available_at
                  from outbox where id > $1 order by id limit $2",
@@ -156,7 +159,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn audit_deliveries(&self, after: i64) -> Result<Vec<WaitingMessage>, StoreError> {
-        let rows: Vec<MessageRow> = with_pool!(self.read, pool => {
+        let rows: Vec<MessageRow> = with_pool!(self.reports, pool => {
             sqlx::query_as(
                 "select id, cast(null as text) as routing_key, queue, body, cast(null as bigint) as first_call_id,
                         cast(null as bigint) as last_call_id, available_at
@@ -175,7 +178,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn audit_calls(&self, window: Window, after: CallId) -> Result<Vec<AuditedCall>, StoreError> {
-        let rows: Vec<AuditRow> = with_pool!(self.read, pool => {
+        let rows: Vec<AuditRow> = with_pool!(self.reports, pool => {
             sqlx::query_as(
                 "select c.id, c.created_at, r.status as recording, r.location, r.size_bytes, r.sha256,
                         r.failed_at, a.status as analysis
@@ -195,8 +198,8 @@ impl Store {
         rows.into_iter().map(AuditRow::into_call).collect()
     }
 
-    /// Pending recordings, of whatever window, that no worker has had and that no retry was put off for since
-    /// `since`, unless that was under another clock; by id, above `after`; none: that was all.
+    /// Pending recordings, of whatever window, that no worker has had and that were not postponed since `since`, unless that
+    /// was under another clock; by id, above `after`; none: that was all.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
@@ -206,26 +209,8 @@ impl Store {
         now: DateTime<Utc>,
         after: CallId,
     ) -> Result<Vec<Idle>, StoreError> {
-        let rows: Vec<(i64, NaiveDateTime)> = with_pool!(self.read, pool => {
-            sqlx::query_as(
-                "select c.id, c.created_at from recordings r join call_logs c on c.id = r.call_id
-                 where r.status = 'pending' and r.call_id > $1
-                   and (r.claimed_until <= $2 or r.claimed_until > $3)
-                   and (coalesce(r.next_attempt_at, 0) <= $2 or r.next_attempt_at > $4)
-                   and (c.created_at < $5 or c.created_at > $6)
-                 order by r.call_id limit $7",
-            )
-            .bind(after.0)
-            .bind(since.timestamp_micros())
-            .bind(latest_lease_us(now))
-            .bind(latest_retry_us(now))
-            .bind(within_years(since))
-            .bind(latest_arrival(now))
-            .bind(PAGE)
-            .fetch_all(pool)
-            .await?
-        });
-        Ok(rows.into_iter().map(idle).collect())
+        let span = IdleSpan { after, last: CallId(i64::MAX), limit: PAGE };
+        self.idle_recordings_in(&self.reports, span, since, now).await
     }
 
     /// Analyses, of whatever window, that were requested before `since`, or under another clock, and are not answered;
@@ -239,7 +224,7 @@ impl Store {
         now: DateTime<Utc>,
         after: CallId,
     ) -> Result<Vec<Idle>, StoreError> {
-        let rows: Vec<(i64, NaiveDateTime)> = with_pool!(self.read, pool => {
+        let rows: Vec<(i64, NaiveDateTime)> = with_pool!(self.reports, pool => {
             sqlx::query_as(
                 "select c.id, c.created_at from analyses a join call_logs c on c.id = a.call_id
                  where a.status = 'requested' and (a.requested_at < $1 or a.requested_at > $2) and a.call_id > $3
@@ -261,7 +246,7 @@ impl Store {
     /// [`StoreError`] when the database can't be asked.
     pub async fn created_at(&self, ids: &[CallId]) -> Result<Vec<Idle>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let rows: Vec<(i64, NaiveDateTime)> = by_database!(self.read, pool => {
+        let rows: Vec<(i64, NaiveDateTime)> = by_database!(self.reports, pool => {
             postgres: {
                 sqlx::query_as("select id, created_at from call_logs where id = any($1)")
                     .bind(&ids)
@@ -280,16 +265,17 @@ impl Store {
         Ok(rows.into_iter().map(idle).collect())
     }
 
-    /// Where the recordings of these calls are, and whether one is still pending: for each call that has one.
+    /// The location of each of these calls' recordings, and whether it is still pending; calls without a recording are left
+    /// out.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
-    pub async fn recording_places(
+    pub async fn recording_locations(
         &self,
         ids: &[CallId],
     ) -> Result<Vec<(CallId, Option<String>, bool)>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let rows: Vec<(i64, Option<String>, String)> = by_database!(self.read, pool => {
+        let rows: Vec<(i64, Option<String>, String)> = by_database!(self.reports, pool => {
             postgres: {
                 sqlx::query_as("select call_id, location, status from recordings where call_id = any($1)")
                     .bind(&ids)
@@ -313,13 +299,6 @@ impl Store {
     }
 }
 
-fn idle((id, created_at): (i64, NaiveDateTime)) -> Idle {
+pub(super) fn idle((id, created_at): (i64, NaiveDateTime)) -> Idle {
     Idle { call_id: CallId(id), created_at: created_at.and_utc() }
-}
-
-/// Times are text in SQLite: beyond four digits of the year they wouldn't compare.
-fn within_years(at: DateTime<Utc>) -> NaiveDateTime {
-    let last =
-        NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or_default().and_hms_opt(23, 59, 59).unwrap_or_default();
-    seconds(at).clamp(NaiveDateTime::default(), last)
 }
