@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Connection, PgPool};
 
 pub(super) use self::kept::Kept;
 pub(super) use self::pool::ReplaceablePool;
+use self::pool::WhenExhausted;
 use super::{ACQUIRE_TIMEOUT, StoreError, migrations};
 
 /// PostgreSQL ends a statement after this long, so that a stuck one doesn't hold its connection for ever. Migrations are
@@ -75,14 +76,14 @@ pub(super) fn pools(url: &str) -> Result<Pools, StoreError> {
         ("default_transaction_read_only", "on"),
         ("statement_timeout", REPORT_STATEMENT_TIMEOUT),
     ]);
-    let pool = |options, connections, deadline| {
+    let pool = |options, connections, deadline, when_exhausted| {
         let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-        ReplaceablePool::new(pool.connect_lazy_with(options), deadline)
+        ReplaceablePool::new(pool.connect_lazy_with(options), deadline, when_exhausted)
     };
     Ok(Pools {
-        main: pool(main, MAX_CONNECTIONS, DEADLINE),
-        unsynced: pool(unsynced, MAX_UNSYNCED_CONNECTIONS, DEADLINE),
-        reports: pool(reports, MAX_REPORT_CONNECTIONS, REPORT_DEADLINE),
+        main: pool(main, MAX_CONNECTIONS, DEADLINE, WhenExhausted::Replace),
+        unsynced: pool(unsynced, MAX_UNSYNCED_CONNECTIONS, DEADLINE, WhenExhausted::Replace),
+        reports: pool(reports, MAX_REPORT_CONNECTIONS, REPORT_DEADLINE, WhenExhausted::Keep),
     })
 }
 

@@ -24,6 +24,16 @@ pub(crate) struct ReplaceablePool {
     current: Arc<RwLock<Generation>>,
     /// No answer after this long is silence: longer than the server lets a statement run.
     deadline: Duration,
+    when_exhausted: WhenExhausted,
+}
+
+/// The verdict on a pool that had no connection for a caller in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhenExhausted {
+    /// Its connections are silent: no statement of this pool is slow enough to keep one for so long.
+    Replace,
+    /// Its connections are busy: its statements may take longer than a caller waits.
+    Keep,
 }
 
 /// One of the pools that follow each other.
@@ -34,8 +44,8 @@ pub(crate) struct Generation {
 }
 
 impl ReplaceablePool {
-    pub(super) fn new(pool: PgPool, deadline: Duration) -> Self {
-        Self { current: Arc::new(RwLock::new(Generation { number: 0, pool })), deadline }
+    pub(super) fn new(pool: PgPool, deadline: Duration, when_exhausted: WhenExhausted) -> Self {
+        Self { current: Arc::new(RwLock::new(Generation { number: 0, pool })), deadline, when_exhausted }
     }
 
     /// The pool to use now.
@@ -53,7 +63,9 @@ impl ReplaceablePool {
             Ok(Err(error)) => {
                 // Either no connection came back to the pool, or none could be made. The two can't be told apart here,
                 // and a new pool does no harm.
-                if matches!(error, StoreError::Unavailable(sqlx::Error::PoolTimedOut)) {
+                if self.when_exhausted == WhenExhausted::Replace
+                    && matches!(error, StoreError::Unavailable(sqlx::Error::PoolTimedOut))
+                {
                     self.replace(generation);
                 }
                 Err(error)
