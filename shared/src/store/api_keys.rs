@@ -12,11 +12,11 @@ use crate::api_key::{Digest, Environment};
 pub struct NewApiKey {
     /// The client whose key it is.
     pub client: String,
-    /// What it is for.
+    /// Tells a test system's key from a live one.
     pub environment: Environment,
     /// The key's first characters; people tell keys apart by them.
     pub prefix: String,
-    /// Of the key.
+    /// The key's digest.
     pub digest: Digest,
 }
 
@@ -27,11 +27,11 @@ pub struct ApiKeyRow {
     pub id: i64,
     /// The client whose key it is.
     pub client: String,
-    /// What it is for.
+    /// Tells a test system's key from a live one.
     pub environment: Environment,
     /// The key's first characters.
     pub prefix: String,
-    /// Of the key.
+    /// The key's digest.
     pub digest: Digest,
     /// When it was made.
     pub created_at: DateTime<Utc>,

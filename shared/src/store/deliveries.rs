@@ -163,7 +163,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether messages of a queue wait to be claimed, or to be recalled because they were put off under another clock.
+    /// Whether messages of a queue wait to be claimed, or to be recalled because they were postponed under another clock.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.

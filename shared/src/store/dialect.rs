@@ -30,8 +30,8 @@ macro_rules! with_pool {
     };
 }
 
-/// Runs `$body`, which is one statement, with what it is to be executed on for writing: PostgreSQL's pool, or SQLite's
-/// connection when it is this caller's turn (see [`super::sqlite::Turns`]). The body must not ask for another turn: it
+/// Runs `$body`, which is one writing statement, on PostgreSQL's pool, or on SQLite's connection when it is this caller's
+/// turn (see [`super::sqlite::Turns`]). The body must not ask for another turn: it
 /// would wait for itself.
 macro_rules! with_writer {
     ($store:expr, $p:ident => $body:expr) => {
@@ -102,9 +102,9 @@ pub(super) use {by_database, columns, with_pool, with_transaction, with_writer};
 
 /// How the body of a transaction ends.
 pub(super) enum Ending<T> {
-    /// With what it has written.
+    /// The rows that it has written stay.
     Commit(T),
-    /// Without: whatever it has written is rolled back.
+    /// The rows that it has written are rolled back.
     Leave(T),
 }
 

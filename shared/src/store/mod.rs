@@ -39,8 +39,9 @@ pub use self::insert::{Inserted, ReceivedCall};
 pub use self::outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
 pub use self::recordings::{Begun, PendingRecording, PutOff};
 pub use self::upkeep::audit::{AuditedCall, Idle, WaitingMessage, Window};
-pub use self::upkeep::dead_letters::{DeadLetter, DeadLetterId, DeadLetterKind, NotADeadLetterId, Retried};
+pub use self::upkeep::dead_letters::{DeadLetter, Retried};
 pub use self::upkeep::lost::SEARCH_STEP;
+pub use crate::dead_letter::{DeadLetterId, DeadLetterKind, NotADeadLetterId};
 use crate::event::Events;
 
 /// A statement waits this long for a free connection; a caller is answered "Database error" within 5 s.
@@ -52,10 +53,9 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Store {
     read: Pool,
     write: Pool,
-    /// For what may be lost in a crash because it is then done again; on PostgreSQL a commit here doesn't wait for the
-    /// disk.
+    /// For changes that are done again after a crash; on PostgreSQL a commit here doesn't wait for the disk.
     unsynced: Pool,
-    /// For what people read, pages, exports and audits: however slow, it takes no connection from the others.
+    /// For reports, which people read: pages, exports, audits. However slow, they take no connection from the others.
     reports: Pool,
     /// On SQLite, every writer but the intake waits here for its turn.
     turns: Arc<sqlite::Turns>,

@@ -1,5 +1,5 @@
-//! The outbox: what is to be published. Rows come in with the change that they tell of, in its transaction, and leave
-//! when the bus has confirmed them.
+//! The outbox: messages to be published. Rows come in with the change that they tell of, in its transaction, and leave when
+//! the bus has confirmed them.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub(super) use insert_event;
 pub struct OutboxRow {
     /// The row's id, not an event's.
     pub id: i64,
-    /// What is to be published.
+    /// The messages that it stands for.
     pub content: OutboxContent,
 }
 

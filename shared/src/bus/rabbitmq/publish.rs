@@ -101,7 +101,7 @@ async fn publish_one(channel: &Channel, message: &Message) -> Result<Confirmatio
         Some(queue) => ("", queue.as_str()),
         None => (EXCHANGE, message.routing_key.as_ref()),
     };
-    // What no queue of ours is bound to may well have no taker, when the stream is off.
+    // An event that no queue of ours is bound to may well have no taker, when the stream is off.
     let mandatory = message.queue.is_some() || Queue::bound_to(&message.routing_key).next().is_some();
     let properties = BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())

@@ -1,4 +1,4 @@
-//! A batch of calls on its way into the database, and what has become of it.
+//! A batch of calls on its way into the database, and the rows that it becomes.
 
 use std::sync::Arc;
 

@@ -29,7 +29,7 @@ impl Store {
         Ok(inserted.ids)
     }
 
-    /// As [`Store::insert_calls`], with the events leased for [`OUTBOX_LEASE`] to the caller, who publishes them: a relay
+    /// As [`Store::insert_calls`], with the events leased for [`OUTBOX_LEASE`] to the caller, which publishes them: a relay
     /// that reads the outbox leaves them alone until then.
     ///
     /// # Errors

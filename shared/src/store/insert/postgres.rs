@@ -80,7 +80,7 @@ for no key update of c"
 struct IdBlocks(Mutex<VecDeque<Range<i64>>>);
 
 impl IdBlocks {
-    /// `count` ids that nobody else has.
+    /// `count` ids that no other batch has.
     async fn take(&self, connection: &mut PgConnection, count: usize) -> Result<Vec<CallId>, StoreError> {
         let mut ids = Vec::with_capacity(count);
         loop {
@@ -213,7 +213,7 @@ impl Batch<'_> {
     }
 }
 
-/// Whether the connection broke, and not what was done on it: closed by either side, or by a server that is told to end
+/// Whether the connection broke, and not the statement on it: closed by either side, or by a server that is told to end
 /// (`57P01`), has crashed (`57P02`), or starts (`57P03`).
 fn is_disconnection(error: &StoreError) -> bool {
     match error {

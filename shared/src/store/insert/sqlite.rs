@@ -143,8 +143,8 @@ fn transaction(sizes: &[usize]) -> String {
 
 /// Stores so many calls; returns the row of the outbox, and the first and the last id.
 ///
-/// `sqlite_sequence` remembers the largest id that a call ever had, erased ones too; inside the transaction nobody else
-/// writes, so those that follow are free. Parameters have no names: SQLite would look each up in a list of all.
+/// `sqlite_sequence` remembers the largest id that a call ever had, erased ones too; no other connection writes during
+/// the transaction, so those that follow are free. Parameters have no names: SQLite would look each up in a list of all.
 fn insert(rows: usize) -> String {
     const LAST: &str = "(select seq from sqlite_sequence where name = 'call_logs')";
     let values = |row: &str| vec![row; rows].join(", ");

@@ -40,8 +40,7 @@ const FORGOTTEN: [(&str, &str); 4] = [
 /// Connections that one process opens at most. Ingest needs one at a time; the rest is for reading.
 const MAX_CONNECTIONS: u32 = 10;
 
-/// Connections for what may be lost in a crash and is then done again: one writes, and one is spare while that one is
-/// replaced.
+/// Connections for unsynced statements: one writes, and one is spare while that one is replaced.
 const MAX_UNSYNCED_CONNECTIONS: u32 = 2;
 
 /// Connections for reports. However many pages and exports are open, ingest, relay and workers keep theirs.
@@ -51,9 +50,9 @@ const MAX_REPORT_CONNECTIONS: u32 = 3;
 pub(super) struct Pools {
     /// For ingest, relay, workers and keys.
     pub(super) main: ReplaceablePool,
-    /// For statements whose loss in a crash does no harm: a commit doesn't wait for the disk.
+    /// For statements whose loss in a crash does no harm, since they are then done again: a commit doesn't wait for the disk.
     pub(super) unsynced: ReplaceablePool,
-    /// For what people read; it can't write.
+    /// For reports, which people read; it can't write.
     pub(super) reports: ReplaceablePool,
 }
 

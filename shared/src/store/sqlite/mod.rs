@@ -23,8 +23,8 @@ const READING_CONNECTIONS: u32 = 4;
 /// Readers for reports. However many pages and exports are open, the others keep theirs.
 const REPORT_CONNECTIONS: u32 = 2;
 
-/// Pages of the write-ahead log from which on a commit itself copies what [`Checkpoints`] has left, 64 MiB. It is what
-/// bounds the log: only when all of it is copied does the next transaction begin at its start again, and in a burst
+/// From this many pages of the write-ahead log on, 64 MiB, a commit itself copies the pages that [`Checkpoints`] has left.
+/// This bounds the log: only when all of it is copied does the next transaction begin at its start again, and in a burst
 /// without end the checkpoints alone never quite get there.
 const CHECKPOINT_PAGES: &str = "16384";
 
@@ -34,7 +34,7 @@ pub(super) struct Pools {
     pub(super) read: SqlitePool,
     /// The one connection that writes.
     pub(super) write: SqlitePool,
-    /// For what people read.
+    /// For reports, which people read.
     pub(super) reports: SqlitePool,
     pub(super) checkpoints: Checkpoints,
 }
@@ -72,7 +72,7 @@ pub(super) async fn pools(url: &str) -> Result<Pools, StoreError> {
     Ok(Pools { read: readers(READING_CONNECTIONS), write, reports: readers(REPORT_CONNECTIONS), checkpoints })
 }
 
-/// Whether no transaction is left open on a connection that is given back; else it is replaced.
+/// Whether a connection that is given back has no transaction left open; else it is replaced.
 ///
 /// When the disk is full, SQLite itself rolls a transaction back. The rollback that follows then fails, and sqlx takes
 /// the transaction for open ever after: no other could begin on the one connection that writes.
@@ -81,7 +81,7 @@ async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Er
         // The rule, and worth it: a ping goes to SQLite's thread and back, and the next writer waits for it.
         return Ok(true);
     }
-    // What was sent to the connection before, a rollback for one, is done when the ping is.
+    // A statement that was sent to the connection before, a rollback for one, is done when the ping is.
     connection.ping().await?;
     Ok(!connection.is_in_transaction())
 }

@@ -1,4 +1,4 @@
-//! An audit's reading. In pages, so that memory is bounded by what is under way and not by what was ever stored.
+//! An audit's reading. In pages, so that memory is bounded by the work under way and not by the history.
 
 use std::ops::RangeInclusive;
 
@@ -61,7 +61,7 @@ pub struct AuditedCall {
     pub location: Option<String>,
     /// Bytes of a stored recording.
     pub size_bytes: Option<i64>,
-    /// Of a stored recording, 64 hexadecimal digits.
+    /// SHA-256 of a stored recording, 64 hexadecimal digits.
     pub sha256: Option<String>,
     /// When a failed recording was given up.
     pub failed_at: Option<DateTime<Utc>>,

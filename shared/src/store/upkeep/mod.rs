@@ -1,4 +1,4 @@
-//! Chores across tables, a file each: an audit's reading, what it repairs, lost recordings, clocks that were set back, dead
+//! Chores across tables, a file each: an audit's reading and its repairs, lost recordings, clocks that were set back, dead
 //! letters.
 
 pub(super) mod audit;

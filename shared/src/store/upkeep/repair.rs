@@ -1,4 +1,4 @@
-//! What an audit queues again. Each adds a message with the event's own id to the outbox, for the relay of a running
+//! Repairs after an audit. Each queues something again: it adds a message with the event's own id to the outbox, for the relay of a running
 //! process: a subscriber that got it before sees the same event twice.
 
 use chrono::{DateTime, Utc};
