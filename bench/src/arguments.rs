@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::scenarios::Scenario;
+use crate::scenario::Scenario;
 use crate::subject::Subject;
 
 /// A day.

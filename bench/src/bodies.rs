@@ -82,7 +82,7 @@ fn filler(chars: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use callvine_shared::call::NewCall;
+    use callvine_domain::call::NewCall;
 
     use super::*;
 

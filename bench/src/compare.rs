@@ -10,12 +10,13 @@ use crate::arguments::Arguments;
 use crate::bodies::{Bodies, USUAL_BYTES};
 use crate::instance::Instance;
 use crate::load::{self, Target};
-use crate::measure::{Seen, Watch, drain, probe};
+use crate::measure::drain;
 use crate::results::Measures;
 use crate::say;
 use crate::spread::{Figure, Spread};
 use crate::stage::Stage;
 use crate::subject::Subject;
+use crate::watch::{Seen, Watch};
 
 /// What both are asked for, and how it is called.
 const FIGURES: [(&str, Figure); 6] = [
@@ -28,8 +29,13 @@ const FIGURES: [(&str, Figure); 6] = [
 ];
 
 /// Which set-ups of the program can be compared.
-pub(crate) const SUBJECTS: [Subject; 4] =
+const SUBJECTS: [Subject; 4] =
     [Subject::Gateway, Subject::GatewayConfirmed, Subject::GatewayStream, Subject::Embedded];
+
+/// Whether any set-up that is to be compared talks to RabbitMQ.
+pub(crate) fn needs_broker(arguments: &Arguments) -> bool {
+    SUBJECTS.into_iter().any(|subject| subject.needs_broker() && arguments.only.contains(&subject))
+}
 
 /// Compares the program with another build of it, in every set-up and with every number of connections that are asked
 /// for; prints what it finds.
@@ -80,7 +86,7 @@ async fn turn(
     side.resume();
     let (url, key) = (side.url.clone(), side.key.clone());
     let target = Target { url: &url, key: &key, bodies, connections };
-    probe(target).await?;
+    load::raw::probe(target).await?;
     let watch = Watch::begin(&side.pids())?;
     let (loaded, server_mib) = watch.while_loaded(load::wrk::run(target, &stage.directory, seconds)).await?;
     ensure!(loaded.failures == 0, "{} calls were not answered 201", loaded.failures);

@@ -4,7 +4,9 @@
 mod arguments;
 mod bodies;
 mod compare;
+mod fetch;
 mod instance;
+mod launch;
 mod ledger;
 mod load;
 mod machine;
@@ -14,10 +16,12 @@ mod procfs;
 mod report;
 mod results;
 mod say;
+mod scenario;
 mod scenarios;
 mod spread;
 mod stage;
 mod subject;
+mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +35,11 @@ use stage::Stage;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse().in_little();
-    let needs_broker = scenarios::need_broker(&arguments);
+    let needs_broker = if arguments.against.is_some() {
+        compare::needs_broker(&arguments)
+    } else {
+        scenarios::needs_broker(&arguments)
+    };
     let stage = Stage::set(&arguments.callvine, needs_broker).await?;
     if let Some(other) = &arguments.against {
         return compare::run(stage, other, &arguments).await;
@@ -43,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let mut results = Results::read(&file)?;
     for scenario in &arguments.scenarios {
         say::line(&format!("\n{}", scenario.name()));
-        if scenarios::need_oha(*scenario, &arguments) && !stage.has_oha(!arguments.quick).await? {
+        if scenarios::needs_oha(*scenario, &arguments) && !stage.has_oha(!arguments.quick).await? {
             say::line("left out: oha is not installed, and a smoke run does not build it");
             continue;
         }

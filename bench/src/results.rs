@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 use crate::subject::Subject;
 
+const BYTES_PER_KIB: f64 = 1024.0;
+
 /// All scenarios' last sittings.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
@@ -119,6 +121,18 @@ pub(crate) struct Outbox {
     pub(crate) rows_written_in_all: u64,
     /// How often it was vacuumed by itself since then.
     pub(crate) vacuums: u64,
+}
+
+impl Outbox {
+    /// Kibibytes of the table.
+    pub(crate) fn table_kib(&self) -> f64 {
+        self.table_bytes as f64 / BYTES_PER_KIB
+    }
+
+    /// Kibibytes of its indexes.
+    pub(crate) fn indexes_kib(&self) -> f64 {
+        self.index_bytes as f64 / BYTES_PER_KIB
+    }
 }
 
 /// Microseconds of processor time a call, from the first request to the last confirm.

@@ -106,6 +106,11 @@ impl Subject {
         }
     }
 
+    /// Whether it is the naive gateway, in either form.
+    pub(crate) fn is_naive(self) -> bool {
+        matches!(self, Self::Naive | Self::NaiveGuarantee)
+    }
+
     /// How it is measured, which decides what it needs.
     pub(crate) fn kind(self) -> Kind {
         match self {

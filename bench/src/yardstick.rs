@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use callvine_shared::api_key::Digest;
-use callvine_shared::call::{Call, CallId, Invalid, NewCall, RecordingUrl};
+use callvine_domain::api_key::Digest;
+use callvine_domain::call::{Call, CallId, Invalid, NewCall, RecordingUrl};
 use chrono::{DateTime, Utc};
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderName, HeaderValue,

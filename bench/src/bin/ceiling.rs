@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use callvine_shared::call::NewCall;
+use callvine_domain::call::NewCall;
 use chrono::{SubsecRound as _, Utc};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;

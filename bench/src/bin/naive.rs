@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use callvine_shared::call::{Call, CallId, NewCall};
-use callvine_shared::event::{CALL_CREATED, CONTENT_TYPE, Event, Events};
+use callvine_domain::call::{Call, CallId, NewCall};
+use callvine_domain::event::{CALL_CREATED, CONTENT_TYPE, Event, Events};
 use chrono::{DateTime, SubsecRound as _, Utc};
 use clap::Parser as _;
 use http::{Request, StatusCode};

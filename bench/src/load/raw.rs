@@ -66,6 +66,14 @@ pub(crate) async fn lonely(target: Target<'_>, calls: u32, pause: Duration) -> a
     Ok(loaded(seen, began_at.elapsed()))
 }
 
+/// Posts one call and makes sure that it is answered 201; returns how many were.
+pub(crate) async fn probe(target: Target<'_>) -> anyhow::Result<u64> {
+    let mut seen = Seen::default();
+    Connection::open(target).await?.call(0, &mut seen).await?;
+    ensure!(seen.failures == 0, "a valid call is not answered 201");
+    Ok(1)
+}
+
 fn loaded(mut seen: Seen, elapsed: Duration) -> Loaded {
     seen.latencies.sort_unstable();
     // In parts of ten thousand, so that 99.9 % is a whole number.

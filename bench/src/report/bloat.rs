@@ -1,27 +1,18 @@
 //! What is written about an hour of load: some of its samples, as a table and as a plot.
 
-use super::format::{self, Column};
+use super::columns::columns;
+use super::format;
 use super::plot::Stacks;
 use crate::results::{Outbox, Run, Sitting};
+use crate::scenario::Scenario;
 
 /// Lines of the table, and bars of the plot, at most.
 const LINES_MAX: usize = 10;
 
-const BYTES_PER_KIB: f64 = 1024.0;
-
-const TABLE: Column = Column::median("outbox KiB", 0, |measures| Some(table_kib(&measures.outbox?)));
-const INDEXES: Column = Column::median("its indexes KiB", 0, |measures| Some(indexes_kib(&measures.outbox?)));
-const LIVE: Column = Column::median("live rows", 0, |measures| Some(measures.outbox?.live_rows as f64));
-const DEAD: Column = Column::median("dead rows", 0, |measures| Some(measures.outbox?.dead_rows as f64));
-const WAITING: Column = Column::median("events waiting", 0, |measures| Some(measures.outbox?.waiting as f64));
-
-pub(super) const COLUMNS: &[Column] =
-    &[super::RATE, super::P99, TABLE, INDEXES, LIVE, DEAD, WAITING, super::MEMORY, super::FAILURES];
-
 /// The table, and how much was written in all.
 pub(super) fn table(sitting: &Sitting) -> String {
     let cases: Vec<&str> = shown(sitting).into_iter().map(|run| run.case.as_str()).collect();
-    format::table_of(sitting, &cases, COLUMNS) + &totals(sitting)
+    format::table_of(sitting, &cases, columns(Scenario::Bloat)) + &totals(sitting)
 }
 
 fn totals(sitting: &Sitting) -> String {
@@ -39,8 +30,8 @@ fn totals(sitting: &Sitting) -> String {
         count(last.rows_written),
         count(last.vacuums),
         sitting.runs.len(),
-        format::number(most(table_kib), 0),
-        format::number(most(indexes_kib), 0),
+        format::number(most(Outbox::table_kib), 0),
+        format::number(most(Outbox::indexes_kib), 0),
     )
 }
 
@@ -48,7 +39,7 @@ fn totals(sitting: &Sitting) -> String {
 pub(super) fn plot(sitting: &Sitting) -> Option<String> {
     let row = |run: &&Run| {
         let outbox = run.measures.outbox?;
-        Some((format::case(&run.case), vec![table_kib(&outbox), indexes_kib(&outbox)]))
+        Some((format::case(&run.case), vec![outbox.table_kib(), outbox.indexes_kib()]))
     };
     Stacks {
         title: "KiB of the outbox under load",
@@ -65,12 +56,4 @@ fn shown(sitting: &Sitting) -> Vec<&Run> {
     let mut shown: Vec<&Run> = sitting.runs.iter().rev().step_by(step).collect();
     shown.reverse();
     shown
-}
-
-fn table_kib(outbox: &Outbox) -> f64 {
-    outbox.table_bytes as f64 / BYTES_PER_KIB
-}
-
-fn indexes_kib(outbox: &Outbox) -> f64 {
-    outbox.index_bytes as f64 / BYTES_PER_KIB
 }

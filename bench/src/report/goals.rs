@@ -2,7 +2,7 @@
 
 use super::format;
 use crate::results::{Measures, Results, Sitting};
-use crate::scenarios::{ALONE, FETCH, Scenario};
+use crate::scenario::{ALONE, FETCH, Scenario};
 use crate::spread::{Figure, Spread, Term};
 use crate::subject::Subject;
 

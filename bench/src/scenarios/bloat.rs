@@ -5,19 +5,21 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use tokio::time::sleep;
 
-use super::{USUAL_CONNECTIONS, sizes};
+use super::cases::USUAL_CONNECTIONS;
+use super::sizes;
 use crate::arguments::Arguments;
 use crate::bodies::{Bodies, USUAL_BYTES};
 use crate::instance::Instance;
-use crate::load::Target;
-use crate::measure::{self, Load, Plan, Seen, Watch, probe};
+use crate::load::{self, Target};
+use crate::measure::{self, Load, Plan};
 use crate::results::{Measures, Run};
 use crate::say;
 use crate::stage::Stage;
 use crate::subject::Subject;
+use crate::watch::{Seen, Watch};
 
 /// What is put under load.
-pub(super) const SUBJECT: Subject = Subject::GatewayConfirmed;
+const SUBJECT: Subject = Subject::GatewayConfirmed;
 
 /// However long it takes, there are no more samples: each is of more than a minute then.
 const SAMPLES_MAX: u32 = 60;
@@ -80,7 +82,7 @@ pub(super) async fn run(stage: &Stage, arguments: &Arguments) -> anyhow::Result<
     let mut instance = Instance::start(stage, SUBJECT, None).await?;
     let (url, key) = (instance.url.clone(), instance.key.clone());
     let target = Target { url: &url, key: &key, bodies: &bodies, connections: USUAL_CONNECTIONS };
-    let mut answered = probe(target).await?;
+    let mut answered = load::raw::probe(target).await?;
     let mut taken = 0;
     let mut runs = Vec::new();
     for sample in 1..=pace.samples {

@@ -14,10 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::bodies::Bodies;
 use crate::instance::Instance;
 use crate::load::{self, Loaded, Target};
-use crate::measure::{Seen, Watch, probe};
 use crate::results::Measures;
 use crate::stage::Stage;
 use crate::subject::Subject;
+use crate::watch::{Seen, Watch};
 
 /// Recordings to fetch: 8 kHz A-law, a byte a sample.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +154,7 @@ async fn worker(
     let (url, key) = (instance.url.clone(), instance.key.clone());
     let target = Target { url: &url, key: &key, bodies: &bodies, connections: POSTING };
     // One recording first: connections, tables and directories are there then.
-    probe(target).await?;
+    load::raw::probe(target).await?;
     let deadline =
         |count: u64| START_DEADLINE + Duration::from_secs(count * recordings.bytes() / BYTES_PER_SECOND_MIN);
     kept(&mut instance, 1, deadline(1)).await?;
