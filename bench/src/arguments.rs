@@ -8,8 +8,8 @@ use crate::subject::Subject;
 /// A day.
 const MINUTES_MAX: i64 = 24 * 60;
 
-/// Measures Callvine on private servers, against its ceilings, the naive gateway and PHP; writes the results to
-/// performance.md, and to a JSON file and plots beside it
+/// Measures Callvine on private servers, against its ceilings, the naive gateway and PHP; writes report.md, its plots and
+/// the raw results
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "callvine-bench", max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "recordings", "large_recordings", "rows", "minutes", "bloat_rate", "rounds", "seconds", "warm_up"])]
     pub(crate) quick: bool,
 
-    /// The folder of performance.md [default: docs; with --quick, the build's own directory]
+    /// The report's folder [default: `bench` in Cargo's target directory; with --quick, `bench-quick`]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) output: Option<PathBuf>,
 

@@ -24,7 +24,7 @@ mod subject;
 mod watch;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use arguments::Arguments;
@@ -44,10 +44,9 @@ async fn main() -> anyhow::Result<()> {
     if let Some(other) = &arguments.against {
         return compare::run(stage, other, &arguments).await;
     }
-    let output = output(&arguments, &stage);
-    let folder = output.join(report::FOLDER);
+    let folder = output(&arguments, &stage)?;
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let file = folder.join(report::RESULTS);
+    let file = folder.join(results::FILE);
     let mut results = Results::read(&file)?;
     for scenario in &arguments.scenarios {
         say::line(&format!("\n{}", scenario.name()));
@@ -57,18 +56,17 @@ async fn main() -> anyhow::Result<()> {
         }
         let sitting = scenarios::sit(&stage, *scenario, &arguments).await?;
         results.scenarios.insert(scenario.name().to_owned(), sitting);
-        // After each: whoever stops it after an hour keeps what was measured.
+        // After each scenario: a run that is stopped after an hour keeps what it has measured.
         results.write(&file)?;
-        report::write(&results, &output)?;
+        report::write(&results, &folder)?;
     }
-    say::line(&format!("\n{}", report::summary(&results)));
-    say::line(&format!("written to {}", output.join("performance.md").display()));
+    say::line(&format!("\nwritten to {}", folder.join(report::FILE).display()));
     Ok(())
 }
 
-/// What a smoke run finds is nobody's business: it goes beside what was built.
-fn output(arguments: &Arguments, stage: &Stage) -> PathBuf {
-    let default =
-        if arguments.quick { stage.binaries.join("bench-quick") } else { Path::new("docs").to_owned() };
-    arguments.output.clone().unwrap_or(default)
+/// The folder of the report: a smoke run has one of its own, so that it overwrites no measurement.
+fn output(arguments: &Arguments, stage: &Stage) -> anyhow::Result<PathBuf> {
+    let target = stage.binaries.parent().context("this program has no target directory")?;
+    let default = target.join(if arguments.quick { "bench-quick" } else { "bench" });
+    Ok(arguments.output.clone().unwrap_or(default))
 }

@@ -12,6 +12,9 @@ use crate::subject::Subject;
 
 const BYTES_PER_KIB: f64 = 1024.0;
 
+/// The file of the results.
+pub(crate) const FILE: &str = "results.json";
+
 /// All scenarios' last sittings.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
@@ -179,8 +182,7 @@ impl Measures {
     /// Calls a second until the last event was confirmed: the rate that could go on for ever. `None` when events are
     /// not published, or were not all confirmed.
     pub(crate) fn sustained_per_second(&self) -> Option<f64> {
-        let confirms = self.confirms.filter(|confirms| confirms.left == 0)?;
-        Some(per_second(self.calls, self.seconds + confirms.drain_seconds))
+        Some(per_second(self.calls, self.settled_seconds()?))
     }
 
     /// Calls a second that could go on for ever: until the last confirm where events are published, else until the last
@@ -194,10 +196,10 @@ impl Measures {
         Some(per_second(self.calls.saturating_sub(self.confirms?.backlog), self.seconds))
     }
 
-    /// From the first request to the last confirm, over the time to the last answer.
-    pub(crate) fn settling(&self) -> Option<f64> {
+    /// Seconds from the first request to the last confirm.
+    pub(crate) fn settled_seconds(&self) -> Option<f64> {
         let confirms = self.confirms.filter(|confirms| confirms.left == 0)?;
-        Some((self.seconds + confirms.drain_seconds) / self.seconds)
+        Some(self.seconds + confirms.drain_seconds)
     }
 }
 

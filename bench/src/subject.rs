@@ -84,8 +84,8 @@ impl Subject {
     /// As tables and plots call it.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::Echo => "echo, stores nothing",
-            Self::Validate => "validate, stores nothing",
+            Self::Echo => "echo",
+            Self::Validate => "validate",
             Self::Pgbench1 => "pgbench, 1 client",
             Self::Pgbench8 => "pgbench, 8 clients",
             Self::Pgbench32 => "pgbench, 32 clients",
@@ -93,16 +93,16 @@ impl Subject {
             Self::Broker => "RabbitMQ alone",
             Self::Naive => "naive",
             Self::NaiveGuarantee => "naive, same guarantee",
-            Self::Php => "nginx, php-fpm, PDO",
-            Self::PhpAmqp => "nginx, php-fpm, PDO, AMQP",
+            Self::Php => "PHP",
+            Self::PhpAmqp => "PHP, AMQP",
             Self::Gateway => "gateway, broker away",
-            Self::GatewayAsync => "gateway, broker away, commits not synced",
+            Self::GatewayAsync => "gateway, commits not synced",
             Self::GatewayConfirmed => "gateway, events confirmed",
-            Self::GatewayStream => "gateway, events confirmed and streamed",
+            Self::GatewayStream => "gateway, events streamed",
             Self::Embedded => "embedded (SQLite)",
-            Self::Curl => "curl --parallel, only writes",
+            Self::Curl => "curl --parallel",
             Self::Worker => "worker (PostgreSQL, RabbitMQ)",
-            Self::EmbeddedWorker => "embedded (SQLite), all in one",
+            Self::EmbeddedWorker => "embedded worker (SQLite)",
         }
     }
 

@@ -25,8 +25,7 @@ const BUSY: Column = Column::median("cores busy", 2, |measures| Some(measures.cp
 const MEMORY: Column = Column::median("server MiB", 0, |measures| Some(measures.memory.server_mib));
 const FAILURES: Column = Column::median("failures", 0, |measures| Some(measures.failures as f64));
 const SECONDS: Column = Column::range("all answered, s", 2, |measures| Some(measures.seconds));
-const SETTLED: Column =
-    Column::range("all confirmed, s", 2, |measures| Some(measures.seconds * measures.settling()?));
+const SETTLED: Column = Column::range("all confirmed, s", 2, |measures| measures.settled_seconds());
 
 const FETCHED: Column = Column::range("files/s", 1, |measures| Some(measures.calls_per_second()));
 
