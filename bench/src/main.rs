@@ -1,5 +1,4 @@
-//! The benchmark: starts private servers, runs the program, its ceilings, the naive gateway and PHP on them in turn, and
-//! writes what it found.
+//! The benchmark: starts private servers, runs the program and its yardsticks on them in turn, and writes a report.
 
 mod arguments;
 mod bodies;
@@ -18,6 +17,7 @@ mod results;
 mod say;
 mod scenario;
 mod scenarios;
+mod server;
 mod spread;
 mod stage;
 mod subject;
