@@ -26,7 +26,7 @@ pub(crate) struct Started {
     pub(crate) address: String,
 }
 
-/// What a subject is given to work with.
+/// The directory, servers and key that a subject is given.
 pub(crate) struct Resources<'a> {
     pub(crate) directory: &'a Path,
     pub(crate) database: Option<&'a str>,

@@ -1,5 +1,5 @@
-//! One run: a fresh subject, a warm-up, the load, the time until its last event is confirmed, and the proof that every
-//! call that was answered is stored.
+//! One run of calls: a new subject, a warm-up, the load, the time until the last event is confirmed, and the proof that
+//! every answered call is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,32 +18,32 @@ use crate::stage::Stage;
 use crate::subject::{Kind, Subject};
 use crate::watch::{Seen, Watch};
 
-/// Between two lonely calls: long enough for everything to have gone quiet.
+/// Pause between two lonely calls, in which every process becomes idle.
 const LONELY_PAUSE: Duration = Duration::from_millis(20);
 
-/// What a run is to do.
+/// The plan of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan<'a> {
     pub(crate) subject: Subject,
     pub(crate) load: Load,
     pub(crate) connections: u32,
     pub(crate) bodies: &'a Bodies,
-    /// Of every connection busy, before what is measured; 0 for none.
+    /// Seconds of full load before the measured part; 0 for none.
     pub(crate) warm_up_seconds: u32,
-    /// A database that is full already, instead of a new one.
+    /// A database with full tables, instead of a new one.
     pub(crate) full: Option<&'a str>,
 }
 
-/// How calls come.
+/// The way in which calls come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Load {
-    /// Every connection sends as soon as it was answered.
+    /// Every connection sends its next call as soon as the last was answered.
     Busy { seconds: u32 },
-    /// At a rate, whatever was answered.
+    /// Calls come at a rate, whether the last ones were answered or not.
     Rate { calls_per_second: u32, seconds: u32 },
-    /// A number of calls, as fast as they are taken.
+    /// A number of calls comes as fast as they are answered.
     Burst { calls: u32 },
-    /// One at a time, with pauses.
+    /// Calls come one at a time, with pauses.
     Lonely { calls: u32 },
 }
 
@@ -60,14 +60,13 @@ pub(crate) async fn run(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measur
 
 async fn http(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
     let mut instance = Instance::start(stage, plan.subject, plan.full).await?;
-    // The address and key are kept apart from what is asked about meanwhile.
     let (url, key) = (instance.url.clone(), instance.key.clone());
     let target = Target { url: &url, key: &key, bodies: plan.bodies, connections: plan.connections };
     let mut answered = load::raw::probe(target).await?;
     if plan.warm_up_seconds > 0 {
         answered += load::wrk::run(target, &stage.directory, plan.warm_up_seconds).await?.calls;
-        // wrk leaves when its time is over, whatever is still unanswered: a call behind all that is answered after it, so
-        // that what is measured begins with nothing left.
+        // wrk ends with calls still unanswered. This call is answered after them, so nothing is left of the warm-up
+        // when the measured part begins.
         answered += load::raw::probe(target).await?;
     }
     drain(plan.subject, &mut instance).await?;
@@ -102,7 +101,7 @@ pub(crate) async fn generate(stage: &Stage, plan: &Plan<'_>, target: Target<'_>)
     }
 }
 
-/// Waits for the last confirm, where events are published at all.
+/// Waits for the last confirm; `None` for a subject that publishes nothing.
 pub(crate) async fn drain(subject: Subject, instance: &mut Instance) -> anyhow::Result<Option<Confirms>> {
     match &mut instance.ledger {
         Some(ledger) if subject.publishes() => ledger.drain().await.map(Some),
@@ -142,7 +141,7 @@ async fn broker(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
 }
 
 impl Plan<'_> {
-    /// Of the measured part, where that is a time; pgbench and the broker know no other.
+    /// Seconds of the measured part, for pgbench and the broker, which are only measured under full load.
     fn seconds(&self) -> u32 {
         match self.load {
             Load::Busy { seconds } | Load::Rate { seconds, .. } => seconds,

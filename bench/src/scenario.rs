@@ -1,18 +1,18 @@
-//! The scenarios: what each is called, and which subjects are measured in it.
+//! The scenarios, with their names and subjects.
 
 use serde::Serialize;
 
 use crate::subject::Subject;
 
-/// The case of what has no connections of its own to vary.
+/// The case of subjects that have no connections to vary.
 pub(crate) const ALONE: &str = "alone";
 
-/// The case of recordings.
+/// The case of usual recordings.
 pub(crate) const FETCH: &str = "1 MB recordings, 16 at once";
-/// The case of large recordings, in which memory counts.
+/// The case of large recordings, which shows the memory.
 pub(crate) const FETCH_LARGE: &str = "200 MB recordings, 64 at once";
 
-/// One table of the report.
+/// A scenario: one section of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
 pub(crate) enum Scenario {
     /// Every connection busy: calls a second
@@ -21,20 +21,20 @@ pub(crate) enum Scenario {
     Rates,
     /// Many calls at once: until all are answered, and all events confirmed
     Burst,
-    /// One call at a time, with pauses: what waiting for company would cost
+    /// One call at a time, with pauses: whether it waits for others
     Lonely,
-    /// Tables that are full already
+    /// Tables that are full before the first call: calls a second
     Sizes,
-    /// Larger calls
+    /// Larger calls: calls a second
     Bodies,
-    /// An hour on one instance: whether the outbox stays small
+    /// An hour of load on one instance: whether the outbox stays small
     Bloat,
-    /// Recordings fetched, proved and kept
+    /// Recordings, fetched, checked and kept: recordings a second
     Fetch,
 }
 
 impl Scenario {
-    /// All, in the report's order.
+    /// All scenarios, in the report's order.
     pub(crate) const ALL: [Self; 8] = [
         Self::Throughput,
         Self::Rates,
@@ -46,7 +46,7 @@ impl Scenario {
         Self::Fetch,
     ];
 
-    /// As on the command line.
+    /// The name on the command line and in the results.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Throughput => "throughput",

@@ -1,8 +1,9 @@
-//! What is measured: the program in its set-ups, and what it is measured against.
+//! The subjects: the program in its set-ups, and the yardsticks.
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that is measured. Its name on the command line and in the results is the variant's, in kebab case.
+/// A server, or a load generator, that is measured. Its name on the command line and in the results is the variant's,
+/// in kebab case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
@@ -38,13 +39,13 @@ pub(crate) enum Subject {
     PhpAmqp,
     /// callvine gateway, the broker out of reach
     Gateway,
-    /// The same with `synchronous_commit=off`: what durability costs
+    /// The same with `synchronous_commit=off`, which shows the cost of durability
     GatewayAsync,
     /// callvine gateway, every event confirmed, no stream
     GatewayConfirmed,
     /// callvine gateway, every event confirmed, and kept in the stream
     GatewayStream,
-    /// callvine up: SQLite, in-process delivery, worker and all
+    /// callvine up: SQLite and in-process delivery, with its worker
     Embedded,
     /// curl, fetching recordings into files
     Curl,
@@ -55,7 +56,7 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    /// All, in the order in which tables show them.
+    /// All subjects, in the order of tables and plots.
     pub(crate) const ALL: [Self; 19] = [
         Self::Echo,
         Self::Validate,
@@ -81,7 +82,7 @@ impl Subject {
     /// pgbench with every number of clients.
     pub(crate) const PGBENCH: [Self; 4] = [Self::Pgbench1, Self::Pgbench8, Self::Pgbench32, Self::Pgbench64];
 
-    /// As tables and plots call it.
+    /// The name in tables and plots.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Echo => "echo",
@@ -111,7 +112,7 @@ impl Subject {
         matches!(self, Self::Naive | Self::NaiveGuarantee)
     }
 
-    /// How it is measured, which decides what it needs.
+    /// The way in which it is measured.
     pub(crate) fn kind(self) -> Kind {
         match self {
             Self::Pgbench1 => Kind::Pgbench { clients: 1 },
@@ -124,7 +125,7 @@ impl Subject {
         }
     }
 
-    /// Whether every event of it is published, so that the time until the last confirm counts.
+    /// Whether it publishes every event, so that the time until the last confirm counts.
     pub(crate) fn publishes(self) -> bool {
         matches!(
             self,
@@ -150,17 +151,17 @@ impl Subject {
     }
 }
 
-/// How a subject is put under load.
+/// The way in which a subject is put under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// By requests to its listener.
+    /// It answers requests.
     Http,
     /// pgbench is its own load.
     Pgbench {
         /// Connections, each with one statement at a time.
         clients: u32,
     },
-    /// A publisher of this program's own.
+    /// The benchmark publishes to it.
     Broker,
     /// It fetches recordings.
     Fetch,

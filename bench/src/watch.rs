@@ -1,4 +1,4 @@
-//! Reads the clocks and the memory of all processes before, during and after a run.
+//! Measures the processor time and the memory of all processes in a run.
 
 use std::time::Duration;
 
@@ -9,28 +9,28 @@ use crate::procfs::{Snapshot, pss_mib};
 use crate::results::{Confirms, Cpu, Measures, Memory};
 use crate::stage::Stage;
 
-/// How often the server's memory is looked at while it is under load; a look takes about a millisecond.
+/// Time between two looks at the server's memory under load; a look takes about a millisecond.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What was seen of a server, beside its answers.
+/// Facts of a server that the load generator does not know.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Seen {
     pub(crate) server_mib: f64,
     pub(crate) confirms: Option<Confirms>,
 }
 
-/// Reads the clocks of all processes before and after.
+/// The processor times of all processes before the load.
 pub(crate) struct Watch {
     before: Snapshot,
-    /// The server's processes, none of them below another.
+    /// The ids of the server's processes, none of which is below another.
     server_roots: Vec<i32>,
-    /// These, and all that were below them at the beginning.
+    /// The same, and all that were below them at the beginning.
     server_tree: Vec<i32>,
     own_pid: i32,
 }
 
 impl Watch {
-    /// Of the server with these processes, and all below them.
+    /// Begins to measure the server with these processes and all below them.
     pub(crate) fn begin(server_roots: &[i32]) -> anyhow::Result<Self> {
         let before = Snapshot::take()?;
         let server_tree = server_roots.iter().flat_map(|pid| before.tree(*pid)).collect();
@@ -38,7 +38,7 @@ impl Watch {
         Ok(Self { before, server_roots: server_roots.to_vec(), server_tree, own_pid })
     }
 
-    /// Runs the load, and returns the most memory that the server was seen to have meanwhile.
+    /// Runs the load; returns its outcome, and the most memory that the server had meanwhile, in mebibytes.
     pub(crate) async fn while_loaded(
         &self,
         load: impl Future<Output = anyhow::Result<Loaded>>,
@@ -56,6 +56,7 @@ impl Watch {
         }
     }
 
+    /// Computes the figures of the run, once its load and its events are done.
     pub(crate) fn end(&self, stage: &Stage, loaded: Loaded, seen: Seen) -> anyhow::Result<Measures> {
         let after = Snapshot::take()?;
         let calls = (loaded.calls.max(1)) as f64;
@@ -65,11 +66,11 @@ impl Watch {
         let machine = after.machine_since(&self.before);
         let memory = |pid: i32| after.tree(pid).into_iter().map(pss_mib).sum::<f64>();
         let cpu = Cpu {
-            // Not `sum`: that of none is a negative zero.
+            // Not `sum`, which is a negative zero for no processes.
             server_us: per_call_us(self.server_roots.iter().copied().map(tree).fold(0.0, |sum, s| sum + s)),
             postgres_us: per_call_us(tree(stage.postgres_pid())),
             rabbitmq_us: per_call_us(stage.rabbitmq_pid().map_or(0.0, tree)),
-            // The load generator is a child that has been waited for, or this program itself.
+            // The load generator is a child that was waited for, or this program itself.
             load_us: per_call_us(own(&after) - own(&self.before)),
             machine_us: per_call_us(machine.busy_seconds),
             busy_cores: machine.busy_cores,

@@ -73,7 +73,7 @@ async fn two_builds_are_compared_in_every_figure() {
     }
 }
 
-/// The program under test, which lies beside the directory of the running test.
+/// The program under test, which is built beside the directory of the running test.
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap().join("callvine-under-test");

@@ -1,4 +1,4 @@
-//! The report: report.md and its plots, written from the results, so that a scenario that was measured at another time
+//! The report: report.md and its plots. It is written from the kept results, so a scenario that was measured earlier
 //! stays in it with its own date and command.
 
 mod bloat;

@@ -1,4 +1,4 @@
-//! Whose processor time a call takes, and what binds.
+//! The processor time that a call takes in each process, and the resource that binds.
 
 use super::format;
 use super::plot::Stacks;
@@ -6,7 +6,7 @@ use crate::results::Sitting;
 use crate::spread::Figure;
 use crate::subject::Subject;
 
-/// Whose processor time a call takes, with as many connections as were measured up to 256.
+/// Plots the processor time that a call takes in each process, in the [usual case](usual_case).
 pub(super) fn plot(sitting: &Sitting) -> Option<String> {
     let case = usual_case(sitting)?;
     let figures: [(&str, Figure); 5] = [
@@ -30,13 +30,13 @@ pub(super) fn plot(sitting: &Sitting) -> Option<String> {
     .svg()
 }
 
-/// The case with 256 connections, or the last but that.
+/// The case with 256 connections, or the last one where that was not measured.
 fn usual_case(sitting: &Sitting) -> Option<&str> {
     let cases = sitting.cases();
     cases.iter().find(|case| case.starts_with("256 ")).or(cases.last()).copied()
 }
 
-/// What binds each subject.
+/// Tells for each subject whether the processors bind, and which process takes the most time.
 pub(super) fn what_binds(sitting: &Sitting) -> String {
     let Some(case) = usual_case(sitting) else {
         return String::new();

@@ -7,15 +7,15 @@ use crate::measure::Load;
 use crate::scenario::{ALONE, FETCH, FETCH_LARGE, Scenario};
 use crate::subject::{Kind, Subject};
 
-/// Connections where their number is not what is varied.
+/// Connections where their number is not varied.
 pub(super) const USUAL_CONNECTIONS: u32 = 64;
 
-/// Connections of a burst, and of large tables: many providers' at once.
+/// Connections of a burst and of full tables, as of many providers at once.
 const MANY_CONNECTIONS: u32 = 256;
 
-/// More than the naive gateway can answer: it would only show how long its queue gets.
+/// Highest rate of the naive gateway: above what it answers, the figure would only show the length of its queue.
 const NAIVE_MAX_RATE: u32 = 5_000;
-/// The same with its guarantee.
+/// Highest rate of the naive gateway with the same guarantee.
 const NAIVE_GUARANTEE_MAX_RATE: u32 = 1_000;
 
 /// One of the values that a scenario varies.
@@ -24,11 +24,11 @@ pub(super) struct Case {
     pub(super) connections: u32,
     pub(super) work: Work,
     pub(super) body_bytes: usize,
-    /// Of the table before.
+    /// Rows of the tables before the first call.
     pub(super) rows: u64,
 }
 
-/// What a subject has to do in a case.
+/// The work of a subject in a case.
 #[derive(Clone, Copy)]
 pub(super) enum Work {
     /// It answers calls.
@@ -37,7 +37,7 @@ pub(super) enum Work {
     Recordings(Recordings),
 }
 
-/// What makes no sense, or nothing new, is left out.
+/// Whether a subject is measured in a case; it is not where that makes no sense or shows nothing new.
 pub(super) fn is_wanted(subject: Subject, case: &Case) -> bool {
     let is_suited = match subject.kind() {
         Kind::Http => case.label != ALONE && matches!(case.work, Work::Calls(_)),
@@ -48,7 +48,7 @@ pub(super) fn is_wanted(subject: Subject, case: &Case) -> bool {
         return false;
     }
     match (case.work, subject) {
-        // Memory is what counts there, and curl's is nobody's business.
+        // Large recordings measure memory, and curl's does not matter.
         (Work::Recordings(_), Subject::Curl) => case.label == FETCH,
         (Work::Calls(Load::Rate { calls_per_second, .. }), Subject::Naive) => {
             calls_per_second <= NAIVE_MAX_RATE
@@ -109,7 +109,7 @@ pub(super) fn cases(scenario: Scenario, arguments: &Arguments) -> Vec<Case> {
                 |bytes: &usize| Case { body_bytes: *bytes, ..usual(format!("{bytes} bytes"), busy) };
             arguments.bodies.iter().map(of_size).collect()
         }
-        // It has samples instead.
+        // It has samples instead of cases.
         Scenario::Bloat => Vec::new(),
         Scenario::Fetch => {
             let fetch = |label: &str, count: u32, sound_seconds, at_once| {

@@ -1,5 +1,4 @@
-//! What is measured, and in which order: all subjects in turn, and that as often as there are rounds, so that a machine
-//! that gets slower in the course of an hour does so for all.
+//! Runs the scenarios. All subjects take turns in each round, so a machine that becomes slower does so for all of them.
 
 mod bloat;
 mod cases;
@@ -42,7 +41,7 @@ pub(crate) async fn sit(stage: &Stage, scenario: Scenario, arguments: &Arguments
     })
 }
 
-/// Every case with every subject, and that as often as there are rounds.
+/// Runs every case with every subject in each round.
 async fn interleaved(stage: &Stage, scenario: Scenario, arguments: &Arguments) -> anyhow::Result<Vec<Run>> {
     let cases = cases(scenario, arguments);
     let mut bodies = BTreeMap::new();
@@ -81,12 +80,12 @@ async fn interleaved(stage: &Stage, scenario: Scenario, arguments: &Arguments) -
     Ok(runs)
 }
 
-/// Whether calls come at a rate there, which takes oha.
+/// Whether calls come at a fixed rate, which needs oha.
 pub(crate) fn needs_oha(scenario: Scenario, arguments: &Arguments) -> bool {
     scenario == Scenario::Rates || scenario == Scenario::Bloat && arguments.bloat_rate > 0
 }
 
-/// Whether anything of what is wanted talks to RabbitMQ.
+/// Whether any subject that is to be measured talks to RabbitMQ.
 pub(crate) fn needs_broker(arguments: &Arguments) -> bool {
     let subjects = arguments.scenarios.iter().flat_map(|scenario| scenario.subjects());
     subjects.filter(|subject| arguments.only.contains(subject)).any(|subject| subject.needs_broker())
