@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SUBJECT", value_enum, value_delimiter = ',', default_values_t = Subject::ALL)]
     pub(crate) only: Vec<Subject>,
 
-    /// Connections under full load (`throughput`)
+    /// Connections under full load (`throughput`, and with `--against`)
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 256, 2000])]
     pub(crate) connections: Vec<u32>,
 

@@ -40,7 +40,7 @@ impl Results {
 }
 
 /// The runs of one scenario, made in one go. Only runs of the same sitting can be compared.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sitting {
     /// The time of its begin, UTC.
     pub(crate) began_at: String,

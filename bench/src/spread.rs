@@ -75,6 +75,7 @@ pub(crate) struct Term<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Run;
 
     #[test]
     fn the_median_is_in_the_middle() {
@@ -82,5 +83,34 @@ mod tests {
         assert_eq!(spread, Spread { median: 3.0, min: 1.0, max: 10.0 });
         assert_eq!(Spread::of([1.0, 2.0]).unwrap().median, 1.5);
         assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn a_ratio_is_taken_in_each_round_by_itself() {
+        let run = |subject, round, calls| {
+            let measures = Measures { calls, seconds: 1.0, ..Measures::default() };
+            Run { subject, case: "64 connections".to_owned(), round, measures }
+        };
+        // The machine is ten times as slow in the second round, and the third has no yardstick.
+        let sitting = Sitting {
+            rounds: 3,
+            runs: vec![
+                run(Subject::Gateway, 1, 6_000),
+                run(Subject::Naive, 1, 2_000),
+                run(Subject::Gateway, 2, 500),
+                run(Subject::Naive, 2, 100),
+                run(Subject::NaiveGuarantee, 2, 50),
+                run(Subject::Gateway, 3, 9_000),
+            ],
+            ..Sitting::default()
+        };
+        let term = |subjects| Term {
+            subjects,
+            case: "64 connections",
+            figure: |measures| Some(measures.calls_per_second()),
+        };
+        let naive = [Subject::Naive, Subject::NaiveGuarantee];
+        let ratio = sitting.ratio(&term(&[Subject::Gateway]), &term(&naive)).unwrap();
+        assert_eq!(ratio, Spread { median: 4.0, min: 3.0, max: 5.0 });
     }
 }
