@@ -1,4 +1,4 @@
-//! The worker against `curl --parallel`: both fetch the same recordings from one nginx, into files on the same disk.
+//! Measures the worker and `curl --parallel`, which fetch the same recordings from one nginx to the same disk.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,55 +7,56 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use harness::{Process, Signal, Start, eventually, free_port, new_directory, telephone_sound};
+use harness::{Process, free_port, new_directory, telephone_sound};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::bodies::Bodies;
 use crate::instance::Instance;
 use crate::load::{self, Loaded, Target};
-use crate::measure::{Seen, Watch, probe};
 use crate::results::Measures;
+use crate::server;
 use crate::stage::Stage;
 use crate::subject::Subject;
+use crate::watch::{Seen, Watch};
 
-/// Recordings to fetch: 8 kHz A-law, a byte a sample.
+/// The recordings of a run: 8 kHz A-law, with one byte a sample.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recordings {
-    /// How many; a multiple of [`POSTING`].
+    /// Number of recordings, a multiple of [`POSTING`].
     pub(crate) count: u32,
-    /// How long each is.
+    /// Length of each recording.
     pub(crate) sound_seconds: u64,
-    /// How many are fetched at once, by curl or by the worker.
+    /// Recordings fetched at once, by curl or by the worker.
     pub(crate) at_once: u32,
 }
 
-/// Length of a recording of 1 MB.
+/// Seconds of a recording of 1 MB.
 pub(crate) const USUAL_SECONDS: u64 = 131;
 
-/// Length of a recording of 200 MB: seven hours.
+/// Seconds of a recording of 200 MB, which are seven hours.
 pub(crate) const LARGE_SECONDS: u64 = 26_214;
 
-/// Connections that calls are posted over, to have them all waiting soon.
+/// Connections that calls are posted over, so that all recordings wait soon.
 pub(crate) const POSTING: u32 = 64;
 
-/// nginx starts in a tenth of a second.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+/// Limit for the first recording to be kept, beside the time for its bytes.
+const FIRST_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How often it is looked whether all recordings are kept.
+/// Time between two looks at the number of kept recordings.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A worker that keeps less than 20 MB a second is broken.
+/// The slowest worker that is waited for; one that keeps less is broken.
 const BYTES_PER_SECOND_MIN: u64 = 20_000_000;
 
 impl Recordings {
-    /// Of each.
+    /// Bytes of each recording.
     const fn bytes(self) -> u64 {
         self.sound_seconds * 8000 + 44
     }
 }
 
-/// nginx with one recording, under as many names as anybody likes.
+/// nginx with one recording, which it serves under every name.
 struct Origin {
     process: Process,
     directory: PathBuf,
@@ -68,16 +69,11 @@ impl Origin {
         let port = free_port();
         fs::write(directory.join("recording.wav"), telephone_sound(sound_seconds))?;
         fs::write(directory.join("nginx.conf"), configuration(&directory.display().to_string(), port))?;
-        let mut command = Command::new("/usr/sbin/nginx");
+        let mut command = Command::new(server::NGINX);
         command.arg("-p").arg(&directory).arg("-e").arg(directory.join("error.log"));
         command.arg("-c").arg(directory.join("nginx.conf"));
-        let (stdout, stderr) = (directory.join("stdout"), directory.join("stderr"));
-        let mut process = Process::start(&Start { command, stdout, stderr, last_signal: Signal::TERM });
-        eventually(START_DEADLINE, "nginx listens", async || {
-            TcpStream::connect(("127.0.0.1", port)).await.is_ok() || process.exited().is_some()
-        })
-        .await;
-        ensure!(process.exited().is_none(), "nginx does not start\n{}", process.account());
+        let listens = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+        let process = server::start(command, (&directory, "nginx"), listens).await?;
         Ok(Self { process, directory, url: format!("http://127.0.0.1:{port}") })
     }
 
@@ -87,7 +83,7 @@ impl Origin {
     }
 }
 
-/// As it comes, but for a place of its own, and no log, which would be written to the disk that is measured.
+/// nginx as installed, but with a directory of its own and without a log, which would go to the disk that is measured.
 fn configuration(directory: &str, port: u16) -> String {
     format!(
         "user root;\ndaemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\n\
@@ -101,14 +97,15 @@ fn configuration(directory: &str, port: u16) -> String {
     )
 }
 
-/// Fetches so many recordings, and makes sure that all of them are there.
+/// Fetches the recordings, and proves that all of them are kept.
 pub(crate) async fn run(stage: &Stage, subject: Subject, recordings: Recordings) -> anyhow::Result<Measures> {
     let origin = Origin::start(recordings.sound_seconds).await?;
     stage.checkpoint().await?;
-    let measures = match subject {
-        Subject::Curl => curl(stage, &origin, recordings).await?,
-        _ => worker(stage, subject, &origin, recordings).await?,
+    let measured = match subject {
+        Subject::Curl => curl(stage, &origin, recordings).await,
+        _ => worker(stage, subject, &origin, recordings).await,
     };
+    let measures = measured.with_context(|| format!("cannot measure {}", subject.title()))?;
     origin.stop()?;
     Ok(measures)
 }
@@ -153,10 +150,10 @@ async fn worker(
     let bodies = Bodies::of_recordings(&origin.url, &stage.directory)?;
     let (url, key) = (instance.url.clone(), instance.key.clone());
     let target = Target { url: &url, key: &key, bodies: &bodies, connections: POSTING };
-    // One recording first: connections, tables and directories are there then.
-    probe(target).await?;
+    // The first recording is not counted: it opens connections and makes tables and directories.
+    load::raw::probe(target).await?;
     let deadline =
-        |count: u64| START_DEADLINE + Duration::from_secs(count * recordings.bytes() / BYTES_PER_SECOND_MIN);
+        |count: u64| FIRST_DEADLINE + Duration::from_secs(count * recordings.bytes() / BYTES_PER_SECOND_MIN);
     kept(&mut instance, 1, deadline(1)).await?;
 
     let count = recordings.count;
@@ -177,12 +174,12 @@ async fn worker(
     Ok(measures)
 }
 
-/// Waits until so many recordings are kept.
+/// Waits until this many recordings are kept.
 async fn kept(instance: &mut Instance, recordings: u64, patience: Duration) -> anyhow::Result<()> {
     let deadline = Instant::now() + patience;
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ledger = instance.ledger.as_mut().context("there is no database to look into")?;
+    let ledger = instance.ledger.as_mut().context("the subject has no database")?;
     loop {
         looks.tick().await;
         let (stored, failed) = ledger.recordings().await?;
