@@ -45,34 +45,24 @@ pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>) ->
     let closes_if_unread = request.version() < Version::HTTP_2
         && request.body().size_hint().exact().is_none_or(|bytes| bytes > DRAINED_BODY_MAX_BYTES);
 
-    let mut answer = recover(endpoint, route(gateway, &mut request)).await.unwrap_or_else(|rejection| {
+    let answered = recover(endpoint, route(gateway, &mut request)).await;
+    let closes = closes_if_unread && answered.as_ref().is_err_and(Rejection::leaves_body_unread);
+    let mut answer = answered.unwrap_or_else(|rejection| {
         debug!(request.id = ?request_id, "{endpoint} answers {}: {rejection}", rejection.status());
         rejection.into_answer()
     });
     if is_head {
         answer = answer::without_body(answer);
     }
-    let status = answer.status();
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     headers.insert(REQUEST_ID, request_id);
-    if closes_if_unread && is_before_body(status) {
+    if closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     gateway.metrics.answered(endpoint, answer.status(), begun.elapsed());
     answer
-}
-
-/// Whether this is an answer that is given without the body having been read.
-fn is_before_body(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::UNAUTHORIZED
-            | StatusCode::NOT_FOUND
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::PAYLOAD_TOO_LARGE
-    )
 }
 
 /// What there is at a path.

@@ -122,6 +122,24 @@ impl Rejection {
         }
     }
 
+    /// Whether some of the request's body may be unread when this is the answer.
+    pub(crate) fn leaves_body_unread(&self) -> bool {
+        match self {
+            Self::NotFound
+            | Self::NoSuchCall
+            | Self::Method(_)
+            | Self::KeyMissing
+            | Self::KeyUnknown
+            | Self::AdminToken
+            | Self::TooLarge { .. }
+            | Self::BodyTimeout
+            | Self::NotRead
+            // A panic may come before the body is read.
+            | Self::Internal => true,
+            Self::Invalid(_) | Self::NotStored | Self::Overloaded => false,
+        }
+    }
+
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Method(methods) => Some((ALLOW, methods.allow())),

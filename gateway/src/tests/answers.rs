@@ -208,15 +208,22 @@ async fn every_way_to_send_a_key_is_accepted() {
 async fn a_database_out_of_reach_is_answered_in_time_with_retry_after() {
     let (server, _mute) = Server::start_without_database(1).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);
+    let mut reader = server.connect().await;
     let begun = std::time::Instant::now();
     let sent = post(CALL);
-    let (first, second) = tokio::join!(first.exchange(&sent), second.exchange(&sent));
+    let read = request("GET", "/calls/1", &format!("X-API-Key: {KEY}\r\nContent-Length: 4097\r\n"));
+    let (first, second, unread) =
+        tokio::join!(first.exchange(&sent), second.exchange(&sent), reader.exchange(&read));
     assert!(begun.elapsed().as_secs() < 5);
     // There is room for one; the other one is refused at once.
     let (failed, refused) = if first.status == 500 { (first, second) } else { (second, first) };
     let database_error = r#"{"error":"Database error","message":"Failed to insert call log into database"}"#;
     assert_eq!((failed.status, failed.body.as_str()), (500, database_error));
     assert_eq!(failed.header("retry-after"), "5");
+    let read_error = r#"{"error":"Database error","message":"Failed to read call log from database"}"#;
+    assert_eq!((unread.status, unread.body.as_str()), (500, read_error));
+    assert_eq!(unread.header("retry-after"), "5");
+    assert_eq!(unread.header("connection"), "close", "its body was not read");
     assert_eq!(refused.status, 503);
     assert_eq!(refused.json()["error"], "Service overloaded");
     assert_eq!(refused.header("retry-after"), "1");

@@ -63,6 +63,32 @@ async fn a_client_that_sends_all_before_it_reads_gets_its_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_that_leaves_a_long_body_unread_announces_the_end_of_its_connection() {
+    let server = Server::start().await;
+    let key = format!("X-API-Key: {KEY}\r\n");
+    for (method, path, headers, status) in [
+        ("POST", "/nowhere", "", 404),
+        ("PUT", "/webhook", "", 405),
+        ("POST", "/webhook", "", 401),
+        ("POST", "/webhook", "X-API-Key: wrong\r\n", 401),
+        ("GET", "/calls/999", &key, 404),
+    ] {
+        // The longest body that is passed over, and one that is a byte longer.
+        for (bytes, connection) in [(4096, ""), (4097, "close")] {
+            let mut client = server.connect().await;
+            let sent = request(method, path, &format!("{headers}Content-Length: {bytes}\r\n"));
+            let reply = client.exchange(&sent).await;
+            assert_eq!((reply.status, reply.header("connection")), (status, connection), "{sent}");
+        }
+    }
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        let reply = client.exchange(&post(&"{".repeat(5000))).await;
+        assert_eq!((reply.status, reply.header("connection")), (400, ""), "this body was read");
+    }
+}
+
+#[tokio::test]
 async fn the_bytes_that_arrive_count_not_their_announcement() {
     let server = Server::start().await;
     let mut client = server.connect().await;
