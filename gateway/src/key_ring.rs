@@ -2,14 +2,15 @@
 //! within a few seconds.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use callvine_shared::api_key::Digest;
 use callvine_shared::error_chain::Chain;
 use callvine_shared::store::{Store, StoreError};
 use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -127,9 +128,8 @@ impl KeyRing {
         Ok(())
     }
 
-    /// A panic elsewhere leaves the pointer whole, so a poisoned lock is as good as any.
     fn current(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.read())
     }
 
     async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
@@ -155,7 +155,7 @@ impl KeyRing {
                 );
             }
         }
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        *self.keys.write() = Arc::new(keys);
         Ok(())
     }
 }

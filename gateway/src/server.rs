@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use callvine_shared::pause::pause;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Version};
 use hyper::body::Incoming;
@@ -98,7 +99,7 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!("the {} listener can't accept: {error}", site.name());
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                pause(ACCEPT_PAUSE, &shutdown).await;
                 continue;
             }
         };

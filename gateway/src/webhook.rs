@@ -20,9 +20,7 @@ const ANSWER_CAPACITY_BYTES: usize = 640;
 pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
     let now = Utc::now();
     let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
-    // The rate of the key is checked here.
     let body = body::read(request.body_mut(), gateway.max_body_bytes).await?;
-    // An answer that was given before, to the same idempotency key, is given again here.
     let call = NewCall::parse(&body)?;
     let received =
         ReceivedCall { client: key.client().clone(), call: Arc::new(call), created_at: now.trunc_subsecs(0) };
