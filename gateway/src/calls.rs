@@ -15,7 +15,6 @@ use tokio::time::timeout;
 use tracing::error;
 
 use crate::answer::{self, Answer};
-use crate::intake::ANSWER_DEADLINE;
 use crate::rejection::Rejection;
 use crate::{Gateway, auth};
 
@@ -27,7 +26,7 @@ pub(crate) async fn show(
 ) -> Result<Answer, Rejection> {
     let key = auth::authenticate(&gateway.keys, request.headers(), Utc::now())?;
     let id = parse_id(id).ok_or(Rejection::NoSuchCall)?;
-    let read = timeout(ANSWER_DEADLINE, gateway.store.call(id, key.client())).await;
+    let read = timeout(answer::DEADLINE, gateway.store.call(id, key.client())).await;
     let record = match read {
         Ok(read) => read.map_err(|error| not_read(id, &error))?,
         Err(_elapsed) => return Err(Rejection::NotRead),

@@ -4,7 +4,6 @@
 //! call is in here from [`Intake::store`] to its answer, and there is a bound on how many are.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use callvine_shared::call::{Call, CallId};
 use callvine_shared::error_chain::Chain;
@@ -14,14 +13,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::error;
 
+use crate::answer;
 use crate::metrics::{Counted, IntakeMetrics};
 use crate::rejection::Rejection;
 
 /// Most calls in one transaction. Larger ones bring no more calls a second, but make each caller wait longer.
 const BATCH_MAX: usize = 512;
-
-/// A caller is answered after this long, whatever the database does: before the 5 s that are promised.
-pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_millis(4500);
 
 /// Where calls are handed in. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -76,7 +73,7 @@ impl Intake {
         let waiting = Waiting { call, since: Instant::now(), caller };
         // There is room for whoever has a slot, so that only a dead committer refuses.
         self.queue.try_send(waiting).map_err(|_dead| Rejection::Internal)?;
-        match timeout(ANSWER_DEADLINE, answered).await {
+        match timeout(answer::DEADLINE, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(Rejection::NotStored),
         }
@@ -97,7 +94,7 @@ impl Committer {
             let mut callers = Vec::with_capacity(waiting.len());
             for Waiting { call, since, caller } in waiting.drain(..) {
                 // An older one's caller was told that it failed, and may have sent it again.
-                if since.elapsed() < ANSWER_DEADLINE {
+                if since.elapsed() < answer::DEADLINE {
                     calls.push(call);
                     callers.push(caller);
                 }
