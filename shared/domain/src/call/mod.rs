@@ -273,6 +273,8 @@ impl Call {
 }
 
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod published;

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::examples::{NO_TIMES, NO_URLS, TIMES, URLS};
 use super::*;
 
 /// What is sent in the place of a field's value.
@@ -22,51 +23,6 @@ const FIELDS: [&str; 7] =
     ["from_phone", "to_phone", "handled_by", "start_time", "end_time", "recording_url", "department"];
 /// Where digits stand for the string of them.
 const DIGITS_GO: [&str; 4] = ["from_phone", "to_phone", "handled_by", "department"];
-/// Times that exist and are written as published, in ascending order.
-const TIMES: [&str; 6] = [
-    "1970-01-01 00:00:00",
-    "2000-02-29 12:00:00",
-    "2024-01-15 09:00:00",
-    "2024-01-15 09:00:01",
-    "2024-02-29 23:59:59",
-    "9999-12-31 23:59:59",
-];
-const NO_TIMES: [&str; 14] = [
-    "1969-12-31 23:59:59",
-    "1900-02-29 12:00:00",
-    "2023-02-29 00:00:00",
-    "2024-04-31 00:00:00",
-    "2024-01-15 24:00:00",
-    "2024-01-15 09:00:60",
-    "2024-01-15 9:00:00",
-    "2024-1-15 09:00:00",
-    "2024-01-15T09:00:00",
-    "2024-01-15 09:00:00 ",
-    "2024-01-15 09:00:00Z",
-    "10000-01-01 00:00:00",
-    "2024-00-10 00:00:00",
-    "２024-01-15 09:00",
-];
-const URLS: [&str; 6] = [
-    "https://example.com/a.wav",
-    "HTTP://EXAMPLE.com:8080/?a=\"b\"",
-    "http://u:p@h/ä",
-    "http://10.0.0.1",
-    "https://[::1]/x",
-    "http://localhost/x#y",
-];
-const NO_URLS: [&str; 9] = [
-    "ftp://example.com/a",
-    "example.com/a.wav",
-    "//example.com/a",
-    "http:/example.com",
-    "https:example.com",
-    "http://",
-    "http:///a",
-    "http://exa mple.com/a",
-    "http://h/a b",
-];
-
 fn number_of_chars(least: usize, most: usize) -> impl Strategy<Value = Sent> {
     (least..=most, prop::sample::select(vec!['a', '0', 'é', '名', '\u{1F4DE}', '"', '\\', '/']))
         .prop_map(|(count, char)| Sent::Text(std::iter::repeat_n(char, count).collect()))
