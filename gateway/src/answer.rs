@@ -1,4 +1,4 @@
-//! The shape of every answer, and JSON into it.
+//! The type of every answer, its deadline, and how answers are made.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
-/// An answer: small, and whole before it is sent.
+/// An answer: small, and complete before it is sent.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// A caller is answered within this time, whatever the database does; 5 s are promised.

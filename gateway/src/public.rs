@@ -1,4 +1,4 @@
-//! The public listener: from path and method to an endpoint, and what every answer of it has in common.
+//! The public listener: finds the endpoint of a request, and adds the headers that every answer has.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -20,11 +20,12 @@ use crate::{Gateway, calls, metrics, webhook};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest `X-Request-Id` that is taken over from a caller.
+/// Longest `X-Request-Id` that is accepted from a caller.
 const REQUEST_ID_MAX_BYTES: usize = 128;
 
-/// A longer body that is not read ends its connection, and the client is told so, or it would send the next request
-/// into a connection that is closing. A shorter one has arrived with its head as a rule, and is passed over.
+/// Longest unread body after which the connection stays open: it has usually arrived with its head, and is skipped. After
+/// a longer one the connection ends, and the answer says so; the client would otherwise send its next request into a
+/// closing connection.
 const DRAINED_BODY_MAX_BYTES: u64 = 4096;
 
 /// Any web page may call, with a key that its user gives it.
@@ -65,7 +66,7 @@ pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>) ->
     answer
 }
 
-/// What there is at a path.
+/// The endpoint at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint<'a> {
     Webhook,
@@ -100,7 +101,7 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// The last `call_id` of a query string; empty, which is no id, when there is none. Digits need no decoding.
+/// The last `call_id` of a query string. Without one it is empty, which no call has as its id. Digits need no decoding.
 fn call_id(query: &str) -> &str {
     query.split('&').rev().find_map(|pair| pair.strip_prefix("call_id=")).unwrap_or_default()
 }
@@ -120,7 +121,7 @@ async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Ans
     }
 }
 
-/// A browser asks before it sends what a form could not; it has no key yet.
+/// Answers a browser that asks before it sends a request that no form could send. It has sent no key yet.
 fn preflight(methods: Methods) -> Answer {
     let mut answer = answer::empty(StatusCode::NO_CONTENT);
     let headers = answer.headers_mut();
@@ -131,24 +132,24 @@ fn preflight(methods: Methods) -> Answer {
     answer
 }
 
-/// A panic while answering one request is a bug, but no reason to break the connection, which other requests use too.
+/// Turns a panic into an answer. A panic is a bug, but it must not break a connection that other requests use too.
 async fn recover(
     endpoint: &'static str,
     answering: impl Future<Output = Result<Answer, Rejection>>,
 ) -> Result<Answer, Rejection> {
-    // Whatever the request shares with others is behind locks and atomics that bear it.
+    // Requests share only locks and atomics, which stay usable after a panic.
     AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_panic| {
         error!("answering a request to {endpoint} panicked: this is a bug");
         Err(Rejection::Internal)
     })
 }
 
-/// The caller's own, or a new one.
+/// The caller's own request id, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(REQUEST_ID).filter(|value| is_request_id(value.as_bytes()));
     given.cloned().unwrap_or_else(|| {
         let mut text = Uuid::encode_buffer();
-        // To be unlikely to come twice is enough; to ask the system for every request's randomness costs a system call.
+        // An id need not be secret, so it is not worth a system call for the system's own randomness.
         let made = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
         let text = made.hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))

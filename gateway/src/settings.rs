@@ -11,10 +11,10 @@ use bytesize::ByteSize;
 pub use address::ListenAddress;
 pub use admin::{AdminListen, AdminSettings, SettingsError};
 
-/// Most of `CALLVINE_MAX_BODY`: a body is held in memory, one for each request that is under way.
+/// Largest `CALLVINE_MAX_BODY`: every request under way holds its body in memory.
 const BODY_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Most of `CALLVINE_MAX_IN_FLIGHT`: at about 1 KiB each, a gigabyte of calls that wait.
+/// Largest `CALLVINE_MAX_IN_FLIGHT`: at about 1 KiB each, so many calls take a gigabyte.
 const IN_FLIGHT_MAX: u64 = 1_000_000;
 
 /// How providers reach the gateway.
@@ -52,8 +52,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether the published test keys are accepted. What was not said is on where that is the command's `default`,
-    /// but only while nobody beyond this host can connect.
+    /// Whether the published test keys are accepted. Where the setting is absent, they are if the command's `default`
+    /// says so and only this host can connect.
     #[must_use]
     pub fn accepts_dev_keys(&self, default: bool) -> bool {
         self.dev_keys.unwrap_or(default && self.listen.0.ip().is_loopback())

@@ -29,7 +29,7 @@ pub struct AdminSettings {
 }
 
 impl AdminSettings {
-    /// Checks what clap can't, since it takes two settings to see it.
+    /// Checks the settings against each other, which clap can't.
     ///
     /// # Errors
     /// [`SettingsError`] when the admin listener would be open to anybody.
@@ -44,14 +44,14 @@ impl AdminSettings {
         }
     }
 
-    /// By which the token is known.
+    /// The digest of the token.
     #[must_use]
     pub fn token_digest(&self) -> Option<Digest> {
         self.admin_token.as_ref().map(|token| Digest::of(token.expose_secret().as_bytes()))
     }
 }
 
-/// Settings that don't go together.
+/// Settings that contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The admin listener has no token and is not on loopback.
@@ -61,7 +61,7 @@ pub enum SettingsError {
     OpenAdmin(SocketAddr),
 }
 
-/// Where the admin listener is, if it is.
+/// The admin listener's address, or that there is no such listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminListen {
     /// `off`

@@ -46,7 +46,7 @@ async fn a_key_counts_soon_after_it_is_made_and_until_soon_after_it_is_revoked()
     let used_at = |rows: Vec<callvine_shared::store::ApiKeyRow>| rows.first().unwrap().last_used_at;
     let deadline = Instant::now() + PROMISED;
     while used_at(server.store.api_keys().await.unwrap()).is_none() {
-        assert!(Instant::now() < deadline, "its use is not written down");
+        assert!(Instant::now() < deadline, "its use is not recorded");
         sleep(Duration::from_millis(20)).await;
     }
     assert!(server.store.revoke_api_key(id, Utc::now()).await.unwrap());

@@ -146,7 +146,7 @@ async fn half_a_connection_is_enough_for_an_answer() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused() {
+async fn bytes_that_are_not_http_are_refused() {
     let server = Server::start().await;
     for garbage in ["\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "nonsense\r\n\r\n", "GET /\r\n\r\n"] {
         let mut client = server.connect().await;
@@ -190,7 +190,7 @@ async fn a_shutdown_answers_what_was_begun_and_closes_the_rest() {
 
     let address = server.address;
     server.shutdown.cancel();
-    // It was on its way, as far as the client knows.
+    // The client does not know of the shutdown yet.
     let last = used.exchange(&post(CALL)).await;
     assert_eq!((last.status, last.header("connection")), (201, "close"));
     assert!(idle.is_closed().await && used.is_closed().await);

@@ -55,7 +55,7 @@ impl Server {
         Self { address, store, keys, shutdown, serving, committing, _directory: directory }
     }
 
-    /// One whose database accepts connections and then says nothing.
+    /// A server whose database for calls accepts connections and then says nothing.
     async fn start_without_database(max_in_flight: usize) -> (Self, TcpListener) {
         let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("postgres://nobody@{}/none", mute.local_addr().unwrap());
@@ -68,7 +68,7 @@ impl Server {
         Client::connect(self.address).await
     }
 
-    /// Everything ends, in order, without being forced.
+    /// Stops everything in order, and waits for it.
     async fn stop(self) {
         self.shutdown.cancel();
         self.serving.await.unwrap();
