@@ -17,7 +17,7 @@ pub struct AdminSettings {
     #[arg(long, env = "CALLVINE_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     pub admin_listen: AdminListen,
 
-    /// Asked for as `Authorization: Bearer`, except by `/healthz` and `/readyz`; needed beyond loopback
+    /// Token that callers send as `Authorization: Bearer`, except to `/healthz` and `/readyz`; needed beyond loopback
     #[arg(
         long,
         env = "CALLVINE_ADMIN_TOKEN",

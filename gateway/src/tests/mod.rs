@@ -10,12 +10,14 @@ mod limits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use callvine_shared::store::Store;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Admin, Gateway, Intake, KeyRing, serve_admin, serve_public};
@@ -73,6 +75,15 @@ impl Server {
         self.shutdown.cancel();
         self.serving.await.unwrap();
         self.committing.await.unwrap();
+    }
+}
+
+/// Asks until the condition holds; fails the test if it does not `within` this time.
+async fn eventually(within: Duration, what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + within;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
