@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use http::header::{HeaderMap, RETRY_AFTER};
 
+use callvine_audio::Refusal;
 use callvine_shared::recording::Cause;
 pub use callvine_shared::recording::Reason;
 
@@ -74,6 +75,20 @@ impl Failure {
             None => Retry::Later,
         };
         Self { reason, detail: format!("the host answered {}", status.as_u16()), retry }
+    }
+}
+
+impl From<Refusal> for Failure {
+    /// The failure of a file that was fetched and is no recording.
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotAudio(detail) => Self::new(Reason::NotAudio, detail),
+            Refusal::Truncated => Self::new(Reason::Truncated, refusal.to_string()),
+            Refusal::Empty => Self::new(Reason::Empty, refusal.to_string()),
+            Refusal::Unreadable(error) => {
+                Self::new(Reason::Storage, format!("cannot read the temporary file: {}", error.kind()))
+            }
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! A recording's life: leased, fetched, proved to be audio, kept, and told of; or tried again later; or given up.
 
 pub mod address;
-pub mod audio;
 pub mod failure;
 pub mod fetch;
 
@@ -320,9 +319,11 @@ enum Next {
 }
 
 /// Proves that the file is audio, beside the asynchronous threads. A decoder that panics has met a file that is none.
-async fn prove(file: tempfile::NamedTempFile) -> Result<(tempfile::NamedTempFile, audio::Facts), Failure> {
+async fn prove(
+    file: tempfile::NamedTempFile,
+) -> Result<(tempfile::NamedTempFile, callvine_audio::Facts), Failure> {
     let proof = tokio::task::spawn_blocking(move || {
-        let facts = audio::prove(file.path())?;
+        let facts = callvine_audio::prove(file.path())?;
         Ok((file, facts))
     });
     match proof.await {

@@ -13,10 +13,9 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 use symphonia::default::formats::{AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MpaReader, OggReader};
 
-use super::input::{self, Input, Section};
-use super::waveform::{Builder, Waveform};
-use super::{Facts, check_shape, empty, not_audio, seconds, truncated, verification};
-use crate::recording::failure::Failure;
+use crate::input::{Input, Section};
+use crate::waveform::{Builder, Waveform};
+use crate::{Facts, Refusal, check_shape, seconds, verification};
 
 /// Longest decoding of one recording. What takes longer is walked to its end without, which is all that is needed to
 /// know how long it is: hours of sound in a few bits a second must not keep a place for as long.
@@ -24,7 +23,7 @@ const DECODE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Files of compressed sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Container {
+pub(crate) enum Container {
     Adts,
     Aiff,
     Flac,
@@ -60,53 +59,54 @@ impl Container {
 }
 
 /// What came out of a file.
-pub(super) struct Sound {
+pub(crate) struct Sound {
     /// With the duration of the frames that are meant to be heard.
-    pub(super) facts: Facts,
-    pub(super) packets: u64,
+    pub(crate) facts: Facts,
+    pub(crate) packets: u64,
     /// Frames that the file's header promises, where it does.
-    pub(super) frames_declared: Option<u64>,
+    pub(crate) frames_declared: Option<u64>,
     /// How long the file's header says that it is, where it does, in seconds.
-    pub(super) seconds_declared: Option<f64>,
+    pub(crate) seconds_declared: Option<f64>,
     /// Frames that are meant to be heard.
-    pub(super) frames: u64,
+    pub(crate) frames: u64,
     /// The same and those that encoders add before and after.
-    pub(super) frames_padded: u64,
+    pub(crate) frames_padded: u64,
 }
 
 /// Proves a file whose header may say how many frames there are.
-pub(super) fn prove(input: &mut Input, container: Container) -> Result<Facts, Failure> {
+pub(crate) fn prove(input: &mut Input, container: Container) -> Result<Facts, Refusal> {
     let section = input.section(0, input.length_bytes())?;
     let sound = run(section, container)?;
     if sound.frames_declared.is_some_and(|declared| declared > sound.frames) {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     }
     Ok(sound.facts)
 }
 
 /// Decodes a section to its end.
-pub(super) fn run(section: Section, container: Container) -> Result<Sound, Failure> {
+pub(crate) fn run(section: Section, container: Container) -> Result<Sound, Refusal> {
     run_within(DECODE_TIME_MAX, section, container)
 }
 
 /// Decodes a section for as long as that, and walks the rest.
-pub(super) fn run_within(
+pub(crate) fn run_within(
     time_max: Duration,
     section: Section,
     container: Container,
-) -> Result<Sound, Failure> {
+) -> Result<Sound, Refusal> {
     let mut reader = container.reader(section).map_err(|error| match container {
         // Bare streams have no header: what ends before its first frame was never one.
-        Container::Adts | Container::Mp3 => not_audio("the recording is no MPEG audio"),
-        _ => broken(&error),
+        Container::Adts | Container::Mp3 => Refusal::not_audio("the recording is no MPEG audio"),
+        _ => broken(error),
     })?;
-    let track =
-        reader.default_track(TrackType::Audio).ok_or_else(|| not_audio("the recording has no sound"))?;
+    let track = reader
+        .default_track(TrackType::Audio)
+        .ok_or_else(|| Refusal::not_audio("the recording has no sound"))?;
     let (track_id, frames_declared, time_base) = (track.id, track.num_frames, track.time_base);
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio()).cloned();
-    let parameters = parameters.ok_or_else(|| not_audio("the recording has no sound"))?;
-    let codec =
-        codec_name(parameters.codec).ok_or_else(|| not_audio("the recording is of an unknown codec"))?;
+    let parameters = parameters.ok_or_else(|| Refusal::not_audio("the recording has no sound"))?;
+    let codec = codec_name(parameters.codec)
+        .ok_or_else(|| Refusal::not_audio("the recording is of an unknown codec"))?;
     let media = reader.media_info();
     let seconds_declared =
         media.duration.zip(media.time_base).map(|(length, base)| ticks_to_seconds(length.get(), base));
@@ -117,18 +117,19 @@ pub(super) fn run_within(
             Ok(Some(_)) => {}
             // A second stream after the first, as in internet radio, is not this recording.
             Ok(None) | Err(Error::ResetRequired) => break,
-            Err(error) => return Err(broken(&error)),
+            Err(error) => return Err(broken(error)),
         }
     }
     let Decoding { packets, bad, ticks, ticks_padded, .. } = decoding;
-    let (shape, waveform) = decoding.finish().ok_or_else(|| not_audio("the recording has no sound"))?;
+    let (shape, waveform) =
+        decoding.finish().ok_or_else(|| Refusal::not_audio("the recording has no sound"))?;
     let in_frames = |ticks: u64| frames_of(ticks, time_base, shape.sample_rate);
     let (frames, frames_padded) = (in_frames(ticks), in_frames(ticks_padded));
     if frames == 0 {
-        return Err(empty());
+        return Err(Refusal::Empty);
     }
     if bad > packets / 2 {
-        return Err(not_audio("the recording's samples can't be decoded"));
+        return Err(Refusal::not_audio("the recording's samples can't be decoded"));
     }
     let facts = Facts {
         media_type: container.media_type(),
@@ -164,7 +165,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(channels: usize, sample_rate: u32) -> Result<Self, Failure> {
+    fn new(channels: usize, sample_rate: u32) -> Result<Self, Refusal> {
         let channels = u16::try_from(channels).unwrap_or(u16::MAX);
         check_shape(channels, sample_rate)?;
         Ok(Self { channels, sample_rate })
@@ -192,7 +193,7 @@ impl Decoding {
         }
     }
 
-    fn take(&mut self, packet: &Packet) -> Result<(), Failure> {
+    fn take(&mut self, packet: &Packet) -> Result<(), Refusal> {
         self.packets += 1;
         self.ticks = self.ticks.saturating_add(packet.dur.get());
         self.ticks_padded = self.ticks_padded.saturating_add(packet.block_dur().get());
@@ -272,10 +273,10 @@ fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
 }
 
 /// Why a file could not be read on.
-fn broken(error: &Error) -> Failure {
+fn broken(error: Error) -> Refusal {
     match error {
-        Error::IoError(error) if error.raw_os_error().is_some() => input::unreadable(error),
-        Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => truncated(),
-        _ => not_audio("the recording is broken"),
+        Error::IoError(error) if error.raw_os_error().is_some() => Refusal::Unreadable(error),
+        Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => Refusal::Truncated,
+        _ => Refusal::not_audio("the recording is broken"),
     }
 }

@@ -1,14 +1,13 @@
 //! MP4 and M4A: walks the outermost boxes, then decodes.
 
-use super::decode::{self, Container};
-use super::input::Input;
-use super::{Facts, not_audio, seconds, truncated};
-use crate::recording::failure::Failure;
+use crate::decode::{self, Container};
+use crate::input::Input;
+use crate::{Facts, Refusal, seconds};
 
 /// Largest index. It is held in memory as a whole; this is enough for days of sound.
 const INDEX_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
+pub(crate) fn prove(input: &mut Input) -> Result<Facts, Refusal> {
     check_boxes(input)?;
     let sound = decode::run(input.section(0, u64::MAX)?, Container::Mp4)?;
     let mut facts = sound.facts;
@@ -21,29 +20,29 @@ pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
 }
 
 /// Every box must end within the file, and there must be an index and samples.
-fn check_boxes(input: &mut Input) -> Result<(), Failure> {
+fn check_boxes(input: &mut Input) -> Result<(), Refusal> {
     let (mut index, mut samples) = (false, false);
     input.seek(0)?;
     while input.left_bytes() > 0 {
         let start = input.position();
         let Some([s0, s1, s2, s3, kind @ ..]) = input.read::<8>()? else {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         };
         let kind: [u8; 4] = kind;
         let size = match u32::from_be_bytes([s0, s1, s2, s3]) {
             // To the end of the file.
             0 => input.length_bytes() - start,
-            1 => u64::from_be_bytes(input.read()?.ok_or_else(truncated)?),
+            1 => u64::from_be_bytes(input.read()?.ok_or(Refusal::Truncated)?),
             size => u64::from(size),
         };
         let end = start.checked_add(size).filter(|&end| end >= input.position());
-        let end = end.ok_or_else(|| not_audio("the recording is a broken MP4 file"))?;
+        let end = end.ok_or_else(|| Refusal::not_audio("the recording is a broken MP4 file"))?;
         if end > input.length_bytes() {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         }
         match &kind {
             b"moov" | b"moof" if size > INDEX_BYTES_MAX => {
-                return Err(not_audio("the recording is an MP4 file of nothing but an index"));
+                return Err(Refusal::not_audio("the recording is an MP4 file of nothing but an index"));
             }
             b"moov" => index = true,
             b"mdat" => samples = true,
@@ -54,7 +53,7 @@ fn check_boxes(input: &mut Input) -> Result<(), Failure> {
     match (index, samples) {
         (true, _) => Ok(()),
         // The index is written when the recording ends.
-        (false, true) => Err(truncated()),
-        (false, false) => Err(not_audio("the recording is an MP4 file without sound")),
+        (false, true) => Err(Refusal::Truncated),
+        (false, false) => Err(Refusal::not_audio("the recording is an MP4 file without sound")),
     }
 }

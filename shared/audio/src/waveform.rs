@@ -16,7 +16,7 @@ const NOTHING: (i16, i16) = (i16::MAX, i16::MIN);
 
 /// A waveform in the making. How long the recording is needs not be known: pieces double as it goes on.
 #[derive(Debug)]
-pub(super) struct Builder {
+pub(crate) struct Builder {
     channels: Vec<Channel>,
     /// Frames of a piece.
     width: usize,
@@ -32,19 +32,19 @@ struct Channel {
 }
 
 impl Builder {
-    pub(super) fn new(channels: u16) -> Self {
+    pub(crate) fn new(channels: u16) -> Self {
         let channel = || Channel { open: NOTHING, pieces: Vec::with_capacity(2 * WAVEFORM_BUCKETS) };
         let channels = std::iter::repeat_with(channel).take(usize::from(channels)).collect();
         Self { channels, width: 1, filled: 0, frames: 0 }
     }
 
     /// Frames taken so far.
-    pub(super) const fn frames(&self) -> u64 {
+    pub(crate) const fn frames(&self) -> u64 {
         self.frames
     }
 
     /// Takes interleaved samples, whole frames.
-    pub(super) fn push(&mut self, mut samples: &[i16]) {
+    pub(crate) fn push(&mut self, mut samples: &[i16]) {
         let channel_count = self.channels.len();
         while samples.len() >= channel_count {
             let room = (self.width - self.filled) * channel_count;
@@ -76,7 +76,7 @@ impl Builder {
     }
 
     /// The waveform of what was taken; nothing where that is nothing.
-    pub(super) fn finish(mut self) -> Option<Waveform> {
+    pub(crate) fn finish(mut self) -> Option<Waveform> {
         if self.filled > 0 {
             self.close();
         }

@@ -4,13 +4,12 @@
 
 use std::borrow::Cow;
 
-use super::input::Input;
-use super::{Facts, Verification, empty, not_audio, seconds, truncated};
-use crate::recording::failure::Failure;
+use crate::input::Input;
+use crate::{Facts, Refusal, Verification, seconds};
 
 /// Which AMR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Narrow,
     Wide,
 }
@@ -61,7 +60,7 @@ const WIDE: [Option<u64>; 16] = {
 };
 
 impl Kind {
-    pub(super) fn of(start: &[u8]) -> Option<Self> {
+    pub(crate) fn of(start: &[u8]) -> Option<Self> {
         if start.starts_with(b"#!AMR\n") {
             Some(Self::Narrow)
         } else if start.starts_with(b"#!AMR-WB\n") {
@@ -72,11 +71,11 @@ impl Kind {
     }
 }
 
-pub(super) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Failure> {
+pub(crate) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Refusal> {
     let (media_type, codec, sample_rate, sizes, magic_bytes) = match Kind::of(start) {
         Some(Kind::Narrow) => ("audio/amr", "amr_nb", 8_000, NARROW, 6),
         Some(Kind::Wide) => ("audio/amr-wb", "amr_wb", 16_000, WIDE, 9),
-        None => return Err(not_audio("the recording is no AMR file")),
+        None => return Err(Refusal::not_audio("the recording is no AMR file")),
     };
     input.seek(magic_bytes)?;
     let mut frames = 0_u64;
@@ -84,15 +83,15 @@ pub(super) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Failure> {
         let size = sizes.get(usize::from(head >> 3 & 0x0f)).copied().flatten();
         // The padding bits are zero.
         let size = size.filter(|_| head & 0b1000_0011 == 0);
-        let size = size.ok_or_else(|| not_audio("the recording is a broken AMR file"))?;
+        let size = size.ok_or_else(|| Refusal::not_audio("the recording is a broken AMR file"))?;
         if size > input.left_bytes() {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         }
         input.seek(input.position() + size)?;
         frames += 1;
     }
     if frames == 0 {
-        return Err(empty());
+        return Err(Refusal::Empty);
     }
     Ok(Facts {
         media_type,

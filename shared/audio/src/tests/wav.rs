@@ -45,7 +45,7 @@ fn wav_of_codecs_that_are_not_decoded_here_is_walked() {
 }
 
 /// The bytes of a WAV file of one second, whose data begin at 44.
-pub(super) fn second() -> Vec<u8> {
+pub(crate) fn second() -> Vec<u8> {
     let workshop = Workshop::new();
     let bytes = std::fs::read(workshop.make("a.wav", "sox IN OUT trim 0 1")).unwrap();
     assert_eq!(bytes.len(), 44 + 16_000);
@@ -75,7 +75,7 @@ fn sizes_that_were_never_filled_in_go_to_the_end() {
         (16_036, u32::MAX),
     ] {
         let path = workshop.write("a.wav", &with_sizes(riff, data));
-        let facts = prove(&path).unwrap_or_else(|failure| panic!("{riff:x} {data:x}: {failure}"));
+        let facts = prove(&path).unwrap_or_else(|refusal| panic!("{riff:x} {data:x}: {refusal}"));
         assert!((facts.duration_seconds - 1.0).abs() < 1e-9, "{riff:x} {data:x}");
     }
     let streamed = workshop.path("streamed.wav");
@@ -89,7 +89,7 @@ fn a_header_that_promises_more_than_there_is_means_truncated() {
     let workshop = Workshop::new();
     let whole = second();
     for length in [4, 8, 11, 12, 20, 30, 43, 44, 45, 8_000, whole.len() - 1] {
-        assert_refused(&workshop.write("a.wav", &whole[..length]), Reason::Truncated);
+        assert_refused(&workshop.write("a.wav", &whole[..length]), &Refusal::Truncated);
     }
     let mut trailing = whole.clone();
     trailing.extend_from_slice(b"LIST\x04\0\0\0INFO and more");
@@ -102,11 +102,11 @@ fn a_header_without_sound_is_empty() {
     let workshop = Workshop::new();
     let mut bytes = with_sizes(36, 0);
     bytes.truncate(44);
-    assert_refused(&workshop.write("a.wav", &bytes), Reason::Empty);
+    assert_refused(&workshop.write("a.wav", &bytes), &Refusal::Empty);
     bytes.extend_from_slice(b"LIST\x04\0\0\0INFO");
     bytes[4..8].copy_from_slice(&48_u32.to_le_bytes());
-    assert_refused(&workshop.write("a.wav", &bytes), Reason::Empty);
+    assert_refused(&workshop.write("a.wav", &bytes), &Refusal::Empty);
     let mut unfinished = with_sizes(0, 0);
     unfinished.truncate(44);
-    assert_refused(&workshop.write("a.wav", &unfinished), Reason::Empty);
+    assert_refused(&workshop.write("a.wav", &unfinished), &Refusal::Empty);
 }

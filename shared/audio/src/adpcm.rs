@@ -5,21 +5,20 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDe
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, Timestamp};
 
-use super::input::Input;
-use super::wav::Format;
-use super::waveform::{Builder, Waveform};
-use super::{not_audio, truncated};
-use crate::recording::failure::Failure;
+use crate::Refusal;
+use crate::input::Input;
+use crate::wav::Format;
+use crate::waveform::{Builder, Waveform};
 
 /// Decodes the whole blocks of the next `bytes` bytes. A block that can't be decoded is passed over, as players do;
 /// where that is more than half of them, this is no ADPCM.
-pub(super) fn decode(
+pub(crate) fn decode(
     input: &mut Input,
     format: &Format,
     codec: AudioCodecId,
     bytes: u64,
     frames_per_block: u16,
-) -> Result<Option<Waveform>, Failure> {
+) -> Result<Option<Waveform>, Refusal> {
     let frames = u64::from(frames_per_block);
     let mut parameters = AudioCodecParameters::new();
     parameters
@@ -38,7 +37,7 @@ pub(super) fn decode(
     let blocks = bytes / block_bytes;
     for _ in 0..blocks {
         if !input.fill(&mut block)? {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         }
         match decoder.decode(&Packet::new(0, Timestamp::new(0), Duration::new(frames), block.as_slice())) {
             Ok(decoded) => {
@@ -49,7 +48,7 @@ pub(super) fn decode(
         }
     }
     if bad > blocks / 2 {
-        return Err(not_audio("the recording's samples can't be decoded"));
+        return Err(Refusal::not_audio("the recording's samples can't be decoded"));
     }
     Ok(builder.finish())
 }

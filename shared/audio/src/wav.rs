@@ -8,14 +8,10 @@ use std::borrow::Cow;
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS};
 
-use super::decode::{self, Container};
-use super::input::Input;
-use super::pcm::Pcm;
-use super::{
-    Facts, Verification, adpcm, check_shape, empty, mp3, not_audio, seconds, truncated, verification,
-    waveform,
-};
-use crate::recording::failure::Failure;
+use crate::decode::{self, Container};
+use crate::input::Input;
+use crate::pcm::Pcm;
+use crate::{Facts, Refusal, Verification, adpcm, check_shape, mp3, seconds, verification, waveform};
 
 /// Most chunks before the samples: recorders write a handful, and a file of nothing else must not take for ever.
 const CHUNKS_MAX: usize = 1024;
@@ -32,13 +28,13 @@ const FORMAT_BYTES_MAX: u64 = 512;
 
 /// What `fmt ` says.
 #[derive(Clone, Debug)]
-pub(super) struct Format {
-    pub(super) tag: u16,
-    pub(super) channels: u16,
-    pub(super) sample_rate: u32,
-    pub(super) bytes_per_second: u32,
-    pub(super) block_bytes: u16,
-    pub(super) bits: u16,
+pub(crate) struct Format {
+    pub(crate) tag: u16,
+    pub(crate) channels: u16,
+    pub(crate) sample_rate: u32,
+    pub(crate) bytes_per_second: u32,
+    pub(crate) block_bytes: u16,
+    pub(crate) bits: u16,
 }
 
 /// Where the samples are.
@@ -50,7 +46,7 @@ struct Data {
     frames_declared: Option<u64>,
 }
 
-pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
+pub(crate) fn prove(input: &mut Input) -> Result<Facts, Refusal> {
     let (format, data) = read_header(input)?;
     check_shape(format.channels, format.sample_rate)?;
     input.seek(data.start)?;
@@ -62,7 +58,7 @@ pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
 }
 
 /// MPEG audio in a WAV file says by itself what it is.
-fn prove_mpeg(input: &mut Input, data: &Data) -> Result<Facts, Failure> {
+fn prove_mpeg(input: &mut Input, data: &Data) -> Result<Facts, Refusal> {
     let sound = decode::run(input.section(data.start, data.bytes)?, Container::Mp3)?;
     let mut facts = sound.facts;
     let padded = mp3::frames_padded(sound.packets, &facts);
@@ -73,9 +69,9 @@ fn prove_mpeg(input: &mut Input, data: &Data) -> Result<Facts, Failure> {
 }
 
 /// Walks the chunks up to the samples.
-fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
+fn read_header(input: &mut Input) -> Result<(Format, Data), Refusal> {
     let Some([_, _, _, _, size @ .., _, _, _, _]) = input.read::<12>()? else {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     };
     let riff_bytes = u64::from(u32::from_le_bytes(size));
     let (mut format, mut frames_declared, mut data_bytes_64) = (None, None, None);
@@ -84,9 +80,9 @@ fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
             // A file that ends here as its header says it does has no samples to wait for.
             let whole = (4..OPEN_SIZE_MIN).contains(&riff_bytes) && riff_bytes + 8 <= input.length_bytes();
             return Err(if whole {
-                not_audio("the recording is a WAV file without samples")
+                Refusal::not_audio("the recording is a WAV file without samples")
             } else {
-                truncated()
+                Refusal::Truncated
             });
         };
         let bytes = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
@@ -100,8 +96,8 @@ fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
                     .map(|[.., a, b, c, d, e, f, g, h]| u64::from_le_bytes([a, b, c, d, e, f, g, h]))
             }
             b"data" => {
-                let format =
-                    format.ok_or_else(|| not_audio("the recording is a WAV file without a format"))?;
+                let format = format
+                    .ok_or_else(|| Refusal::not_audio("the recording is a WAV file without a format"))?;
                 let bytes = data_bytes_64.filter(|_| bytes == u64::from(u32::MAX)).unwrap_or(bytes);
                 let bytes = data_bytes(bytes, riff_bytes, input)?;
                 return Ok((format, Data { start, bytes, frames_declared }));
@@ -111,11 +107,11 @@ fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
         // Chunks begin at even offsets.
         input.seek(start + bytes + bytes % 2)?;
     }
-    Err(not_audio("the recording is a WAV file of nothing but other chunks"))
+    Err(Refusal::not_audio("the recording is a WAV file of nothing but other chunks"))
 }
 
 /// How many bytes of samples there are at this position, of so many that the header promises.
-fn data_bytes(promised: u64, riff_bytes: u64, input: &Input) -> Result<u64, Failure> {
+fn data_bytes(promised: u64, riff_bytes: u64, input: &Input) -> Result<u64, Refusal> {
     let left = input.left_bytes();
     // A size of zero is meant where the size of the whole file was filled in.
     let finished = riff_bytes < OPEN_SIZE_MIN && riff_bytes + 8 >= input.length_bytes();
@@ -123,16 +119,16 @@ fn data_bytes(promised: u64, riff_bytes: u64, input: &Input) -> Result<u64, Fail
     if never_filled_in || (promised >= OPEN_SIZE_MIN && promised > left) {
         return Ok(left);
     }
-    if promised > left { Err(truncated()) } else { Ok(promised) }
+    if promised > left { Err(Refusal::Truncated) } else { Ok(promised) }
 }
 
-fn read_format(input: &mut Input, bytes: u64) -> Result<Format, Failure> {
+fn read_format(input: &mut Input, bytes: u64) -> Result<Format, Refusal> {
     let mut chunk = vec![0; usize::try_from(bytes.min(FORMAT_BYTES_MAX)).unwrap_or(0)];
     if !input.fill(&mut chunk)? {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     }
     let Some((head, extra)) = chunk.split_first_chunk::<16>() else {
-        return Err(not_audio("the recording is a WAV file with half a format"));
+        return Err(Refusal::not_audio("the recording is a WAV file with half a format"));
     };
     let &[t0, t1, c0, c1, r0, r1, r2, r3, b0, b1, b2, b3, a0, a1, w0, w1] = head;
     let mut format = Format {
@@ -170,7 +166,7 @@ fn pcm(format: &Format) -> Option<Pcm> {
     }
 }
 
-fn prove_pcm(input: &mut Input, format: &Format, data: &Data, pcm: Pcm) -> Result<Facts, Failure> {
+fn prove_pcm(input: &mut Input, format: &Format, data: &Data, pcm: Pcm) -> Result<Facts, Refusal> {
     let frame_bytes = usize::from(pcm.sample_bytes() * format.channels);
     let mut left = usize::try_from(data.bytes).unwrap_or(usize::MAX) / frame_bytes * frame_bytes;
     let mut block = vec![0; (BLOCK_BYTES / frame_bytes).max(1) * frame_bytes];
@@ -179,14 +175,14 @@ fn prove_pcm(input: &mut Input, format: &Format, data: &Data, pcm: Pcm) -> Resul
     while left > 0 {
         block.truncate(left);
         if !input.fill(&mut block)? {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         }
         pcm.decode(&block, &mut samples);
         builder.push(&samples);
         left -= block.len();
     }
     let frames = builder.frames();
-    let waveform = builder.finish().ok_or_else(empty)?;
+    let waveform = builder.finish().ok_or(Refusal::Empty)?;
     Ok(Facts {
         media_type: "audio/wav",
         codec: Cow::Borrowed(pcm.name()),
@@ -199,14 +195,14 @@ fn prove_pcm(input: &mut Input, format: &Format, data: &Data, pcm: Pcm) -> Resul
 }
 
 /// Formats whose samples come in blocks: the bytes say how many there are, the codec decides whether to look at them.
-fn prove_blocks(input: &mut Input, format: &Format, data: &Data) -> Result<Facts, Failure> {
-    let blocks =
-        Blocks::of(format).ok_or_else(|| not_audio("the recording is a WAV file of an unknown codec"))?;
+fn prove_blocks(input: &mut Input, format: &Format, data: &Data) -> Result<Facts, Refusal> {
+    let blocks = Blocks::of(format)
+        .ok_or_else(|| Refusal::not_audio("the recording is a WAV file of an unknown codec"))?;
     let most = blocks.frames(data.bytes, format);
     // Some writers leave `fact` at zero, others count the samples of all channels.
     let frames = data.frames_declared.filter(|frames| (1..=most).contains(frames)).unwrap_or(most);
     if frames == 0 {
-        return Err(empty());
+        return Err(Refusal::Empty);
     }
     let waveform = match blocks.adpcm {
         Some(codec) => adpcm::decode(input, format, codec, data.bytes, blocks.frames_per_block)?,

@@ -1,6 +1,7 @@
 //! Real telephony recordings, made with sox and ffmpeg from the prompts of the Debian package
 //! asterisk-core-sounds-en-wav, and judged against ffprobe.
 
+use std::mem::discriminant;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -77,7 +78,7 @@ fn probed(path: &Path) -> (String, u32, u16, f64) {
 /// Proves a file and holds the facts against ffprobe's.
 #[track_caller]
 fn assert_proved(path: &Path, media_type: &str, codec: &str, verification: Verification) -> Facts {
-    let facts = prove(path).unwrap_or_else(|failure| panic!("{}: {failure}", path.display()));
+    let facts = prove(path).unwrap_or_else(|refusal| panic!("{}: {refusal}", path.display()));
     let (probed_codec, sample_rate, channels, duration) = probed(path);
     assert_eq!(facts.codec, codec, "{}", path.display());
     assert_eq!(facts.codec, probed_codec, "{}", path.display());
@@ -95,10 +96,12 @@ fn assert_proved(path: &Path, media_type: &str, codec: &str, verification: Verif
 }
 
 #[track_caller]
-fn assert_refused(path: &Path, reason: Reason) {
+fn assert_refused(path: &Path, expected: &Refusal) {
     match prove(path) {
         Ok(facts) => panic!("{} passed as {facts:?}", path.display()),
-        Err(failure) => assert_eq!(failure.reason, reason, "{}: {failure}", path.display()),
+        Err(refusal) => {
+            assert_eq!(discriminant(&refusal), discriminant(expected), "{}: {refusal}", path.display());
+        }
     }
 }
 
@@ -128,30 +131,30 @@ fn what_is_no_audio_is_refused_whatever_it_claims() {
         &[0xff; 100],
         &random,
     ] {
-        assert_refused(&workshop.write("call.wav", bytes), Reason::NotAudio);
+        assert_refused(&workshop.write("call.wav", bytes), &Refusal::not_audio(""));
     }
-    let named = |bytes: &[u8]| prove(&workshop.write("a.wav", bytes)).unwrap_err().detail;
+    let named = |bytes: &[u8]| prove(&workshop.write("a.wav", bytes)).unwrap_err().to_string();
     assert!(named(b" \n<html>").contains("web page"));
     let mut silly = wav::second();
     silly[22..24].copy_from_slice(&9999_u16.to_le_bytes());
-    assert_refused(&workshop.write("a.wav", &silly), Reason::NotAudio);
+    assert_refused(&workshop.write("a.wav", &silly), &Refusal::not_audio(""));
     silly[22..24].copy_from_slice(&0_u16.to_le_bytes());
-    assert_refused(&workshop.write("a.wav", &silly), Reason::NotAudio);
+    assert_refused(&workshop.write("a.wav", &silly), &Refusal::not_audio(""));
     let mut rateless = wav::second();
     rateless[24..28].fill(0);
-    assert_refused(&workshop.write("a.wav", &rateless), Reason::NotAudio);
+    assert_refused(&workshop.write("a.wav", &rateless), &Refusal::not_audio(""));
     let mut unknown = wav::second();
     unknown[20..22].copy_from_slice(&0x1234_u16.to_le_bytes());
-    assert_refused(&workshop.write("a.wav", &unknown), Reason::NotAudio);
+    assert_refused(&workshop.write("a.wav", &unknown), &Refusal::not_audio(""));
 }
 
 #[test]
-fn a_missing_file_is_storage() {
-    assert_refused(Path::new("/nonexistent"), Reason::Storage);
+fn a_missing_file_is_unreadable() {
+    assert!(matches!(prove(Path::new("/nonexistent")), Err(Refusal::Unreadable(_))));
 }
 
 #[test]
 fn a_decoder_that_panics_has_met_no_audio() {
-    let failure = contained(|| panic!("as a decoder does")).unwrap_err();
-    assert_eq!((failure.reason, failure.retry), (Reason::NotAudio, crate::recording::failure::Retry::Final));
+    let refusal = contained(|| panic!("as a decoder does")).unwrap_err();
+    assert!(matches!(refusal, Refusal::NotAudio(_)), "{refusal}");
 }

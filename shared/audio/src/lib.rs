@@ -7,9 +7,7 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use callvine_shared::recording::Verification;
-
-use super::failure::{Failure, Reason};
+use callvine_domain::recording::Verification;
 
 mod adpcm;
 mod amr;
@@ -19,11 +17,13 @@ mod mp3;
 mod mp4;
 mod ogg;
 mod pcm;
+mod refusal;
 mod wav;
 mod waveform;
 
 use decode::Container;
 use input::Input;
+pub use refusal::Refusal;
 pub use waveform::{WAVEFORM_BUCKETS, Waveform};
 
 /// Most channels of a recording. Telephony has one or two, a conference recorder a few more; a header that claims
@@ -60,20 +60,20 @@ const fn verification(waveform: Option<&Waveform>) -> Verification {
 /// Proves that the file at `path` is audio. Blocks; call it where blocking is allowed.
 ///
 /// # Errors
-/// [`Reason::NotAudio`], [`Reason::Truncated`] where its header promises more than there is, [`Reason::Empty`] where
-/// it has no samples, [`Reason::Storage`] where it can't be read.
-pub fn prove(path: &Path) -> Result<Facts, Failure> {
+/// [`Refusal::NotAudio`], [`Refusal::Truncated`] where its header promises more than there is, [`Refusal::Empty`] where
+/// it has no samples, [`Refusal::Unreadable`] where it can't be read.
+pub fn prove(path: &Path) -> Result<Facts, Refusal> {
     let mut input = Input::open(path)?;
     contained(|| prove_input(&mut input))
 }
 
 /// Decoders of other people's making have panicked on hostile bytes before. Nothing of theirs outlives the proof.
-fn contained(prove: impl FnOnce() -> Result<Facts, Failure>) -> Result<Facts, Failure> {
+fn contained(prove: impl FnOnce() -> Result<Facts, Refusal>) -> Result<Facts, Refusal> {
     catch_unwind(AssertUnwindSafe(prove))
-        .unwrap_or_else(|_| Err(not_audio("the recording breaks its decoder")))
+        .unwrap_or_else(|_| Err(Refusal::not_audio("the recording breaks its decoder")))
 }
 
-fn prove_input(input: &mut Input) -> Result<Facts, Failure> {
+fn prove_input(input: &mut Input) -> Result<Facts, Refusal> {
     let start = input.start()?;
     let mark = |at: usize| start.get(at..at + 4).unwrap_or_default();
     match (mark(0), mark(4), mark(8)) {
@@ -84,8 +84,8 @@ fn prove_input(input: &mut Input) -> Result<Facts, Failure> {
         (_, b"ftyp", _) => mp4::prove(input),
         (b"#!AM", ..) if amr::Kind::of(&start).is_some() => amr::prove(input, &start),
         ([b'I', b'D', b'3', _] | [0xff, 0xe0..=0xff, ..], ..) => mp3::prove(input, &start),
-        (b"RIFF" | b"FORM", _, b"") => Err(truncated()),
-        _ => Err(not_audio(format!("the recording is {}", looks_like(&start)))),
+        (b"RIFF" | b"FORM", _, b"") => Err(Refusal::Truncated),
+        _ => Err(Refusal::not_audio(format!("the recording is {}", looks_like(&start)))),
     }
 }
 
@@ -111,12 +111,14 @@ fn looks_like(start: &[u8]) -> &'static str {
 }
 
 /// Checks what every header says.
-fn check_shape(channels: u16, sample_rate: u32) -> Result<(), Failure> {
+fn check_shape(channels: u16, sample_rate: u32) -> Result<(), Refusal> {
     if !(1..=CHANNELS_MAX).contains(&channels) {
-        return Err(not_audio(format!("the recording's header says {channels} channels")));
+        return Err(Refusal::not_audio(format!("the recording's header says {channels} channels")));
     }
     if !(1..=SAMPLE_RATE_MAX).contains(&sample_rate) {
-        return Err(not_audio(format!("the recording's header says {sample_rate} samples a second")));
+        return Err(Refusal::not_audio(format!(
+            "the recording's header says {sample_rate} samples a second"
+        )));
     }
     Ok(())
 }
@@ -125,18 +127,6 @@ fn check_shape(channels: u16, sample_rate: u32) -> Result<(), Failure> {
 #[expect(clippy::cast_precision_loss, reason = "2^53 frames are 5,000 years")]
 fn seconds(frames: u64, sample_rate: u32) -> f64 {
     frames as f64 / f64::from(sample_rate)
-}
-
-fn not_audio(detail: impl Into<String>) -> Failure {
-    Failure::new(Reason::NotAudio, detail)
-}
-
-fn truncated() -> Failure {
-    Failure::new(Reason::Truncated, "the recording's header promises more than there is")
-}
-
-fn empty() -> Failure {
-    Failure::new(Reason::Empty, "the recording has a header and no sound")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 /// How samples are written, least significant byte first where it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pcm {
+pub(crate) enum Pcm {
     Unsigned8,
     Signed16,
     Signed24,
@@ -19,7 +19,7 @@ const MU_LAW: [i16; 256] = curve(false);
 
 impl Pcm {
     /// ffprobe's name.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Unsigned8 => "pcm_u8",
             Self::Signed16 => "pcm_s16le",
@@ -33,7 +33,7 @@ impl Pcm {
     }
 
     /// Bytes of one sample of one channel.
-    pub(super) const fn sample_bytes(self) -> u16 {
+    pub(crate) const fn sample_bytes(self) -> u16 {
         match self {
             Self::Unsigned8 | Self::ALaw | Self::MuLaw => 1,
             Self::Signed16 => 2,
@@ -44,7 +44,7 @@ impl Pcm {
     }
 
     /// Replaces `samples` by those in `bytes`; a part of a sample at the end is left out.
-    pub(super) fn decode(self, bytes: &[u8], samples: &mut Vec<i16>) {
+    pub(crate) fn decode(self, bytes: &[u8], samples: &mut Vec<i16>) {
         samples.clear();
         match self {
             Self::Unsigned8 => samples.extend(bytes.iter().map(|&byte| (i16::from(byte) - 128) << 8)),

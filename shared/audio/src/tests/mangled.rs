@@ -71,7 +71,7 @@ impl Mangling {
     }
 }
 
-fn assert_sane(outcome: Result<Facts, Failure>) {
+fn assert_sane(outcome: Result<Facts, Refusal>) {
     if let Ok(facts) = outcome {
         assert!(facts.duration_seconds > 0.0 && facts.duration_seconds.is_finite(), "{facts:?}");
         assert!(facts.channels > 0 && facts.sample_rate > 0, "{facts:?}");

@@ -1,14 +1,13 @@
 //! MPEG audio as a bare stream of frames, perhaps after a tag; and AAC in the same manner.
 
-use super::decode::{self, Container};
-use super::input::Input;
-use super::{Facts, not_audio, seconds, truncated};
-use crate::recording::failure::Failure;
+use crate::decode::{self, Container};
+use crate::input::Input;
+use crate::{Facts, Refusal, seconds};
 
 /// Most zeros between a tag and the first frame.
 const PADDING_BYTES_MAX: u64 = 64 * 1024;
 
-pub(super) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Failure> {
+pub(crate) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Refusal> {
     let first_frame = first_frame(input, start)?;
     input.seek(first_frame)?;
     let frame = input.read()?.unwrap_or([0; 64]);
@@ -19,7 +18,7 @@ pub(super) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Failure> {
     let frames_declared = if adts { None } else { frames_declared(&frame) };
     // Some encoders count the frame that holds the count.
     if frames_declared.is_some_and(|declared| declared > sound.packets + 1) {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     }
     let mut facts = sound.facts;
     facts.duration_seconds = seconds(frames_padded(sound.packets, &facts), facts.sample_rate);
@@ -27,7 +26,7 @@ pub(super) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Failure> {
 }
 
 /// How long so many packets are, with what encoders add before and after: every one is equally long.
-pub(super) fn frames_padded(packets: u64, facts: &Facts) -> u64 {
+pub(crate) fn frames_padded(packets: u64, facts: &Facts) -> u64 {
     let frames_per_packet = match (&*facts.codec, facts.sample_rate) {
         ("aac", _) => 1024,
         ("mp1", _) => 384,
@@ -38,7 +37,7 @@ pub(super) fn frames_padded(packets: u64, facts: &Facts) -> u64 {
 }
 
 /// Where the first frame begins: after an `ID3v2` tag, if there is one, and its padding.
-fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Failure> {
+fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Refusal> {
     let &[b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] = start else {
         return Ok(0);
     };
@@ -46,7 +45,7 @@ fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Failure> {
     let footer = if flags & 0x10 == 0 { 0 } else { 10 };
     let end = 10 + size + footer;
     if end >= input.length_bytes() {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     }
     input.seek(end)?;
     while let Some([byte]) = input.read::<1>()? {
@@ -56,7 +55,7 @@ fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Failure> {
             _ => break,
         }
     }
-    Err(not_audio("the recording is a tag without sound"))
+    Err(Refusal::not_audio("the recording is a tag without sound"))
 }
 
 /// The count of frames in the Xing or Info header that the first frame may hold instead of sound.
