@@ -1,20 +1,22 @@
 //! AMR, narrow and wide, as files (RFC 4867, 5): frames of 20 ms whose first byte says how long they are.
 //!
-//! Walked, not decoded: no free decoder is worth having.
+//! These files are walked and not decoded: there is no free decoder to trust with them.
 
 use std::borrow::Cow;
 
-use crate::input::Input;
-use crate::{Facts, Refusal, Verification, seconds};
+use callvine_domain::recording::Verification;
 
-/// Which AMR.
+use crate::input::Input;
+use crate::{Facts, Refusal, Shape, seconds};
+
+/// The two kinds of AMR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Narrow,
     Wide,
 }
 
-/// Bytes of a frame's speech by its type; `None` are types that may not be (RFC 4867, 3.6 and 4.1.3; 3GPP TS 26.101
+/// Bytes of a frame's speech by its type; `None` for types that are not allowed (RFC 4867, 3.6 and 4.1.3; 3GPP TS 26.101
 /// and 26.201).
 const NARROW: [Option<u64>; 16] = {
     let [n, s] = [None, Some(0)];
@@ -71,7 +73,7 @@ impl Kind {
     }
 }
 
-pub(crate) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Refusal> {
+pub(crate) fn walk(input: &mut Input, start: &[u8]) -> Result<Facts, Refusal> {
     let (media_type, codec, sample_rate, sizes, magic_bytes) = match Kind::of(start) {
         Some(Kind::Narrow) => ("audio/amr", "amr_nb", 8_000, NARROW, 6),
         Some(Kind::Wide) => ("audio/amr-wb", "amr_wb", 16_000, WIDE, 9),
@@ -97,9 +99,7 @@ pub(crate) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Refusal> {
         media_type,
         codec: Cow::Borrowed(codec),
         duration_seconds: seconds(frames, 50),
-        channels: 1,
-        sample_rate,
+        shape: Shape { channels: 1, sample_rate },
         verification: Verification::HeaderOnly,
-        waveform: None,
     })
 }

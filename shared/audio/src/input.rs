@@ -1,4 +1,4 @@
-//! Bounded reading of the file that is proved.
+//! Bounded reading of a file.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -8,10 +8,10 @@ use symphonia::core::io::MediaSource;
 
 use crate::Refusal;
 
-/// How much of the start decides the format.
+/// Bytes of the start, which decide the format.
 const START_BYTES: u64 = 64;
 
-/// A file and where we are in it.
+/// A file and a position in it.
 pub(crate) struct Input {
     reader: BufReader<File>,
     length_bytes: u64,
@@ -48,8 +48,8 @@ impl Input {
         Ok(start)
     }
 
-    /// The part of the file from `start`, `length_bytes` long or to its end. The two share one place in the file:
-    /// seek before reading here again.
+    /// The part of the file from `start`, `length_bytes` long or to its end. Both read at one position of the file: seek
+    /// before reading here again.
     pub(crate) fn section(&mut self, start: u64, length_bytes: u64) -> Result<Section, Refusal> {
         self.seek(0)?;
         let file = self.reader.get_ref().try_clone().map_err(Refusal::Unreadable)?;
@@ -59,10 +59,10 @@ impl Input {
         Ok(section)
     }
 
-    /// Goes to this offset; past the end there is nothing to read.
+    /// Goes to this offset, which may be past the end.
     pub(crate) fn seek(&mut self, position: u64) -> Result<(), Refusal> {
         let seek = match i64::try_from(i128::from(position) - i128::from(self.position)) {
-            // Keeps what is buffered.
+            // Keeps the buffered bytes.
             Ok(distance) if position != 0 => self.reader.seek_relative(distance),
             _ => self.reader.seek(SeekFrom::Start(position)).map(drop),
         };
@@ -71,13 +71,13 @@ impl Input {
         Ok(())
     }
 
-    /// The next bytes, or nothing where fewer are left.
+    /// The next bytes; `None` where fewer are left.
     pub(crate) fn read<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Refusal> {
         let mut bytes = [0; N];
         Ok(self.fill(&mut bytes)?.then_some(bytes))
     }
 
-    /// Fills the buffer; `false` where fewer bytes are left, which are then gone.
+    /// Fills the buffer. `false` where fewer bytes are left; then the position is at the end.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, Refusal> {
         match self.reader.read_exact(buffer) {
             Ok(()) => {
@@ -93,7 +93,7 @@ impl Input {
     }
 }
 
-/// A part of the file, for a decoder to read as if it were all there is.
+/// A part of the file, which a decoder reads as if it were a whole file.
 pub(crate) struct Section {
     file: File,
     start: u64,

@@ -1,7 +1,8 @@
-//! Proves that bytes are audio, and says which: by their content, never by a name or a `Content-Type`.
+//! Reads recordings: proves that a file is audio by its content, never by its name or a `Content-Type`, says which audio
+//! it is, and hands the samples to a listener.
 //!
-//! Blocking, and bounded: one pass over the file in small blocks. Nothing here plays, converts or keeps samples; the
-//! [`Waveform`] is what is left of them.
+//! [`read`] is everything: one pass over the file in small blocks, which keeps no samples. It blocks its thread.
+//! [`Waveform`] is a listener.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +25,7 @@ mod waveform;
 use decode::Container;
 use input::Input;
 pub use refusal::Refusal;
-pub use waveform::{WAVEFORM_BUCKETS, Waveform};
+pub use waveform::{PIECES_MAX, Waveform};
 
 /// Most channels of a recording. Telephony has one or two, a conference recorder a few more; a header that claims
 /// thousands is not audio.
@@ -33,7 +34,7 @@ const CHANNELS_MAX: u16 = 32;
 /// Highest sample rate: twice that of any converter made.
 const SAMPLE_RATE_MAX: u32 = 768_000;
 
-/// What a recording is.
+/// The facts of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     /// Such as `audio/wav`.
@@ -42,54 +43,76 @@ pub struct Facts {
     pub codec: Cow<'static, str>,
     /// Above zero.
     pub duration_seconds: f64,
+    /// Channels and sample rate.
+    pub shape: Shape,
+    /// How far the proof goes. Unless it is [`Verification::Decoded`], listeners have heard a part of the samples or none.
+    pub verification: Verification,
+}
+
+/// How samples are to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
     /// From 1 to 32.
     pub channels: u16,
-    /// In hertz, above zero.
+    /// In hertz, from 1 to 768,000.
     pub sample_rate: u32,
-    /// How far the proof goes.
-    pub verification: Verification,
-    /// The shape of the sound, where it was decoded.
-    pub waveform: Option<Waveform>,
 }
 
-/// What is decoded leaves a waveform.
-const fn verification(waveform: Option<&Waveform>) -> Verification {
-    if waveform.is_some() { Verification::Decoded } else { Verification::HeaderOnly }
+impl Shape {
+    /// A shape that a header or a decoder claims.
+    fn new(channels: u16, sample_rate: u32) -> Result<Self, Refusal> {
+        if !(1..=CHANNELS_MAX).contains(&channels) {
+            return Err(Refusal::not_audio(format!("the recording's header says {channels} channels")));
+        }
+        if !(1..=SAMPLE_RATE_MAX).contains(&sample_rate) {
+            return Err(Refusal::not_audio(format!(
+                "the recording's header says {sample_rate} samples a second"
+            )));
+        }
+        Ok(Self { channels, sample_rate })
+    }
 }
 
-/// Proves that the file at `path` is audio. Blocks; call it where blocking is allowed.
+/// Hears a recording while it is read: block by block, in order, each of one or more whole frames of interleaved 16-bit
+/// samples. Every block of one recording comes with the same shape.
+///
+/// A closure may pass each block on to several listeners, so that all of them hear it in one pass. It must not panic: a
+/// panic counts as a decoder's and refuses the recording.
+pub type Listener<'a> = dyn FnMut(Shape, &[i16]) + 'a;
+
+/// Reads the file at `path`, and hands its samples to `listener` where their codec can be decoded. Decoding takes a minute
+/// of time at most; then the rest of the file is walked without it.
 ///
 /// # Errors
-/// [`Refusal::NotAudio`], [`Refusal::Truncated`] where its header promises more than there is, [`Refusal::Empty`] where
-/// it has no samples, [`Refusal::Unreadable`] where it can't be read.
-pub fn prove(path: &Path) -> Result<Facts, Refusal> {
+/// [`Refusal`]. The listener may have heard a part of the samples before it.
+pub fn read(path: &Path, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     let mut input = Input::open(path)?;
-    contained(|| prove_input(&mut input))
+    contained(|| read_input(&mut input, listener))
 }
 
-/// Decoders of other people's making have panicked on hostile bytes before. Nothing of theirs outlives the proof.
-fn contained(prove: impl FnOnce() -> Result<Facts, Refusal>) -> Result<Facts, Refusal> {
-    catch_unwind(AssertUnwindSafe(prove))
+/// Turns a panic into a refusal: hostile bytes have made other people's decoders panic before.
+fn contained(read: impl FnOnce() -> Result<Facts, Refusal>) -> Result<Facts, Refusal> {
+    catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err(Refusal::not_audio("the recording breaks its decoder")))
 }
 
-fn prove_input(input: &mut Input) -> Result<Facts, Refusal> {
+fn read_input(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     let start = input.start()?;
     let mark = |at: usize| start.get(at..at + 4).unwrap_or_default();
     match (mark(0), mark(4), mark(8)) {
-        (b"RIFF" | b"RF64" | b"BW64", _, b"WAVE") => wav::prove(input),
-        (b"FORM", _, b"AIFF" | b"AIFC") => decode::prove(input, Container::Aiff),
-        (b"fLaC", ..) => decode::prove(input, Container::Flac),
-        (b"OggS", ..) => ogg::prove(input),
-        (_, b"ftyp", _) => mp4::prove(input),
-        (b"#!AM", ..) if amr::Kind::of(&start).is_some() => amr::prove(input, &start),
-        ([b'I', b'D', b'3', _] | [0xff, 0xe0..=0xff, ..], ..) => mp3::prove(input, &start),
+        (b"RIFF" | b"RF64" | b"BW64", _, b"WAVE") => wav::read(input, listener),
+        (b"FORM", _, b"AIFF" | b"AIFC") => decode::read(input, Container::Aiff, listener),
+        (b"fLaC", ..) => decode::read(input, Container::Flac, listener),
+        (b"OggS", ..) => ogg::read(input, listener),
+        (_, b"ftyp", _) => mp4::read(input, listener),
+        (b"#!AM", ..) if amr::Kind::of(&start).is_some() => amr::walk(input, &start),
+        ([b'I', b'D', b'3', _] | [0xff, 0xe0..=0xff, ..], ..) => mp3::read(input, &start, listener),
         (b"RIFF" | b"FORM", _, b"") => Err(Refusal::Truncated),
         _ => Err(Refusal::not_audio(format!("the recording is {}", looks_like(&start)))),
     }
 }
 
-/// What bytes that are no audio seem to be, for people.
+/// Names for people the kind of file that bytes which are no audio begin.
 fn looks_like(start: &[u8]) -> &'static str {
     let text = start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     let begins = |name: &[u8]| text.get(..name.len()).is_some_and(|text| text.eq_ignore_ascii_case(name));
@@ -108,19 +131,6 @@ fn looks_like(start: &[u8]) -> &'static str {
     } else {
         "of no audio format that is known here"
     }
-}
-
-/// Checks what every header says.
-fn check_shape(channels: u16, sample_rate: u32) -> Result<(), Refusal> {
-    if !(1..=CHANNELS_MAX).contains(&channels) {
-        return Err(Refusal::not_audio(format!("the recording's header says {channels} channels")));
-    }
-    if !(1..=SAMPLE_RATE_MAX).contains(&sample_rate) {
-        return Err(Refusal::not_audio(format!(
-            "the recording's header says {sample_rate} samples a second"
-        )));
-    }
-    Ok(())
 }
 
 /// The time that so many frames take, in seconds.

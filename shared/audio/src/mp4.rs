@@ -2,24 +2,24 @@
 
 use crate::decode::{self, Container};
 use crate::input::Input;
-use crate::{Facts, Refusal, seconds};
+use crate::{Facts, Listener, Refusal, seconds};
 
-/// Largest index. It is held in memory as a whole; this is enough for days of sound.
+/// Largest index. It is held in memory as a whole; this size is enough for days of sound.
 const INDEX_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-pub(crate) fn prove(input: &mut Input) -> Result<Facts, Refusal> {
+pub(crate) fn read(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     check_boxes(input)?;
-    let sound = decode::run(input.section(0, u64::MAX)?, Container::Mp4)?;
+    let sound = decode::run(input.section(0, u64::MAX)?, Container::Mp4, listener)?;
     let mut facts = sound.facts;
-    // The header knows what of the samples is to be heard; it is believed as far as there are samples. A file that
-    // is written in fragments says nothing.
-    let padded = seconds(sound.frames_padded, facts.sample_rate);
+    // Only the header tells how much of the samples is to be heard. It is believed as far as there are samples; the header
+    // of a file that is written in fragments does not tell.
+    let padded = seconds(sound.frames_padded, facts.shape.sample_rate);
     facts.duration_seconds =
         sound.seconds_declared.filter(|&declared| declared > 0.0).unwrap_or(padded).min(padded);
     Ok(facts)
 }
 
-/// Every box must end within the file, and there must be an index and samples.
+/// Refuses a file of which a box ends behind its end, or which lacks an index or samples.
 fn check_boxes(input: &mut Input) -> Result<(), Refusal> {
     let (mut index, mut samples) = (false, false);
     input.seek(0)?;

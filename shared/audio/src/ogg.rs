@@ -1,10 +1,12 @@
-//! Ogg: walks the pages (RFC 3533), then decodes Vorbis and FLAC. Opus and Speex are walked alone.
+//! Ogg: walks the pages (RFC 3533), then decodes Vorbis and FLAC. Opus and Speex are only walked.
 
 use std::borrow::Cow;
 
+use callvine_domain::recording::Verification;
+
 use crate::decode::{self, Container};
 use crate::input::Input;
-use crate::{Facts, Refusal, Verification, check_shape, seconds};
+use crate::{Facts, Listener, Refusal, Shape, seconds};
 
 /// Opus always counts 48,000 frames a second, whatever went in (RFC 7845, 4).
 const OPUS_RATE: u32 = 48_000;
@@ -12,7 +14,7 @@ const OPUS_RATE: u32 = 48_000;
 /// Most frames that a byte of Opus or Speex stands for: a packet is at least one byte and at most 120 ms.
 const FRAMES_PER_BYTE_MAX: u64 = 5760;
 
-/// What the pages say of the first stream.
+/// The first stream, as its pages describe it.
 struct Stream {
     /// The first packet, as far as it matters.
     head: [u8; 64],
@@ -20,7 +22,7 @@ struct Stream {
     granule: u64,
 }
 
-pub(crate) fn prove(input: &mut Input) -> Result<Facts, Refusal> {
+pub(crate) fn read(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     let stream = walk(input)?;
     if stream.granule / FRAMES_PER_BYTE_MAX > input.length_bytes() {
         return Err(Refusal::not_audio("the recording is an Ogg file that claims to last for ever"));
@@ -38,7 +40,7 @@ pub(crate) fn prove(input: &mut Input) -> Result<Facts, Refusal> {
             walked("speex", stream.granule, channels, word(36).unwrap_or(0))
         }
         [1, b'v', b'o', b'r', b'b', b'i', b's', ..] | [0x7f, b'F', b'L', b'A', b'C', ..] => {
-            let sound = decode::run(input.section(0, u64::MAX)?, Container::Ogg)?;
+            let sound = decode::run(input.section(0, u64::MAX)?, Container::Ogg, listener)?;
             Ok(sound.facts)
         }
         _ => Err(Refusal::not_audio("the recording is an Ogg file without sound that is known here")),
@@ -46,7 +48,7 @@ pub(crate) fn prove(input: &mut Input) -> Result<Facts, Refusal> {
 }
 
 fn walked(codec: &'static str, frames: u64, channels: u16, sample_rate: u32) -> Result<Facts, Refusal> {
-    check_shape(channels, sample_rate)?;
+    let shape = Shape::new(channels, sample_rate)?;
     if frames == 0 {
         return Err(Refusal::Empty);
     }
@@ -54,10 +56,8 @@ fn walked(codec: &'static str, frames: u64, channels: u16, sample_rate: u32) -> 
         media_type: "audio/ogg",
         codec: Cow::Borrowed(codec),
         duration_seconds: seconds(frames, sample_rate),
-        channels,
-        sample_rate,
+        shape,
         verification: Verification::HeaderOnly,
-        waveform: None,
     })
 }
 

@@ -1,6 +1,6 @@
-//! Samples as they are, and those of G.711: from bytes to 16 bits.
+//! Plain samples, and those of G.711: from bytes to 16 bits.
 
-/// How samples are written, least significant byte first where it matters.
+/// How samples are written, least significant byte first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pcm {
     Unsigned8,
@@ -75,7 +75,7 @@ impl Pcm {
     }
 }
 
-/// From the range -1 to 1; what is beyond is clipped, and what is no number is silence.
+/// From the range -1 to 1. Values beyond are clipped; one that is not a number is silence.
 #[expect(clippy::cast_possible_truncation, reason = "clamped to the range of the target; NaN becomes 0")]
 fn from_float(value: f64) -> i16 {
     (value * 32768.0).clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use callvine_shared::call::CallId;
 use callvine_shared::objects::Objects;
-use callvine_shared::recording::{Cause, StoredRecording};
+use callvine_shared::recording::{Cause, StoredRecording, Verification};
 use callvine_shared::retry::backoff;
 use callvine_shared::store::{Begun, PendingRecording, PutOff, Store, StoreError};
 use callvine_shared::waveform;
@@ -210,7 +210,7 @@ impl Recordings {
     ) -> Result<StoredRecording, Failure> {
         let Fetched { file, size_bytes, sha256 } = fetched;
         let proving = self.proving.acquire().await;
-        let (file, facts) = prove(file).await?;
+        let (file, facts, peaks) = prove(file).await?;
         drop(proving);
         let sha256 = hex::encode(sha256);
         let key = object_key(recording, &sha256, extension(facts.media_type));
@@ -223,10 +223,10 @@ impl Recordings {
             media_type: facts.media_type.to_owned(),
             codec: facts.codec.into_owned(),
             duration_seconds: facts.duration_seconds,
-            channels: facts.channels,
-            sample_rate: facts.sample_rate,
+            channels: facts.shape.channels,
+            sample_rate: facts.shape.sample_rate,
             verification: facts.verification,
-            waveform: facts.waveform.map(|shape| waveform::encode(&shape.channels)),
+            waveform: peaks.map(|peaks| waveform::encode(&peaks)),
         })
     }
 
@@ -318,13 +318,15 @@ enum Next {
     GiveUp,
 }
 
-/// Proves that the file is audio, beside the asynchronous threads. A decoder that panics has met a file that is none.
+/// Proves that the file is audio, on a thread that may block, and draws its waveform where every sample was decoded.
 async fn prove(
     file: tempfile::NamedTempFile,
-) -> Result<(tempfile::NamedTempFile, callvine_audio::Facts), Failure> {
+) -> Result<(tempfile::NamedTempFile, callvine_audio::Facts, Option<waveform::Peaks<i16>>), Failure> {
     let proof = tokio::task::spawn_blocking(move || {
-        let facts = callvine_audio::prove(file.path())?;
-        Ok((file, facts))
+        let mut waveform = callvine_audio::Waveform::default();
+        let facts = callvine_audio::read(file.path(), &mut |shape, samples| waveform.hear(shape, samples))?;
+        let peaks = waveform.finish().filter(|_| facts.verification == Verification::Decoded);
+        Ok((file, facts, peaks))
     });
     match proof.await {
         Ok(proved) => proved,
