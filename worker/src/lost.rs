@@ -1,7 +1,7 @@
 //! Finds pending recordings that have no message any more, and queues them again. Their queue was deleted or emptied, or
 //! the broker dropped their message after too many deliveries.
 //!
-//! A search takes place only while the queue is empty and the outbox keeps up. Then a recording that has been pending and
+//! A search runs only while the queue is empty and the outbox keeps up. Then a recording that has been pending and
 //! without a lease for some time has no message. If it has one after all, its lease still lets only one worker fetch it.
 
 use std::sync::Arc;

@@ -34,7 +34,7 @@ pub enum Retry {
 pub struct Failure {
     /// The published reason.
     pub reason: Reason,
-    /// What happened, for people. Never holds credentials, addresses, or the body or headers of an answer: it is
+    /// The failure in words, for people. Never holds credentials, addresses, or the body or headers of an answer: it is
     /// shown to API clients, who must not learn from it what else listens inside this network.
     pub detail: String,
     /// Whether and when another attempt is made.

@@ -12,7 +12,7 @@ use super::fetch::Fetched;
 /// Hexadecimal digits of the content's SHA-256 in an object's key: 128 bits, so that keys can't be guessed.
 const KEY_DIGITS: usize = 32;
 
-/// What is known of a file that is audio.
+/// A file that is proved to be audio.
 #[derive(Debug)]
 pub(super) struct Proof {
     size_bytes: u64,
