@@ -2,10 +2,10 @@
 //!
 //! - [`settings`]: flags, variables, defaults
 //! - `consume`: from a queue to a handler
-//! - `lease`: what is leased to this worker while it works
+//! - `lease`: keeps a recording this worker's own while the work lasts
 //! - `patience`: waits for a database that is away
 //! - [`recording`]: a recording's life
-//! - `lost`: finds recordings of which no message is left
+//! - `lost`: finds recordings whose message was lost
 //! - [`metrics`]: the metrics of the worker
 
 mod consume;
@@ -34,7 +34,7 @@ pub use crate::settings::Settings;
 /// the worker, so that one slow host does not fill the worker.
 const IN_HAND_PER_FETCH: usize = 4;
 
-/// How often leftovers of dead processes are removed.
+/// How often leftovers of dead processes are removed. A staged file counts as one from the same age on.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// The recording worker.

@@ -1,4 +1,4 @@
-//! Finds pending recordings that have no message any more, and queues them again. Their queue was deleted or emptied, or
+//! Finds pending recordings whose message was lost, and queues them again. Their queue was deleted or emptied, or
 //! the broker dropped their message after too many deliveries.
 //!
 //! A search runs only while the queue is empty and the outbox keeps up. Then a recording that has been pending and

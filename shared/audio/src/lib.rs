@@ -25,7 +25,7 @@ mod waveform;
 use decode::Container;
 use input::Input;
 pub use refusal::Refusal;
-pub use waveform::{PIECES_MAX, Waveform};
+pub use waveform::Waveform;
 
 /// Most channels of a recording. Telephony has one or two, a conference recorder a few more; a header that claims
 /// thousands is not audio.
@@ -49,7 +49,7 @@ pub struct Facts {
     pub verification: Verification,
 }
 
-/// How samples are to be understood.
+/// The channels and the sample rate of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// From 1 to 32.

@@ -1,11 +1,11 @@
-//! The shape of a recording: the lowest and highest sample of each of at most [`PIECES_MAX`] pieces a channel.
+//! The shape of a recording: the lowest and highest sample of each of at most 1,000 pieces a channel.
 
 use callvine_domain::waveform::Peaks;
 
 use crate::Shape;
 
 /// Most pieces a channel: one for each pixel of any waveform that a page shows.
-pub const PIECES_MAX: usize = 1000;
+const PIECES_MAX: usize = 1000;
 
 /// The extremes of no samples: any sample is lower and higher.
 const NOTHING: (i16, i16) = (i16::MAX, i16::MIN);
@@ -71,7 +71,7 @@ impl Waveform {
         }
     }
 
-    /// The lowest and highest sample of each piece, by channel: from 1 to [`PIECES_MAX`] pieces, as many in each channel, all
+    /// The lowest and highest sample of each piece, by channel: from 1 to 1,000 pieces, as many in each channel, all
     /// equally long but the last. `None` where no samples were heard.
     #[must_use]
     pub fn finish(mut self) -> Option<Peaks<i16>> {

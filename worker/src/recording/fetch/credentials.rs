@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 use url::Url;
 
-/// Largest credentials file: thousands of hosts fit, and a larger file is not one of credentials.
+/// Largest credentials file: thousands of hosts fit; a larger file is the wrong one.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Credentials by host. Empty by default.
