@@ -64,7 +64,7 @@ impl Queues {
     /// [`BusError`] when the broker can't be reached, or has no such queue.
     pub async fn sweep(&self, queue: Queue) -> Result<Sweep, BusError> {
         let messages = match self {
-            Self::RabbitMq(url) => Contents::RabbitMq(Box::new(Messages::open(url, queue).await?)),
+            Self::RabbitMq(url) => Contents::RabbitMq(Messages::open(url, queue).await?),
             Self::Local(store) => Contents::Local(Rows::new(store.clone(), queue)),
         };
         Ok(Sweep { messages, in_hand: None })
@@ -85,7 +85,7 @@ pub struct Sweep {
 }
 
 enum Contents {
-    RabbitMq(Box<Messages>),
+    RabbitMq(Messages),
     Local(Rows),
 }
 
@@ -98,7 +98,7 @@ impl Sweep {
         self.keep().await?;
         self.in_hand = match &mut self.messages {
             Contents::RabbitMq(messages) => messages.next().await?.map(Box::new).map(Message::RabbitMq),
-            Contents::Local(rows) => rows.next().await?.map(Message::Local),
+            Contents::Local(rows) => rows.next().await?.map(Box::new).map(Message::Local),
         };
         Ok(self.in_hand.as_ref().map(Message::body))
     }
@@ -140,7 +140,7 @@ impl Sweep {
 /// A message in the hands of a sweep.
 enum Message {
     RabbitMq(Box<Taken>),
-    Local(Row),
+    Local(Box<Row>),
 }
 
 impl Message {
