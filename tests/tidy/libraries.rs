@@ -1,0 +1,73 @@
+//! Which room may name which library, and which libraries may not come in at all.
+
+use std::collections::BTreeSet;
+
+use crate::files::{code_lines, names, none, program_sources, read};
+
+/// Who may name what: the text, and where alone it may stand in the program's own crates (prefixes of paths).
+const PRIVILEGES: [(&str, &[&str]); 8] = [
+    ("sqlx::", &["shared/src/store/"]),
+    ("lapin::", &["shared/src/bus/rabbitmq"]),
+    ("deadpool::", &["shared/src/bus/rabbitmq"]),
+    ("object_store::", &["shared/src/objects/s3"]),
+    ("hyper::", HTTP),
+    ("hyper_util::", HTTP),
+    ("std::env", &["callvine/src/"]),
+    ("println!", &["callvine/src/"]),
+];
+
+/// Where HTTP is spoken.
+const HTTP: &[&str] = &["gateway/src/", "callvine/src/commands/demo", "worker/src/recording/fetch/"];
+
+/// Files and folders that only compute, and what shows that something does more.
+const PURE: [&str; 1] = ["shared/domain/src/"];
+const IMPURITIES: [&str; 7] = ["async", "await", "tokio", "sqlx", "std::fs", "std::env", "std::net::Tcp"];
+
+#[test]
+fn libraries_are_named_only_where_they_belong() {
+    let mut offences = Vec::new();
+    for file in program_sources() {
+        for (number, line) in code_lines(&file.text) {
+            for (name, places) in PRIVILEGES {
+                if names(line, name) && !places.iter().any(|place| file.path.starts_with(place)) {
+                    offences.push(format!("{}:{number} names {name}: {}", file.path, line.trim()));
+                }
+            }
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn pure_files_do_nothing_but_compute() {
+    let mut offences = Vec::new();
+    for file in program_sources() {
+        if !PURE.iter().any(|place| file.path.starts_with(place)) {
+            continue;
+        }
+        for (number, line) in code_lines(&file.text) {
+            for impurity in IMPURITIES.iter().filter(|impurity| names(line, impurity)) {
+                offences.push(format!("{}:{number} has {impurity}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn no_banned_crate_is_linked() {
+    let deny = read("deny.toml");
+    let banned: Vec<&str> = deny
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("{ name = \"")?.strip_suffix("\" },"))
+        .collect();
+    assert!(banned.contains(&"openssl-sys"), "the list of banned crates in deny.toml is not found");
+    let lock = read("Cargo.lock");
+    let locked: BTreeSet<&str> = lock.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+    for name in banned {
+        assert!(
+            !locked.contains(format!("\"{name}\"").as_str()),
+            "Cargo.lock has {name}, which deny.toml bans"
+        );
+    }
+}

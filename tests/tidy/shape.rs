@@ -1,0 +1,60 @@
+//! The shape of files: short, introduced, finished.
+
+use crate::files::{none, sources, texts};
+
+/// Longest source file, in lines.
+const MAX_LINES: usize = 400;
+
+#[test]
+fn source_files_are_short_and_begin_with_what_they_are_for() {
+    let mut offences = Vec::new();
+    for file in sources() {
+        let lines = file.text.lines().count();
+        if lines > MAX_LINES {
+            offences.push(format!("{} has {lines} lines, {MAX_LINES} are allowed", file.path));
+        }
+        if !file.text.starts_with("//! ") {
+            offences.push(format!("{} does not begin with a line `//! …`", file.path));
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn nothing_is_left_undone_or_skipped() {
+    // In pieces, so that this file does not accuse itself.
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("#[ign", "ore")];
+    let mut offences = Vec::new();
+    for file in sources() {
+        for (number, line) in file.text.lines().enumerate() {
+            for mark in marks.iter().filter(|mark| line.contains(*mark)) {
+                offences.push(format!("{}:{} has {mark}", file.path, number + 1));
+            }
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn no_file_names_a_path_of_somebodys_machine() {
+    let paths = [concat!("/wo", "rk/"), concat!("/fa", "rm/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+    let mut offences = Vec::new();
+    for file in texts() {
+        for (number, line) in file.text.lines().enumerate() {
+            // Not a path of its own where it only goes on (`tests/…/home/`).
+            let is_named = |path: &&&str| {
+                line.match_indices(**path).any(|(at, _)| {
+                    line.get(..at)
+                        .unwrap()
+                        .chars()
+                        .next_back()
+                        .is_none_or(|before| " \t\"'`(=:".contains(before))
+                })
+            };
+            for path in paths.iter().filter(is_named) {
+                offences.push(format!("{}:{} has {path}", file.path, number + 1));
+            }
+        }
+    }
+    none(&offences);
+}
