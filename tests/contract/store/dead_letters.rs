@@ -8,7 +8,7 @@ use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, PutOff, Retrie
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{begin, due, one_call, seconds, stored};
+use super::{analysis_of, begin, due, one_call, seconds, stored};
 
 contract!(
     a_recording_that_was_given_up_is_listed_and_can_be_tried_again,
@@ -16,6 +16,7 @@ contract!(
     an_analysis_that_failed_is_requested_again,
     only_what_was_given_up_can_be_tried_again,
     its_dead_letter_goes_with_it,
+    what_is_not_settled_is_read_as_a_dead_letter_would_be,
 );
 
 const WHY: Cause<'static> = Cause { reason: Reason::NotFound, last_error: "the host answered 404" };
@@ -98,7 +99,7 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     let now = Utc::now();
     assert!(store.recording_stored(id, &stored(), now).await.unwrap());
     due(store, now).await;
-    let analysis = DeadLetterId { kind: DeadLetterKind::Analysis, call_id: id };
+    let analysis = analysis_of(id);
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);
     assert!(store.analysis_failed(id, ("unreadable", "no sound in it"), now).await.unwrap());
     assert!(!store.analysis_failed(id, ("unreadable", "no sound in it"), now).await.unwrap());
@@ -124,7 +125,7 @@ async fn only_what_was_given_up_can_be_tried_again(store: &Store) {
     due(store, now).await;
     assert_eq!(store.retry_dead_letter(recording(id), now).await.unwrap(), Retried::NotFailed);
     assert_eq!(store.retry_dead_letter(recording(CallId(404)), now).await.unwrap(), Retried::Unknown);
-    let analysis = DeadLetterId { kind: DeadLetterKind::Analysis, call_id: id };
+    let analysis = analysis_of(id);
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::Unknown);
     assert!(due(store, Utc::now()).await.is_empty(), "nothing happened, so nothing is queued");
 }
@@ -151,4 +152,24 @@ async fn its_dead_letter_goes_with_it(store: &Store) {
         2,
         "that it failed is told"
     );
+}
+
+async fn what_is_not_settled_is_read_as_a_dead_letter_would_be(store: &Store) {
+    let now = Utc::now();
+    let (waiting, kept) = (one_call(store).await, one_call(store).await);
+    let why = PutOff::Failed(WHY);
+    assert!(matches!(begin(store, waiting, now).await, Begun::Leased(_)));
+    store.put_off_recording(waiting, why, now + seconds(5), now).await.unwrap();
+    let letter = store.unsettled(recording(waiting)).await.unwrap().unwrap();
+    assert_eq!((letter.id, letter.attempts, letter.failed_at), (recording(waiting), 1, None));
+    assert_eq!(letter.last_error.as_deref(), Some(WHY.last_error));
+    assert_eq!(letter.recording_url, "https://example.com/call.wav");
+    assert!(store.unsettled(analysis_of(waiting)).await.unwrap().is_none(), "no analysis is requested");
+
+    assert!(store.recording_stored(kept, &stored(), now).await.unwrap());
+    assert!(store.unsettled(recording(kept)).await.unwrap().is_none());
+    assert_eq!(store.unsettled(analysis_of(kept)).await.unwrap().unwrap().id, analysis_of(kept));
+    assert!(store.analysis_failed(kept, ("unreadable", "no sound in it"), now).await.unwrap());
+    assert!(store.unsettled(analysis_of(kept)).await.unwrap().is_none());
+    assert!(store.unsettled(recording(CallId(404))).await.unwrap().is_none());
 }

@@ -1,4 +1,4 @@
-//! API keys, and a database that was not migrated.
+//! API keys, and a database that was not migrated or is closed.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ contract!(
     keys_are_made_listed_used_and_revoked,
     the_same_key_is_not_stored_twice,
     an_unmigrated_database_is_said_to_be_one,
+    a_database_answers_until_it_is_closed,
 );
 
 fn key(digest: u8) -> NewApiKey {
@@ -58,4 +59,11 @@ async fn an_unmigrated_database_is_said_to_be_one(store: &Store) {
     let refused = empty.api_keys().await;
     assert!(matches!(refused, Err(StoreError::Mismatch(_))), "{refused:?}");
     tokio::time::timeout(Duration::from_secs(10), empty.close()).await.unwrap();
+}
+
+async fn a_database_answers_until_it_is_closed(store: &Store) {
+    store.ping().await.unwrap();
+    store.close().await;
+    let refused = store.ping().await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }

@@ -4,31 +4,42 @@ use std::sync::Arc;
 
 use callvine_shared::call::{CallId, NewCall};
 use callvine_shared::recording::{StoredRecording, Verification};
-use callvine_shared::store::{Begun, OutboxContent, ReceivedCall, Store};
+use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, OutboxContent, ReceivedCall, Store};
 use chrono::{DateTime, TimeDelta, Utc};
-use harness::Postgres;
+use harness::{Database, Postgres};
 use serde_json::Value;
 
-/// Instantiates every test for both databases: a statement that only one of them understands can't land.
+/// Instantiates every test for both databases: a statement that only one of them understands can't land. With
+/// `tables;` before the names, each test gets the tables beside the store.
 macro_rules! contract {
     ($($name:ident),+ $(,)?) => {
+        contract!(@ (store) $($name),+);
+    };
+    (tables; $($name:ident),+ $(,)?) => {
+        contract!(@ (store, tables) $($name),+);
+    };
+    (@ $arguments:tt $($name:ident),+) => {
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                let store = crate::store::postgres().await;
-                super::$name(&store).await;
+                let opened = crate::store::postgres().await;
+                contract!(call $name opened $arguments);
             })+
         }
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
-                let (_directory, store) = crate::store::sqlite().await;
-                super::$name(&store).await;
+                let (_directory, opened) = crate::store::sqlite().await;
+                contract!(call $name opened $arguments);
             })+
         }
     };
+    (call $name:ident $opened:ident ($($argument:ident),+)) => {
+        super::$name($(&$opened.$argument),+).await
+    };
 }
 
+mod audit;
 mod calls;
 mod clocks;
 mod dead_letters;
@@ -38,20 +49,31 @@ mod keys;
 mod lost;
 mod outbox;
 mod recordings;
+mod repair;
 
-async fn postgres() -> Store {
-    let url = Postgres::shared().await.database().await;
-    let store = Store::connect(&url).await.unwrap();
-    store.migrate().await.unwrap();
-    store
+/// A migrated database of a test's own.
+struct Opened {
+    store: Store,
+    /// The same database, past the store.
+    tables: Database,
 }
 
-async fn sqlite() -> (tempfile::TempDir, Store) {
+impl Opened {
+    async fn new(url: &str) -> Self {
+        let store = Store::connect(url).await.unwrap();
+        store.migrate().await.unwrap();
+        Self { store, tables: Database::new(url) }
+    }
+}
+
+async fn postgres() -> Opened {
+    Opened::new(&Postgres::shared().await.database().await).await
+}
+
+async fn sqlite() -> (tempfile::TempDir, Opened) {
     let directory = tempfile::tempdir().unwrap();
-    let store =
-        Store::connect(&format!("sqlite://{}/callvine.db", directory.path().display())).await.unwrap();
-    store.migrate().await.unwrap();
-    (directory, store)
+    let opened = Opened::new(&format!("sqlite://{}/callvine.db", directory.path().display())).await;
+    (directory, opened)
 }
 
 fn call(recording_url: &str) -> NewCall {
@@ -116,6 +138,10 @@ async fn due(store: &Store, now: DateTime<Utc>) -> Vec<(String, Option<&'static 
         }
     }
     messages
+}
+
+fn analysis_of(call_id: CallId) -> DeadLetterId {
+    DeadLetterId { kind: DeadLetterKind::Analysis, call_id }
 }
 
 async fn begin(store: &Store, id: CallId, now: DateTime<Utc>) -> Begun {

@@ -178,5 +178,6 @@ async fn an_unknown_recording_is_unknown(store: &Store) {
             .unwrap()
     );
     store.defer_recording(CallId(404), now, now).await.unwrap();
+    assert_eq!(store.waveform(CallId(404)).await.unwrap(), None);
     assert!(due(store, Utc::now()).await.is_empty());
 }
