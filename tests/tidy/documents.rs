@@ -1,23 +1,6 @@
-//! The published documents against the code.
+//! The documents against the tree of files.
 
-use crate::files::{none, read, root, texts};
-
-#[test]
-fn every_event_is_in_the_published_description() {
-    let description = read("docs/asyncapi.yaml");
-    let source = read("shared/domain/src/event.rs");
-    let keys: Vec<&str> = source
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": &str = \"")?.1.strip_suffix("\";"))
-        .filter(|text| {
-            text.starts_with("call.") || text.starts_with("recording.") || text.starts_with("analysis.")
-        })
-        .collect();
-    assert!(keys.len() >= 5, "only {keys:?} found in shared/domain/src/event.rs");
-    for key in keys {
-        assert!(description.contains(&format!("address: {key}\n")), "docs/asyncapi.yaml lacks {key}");
-    }
-}
+use crate::files::{none, root, texts};
 
 #[test]
 fn documents_name_only_files_that_exist() {

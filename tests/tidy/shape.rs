@@ -1,9 +1,15 @@
 //! The shape of files: short, introduced, finished.
 
-use crate::files::{none, sources, texts};
+use std::fs;
+
+use crate::files::{none, paths, root, sources, texts};
 
 /// Longest source file, in lines.
 const MAX_LINES: usize = 400;
+/// Largest file of any kind, in bytes: a clone should stay quick.
+const MAX_BYTES: u64 = 200 * 1024;
+/// The files that may be larger, by the beginning of their paths: the demo's recordings are sounds that people listen to.
+const LARGE: [&str; 2] = ["demo/recordings/", "docs/performance/results.json"];
 
 #[test]
 fn source_files_are_short_and_begin_with_what_they_are_for() {
@@ -15,6 +21,18 @@ fn source_files_are_short_and_begin_with_what_they_are_for() {
         }
         if !file.text.starts_with("//! ") {
             offences.push(format!("{} does not begin with a line `//! …`", file.path));
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn no_file_is_large_but_for_those_that_must_be() {
+    let mut offences = Vec::new();
+    for path in paths().into_iter().filter(|path| !LARGE.iter().any(|large| path.starts_with(large))) {
+        let bytes = fs::metadata(root().join(&path)).unwrap().len();
+        if bytes > MAX_BYTES {
+            offences.push(format!("{path} has {bytes} bytes, {MAX_BYTES} are allowed"));
         }
     }
     none(&offences);
