@@ -15,6 +15,7 @@ mod commands;
 mod http;
 mod keys;
 mod migrations;
+mod newer_queue;
 mod objects;
 mod public;
 mod server;
