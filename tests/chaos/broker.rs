@@ -1,13 +1,13 @@
 //! The broker away: stopped, killed, cut off without a word, short of memory, robbed of a queue. Providers notice
 //! nothing, and the events follow.
 
-use harness::{Network, RabbitMq, eventually};
+use harness::{Network, PATIENCE, RabbitMq, eventually};
 use lapin::options::{BasicGetOptions, BasicRejectOptions};
 use lapin::{Connection, ConnectionProperties};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, LANES, PATIENCE, postgres};
+use crate::cluster::{Cluster, LANES, postgres};
 use crate::outage::assert_unnoticed;
 use crate::report::say;
 

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use harness::{Attempt, Provider, eventually};
+use harness::{Attempt, PATIENCE, Provider, eventually};
 use tokio::time::Instant;
-
-use crate::cluster::PATIENCE;
 
 /// Enough of the last posts to see what was wrong.
 const ATTEMPTS_SHOWN: usize = 20;

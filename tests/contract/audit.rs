@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use harness::{
-    Answer, Callvine, Database, Origin, Postgres, Provider, RabbitMq, eventually, settled, sounds,
+    Answer, Callvine, Database, Origin, PATIENCE, Postgres, Provider, RabbitMq, eventually, settled, sounds,
 };
 use serde_json::Value;
 
 const KEY: &str = "test_key_123";
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Calls posted to a process in this directory and settled: the first is given up, the others are stored.
 async fn calls(directory: &Path, count: usize) -> Database {
     let origin = Origin::start().await;

@@ -5,12 +5,9 @@ use std::time::Duration;
 use callvine_shared::bus::{Bus, BusError, Consumer, Delivery, Local, RabbitMq};
 use callvine_shared::queue::{Message, Queue, QueueName};
 use callvine_shared::store::{DELIVERY_LEASE, Store};
-use harness::eventually;
+use harness::{PATIENCE, eventually};
 use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
-
-/// Long enough for a loaded machine; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Instantiates every test for both kinds of delivery.
 macro_rules! contract {

@@ -1,15 +1,10 @@
 //! `GET /calls/ID` and `GET /recording.php?call_id=ID`, and what becomes of a recording, seen from outside.
 
-use std::time::Duration;
-
-use harness::{Answer as Origins, Origin, Sound, obtained, sounds};
+use harness::{Answer as Origins, Origin, PATIENCE, Sound, obtained, sounds};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::http::{KEY, Up, call};
-
-/// Long enough for a loaded machine; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Loopback may be fetched from, and failures come quickly.
 const QUICK: [(&str, &str); 3] = [

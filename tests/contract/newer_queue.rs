@@ -1,16 +1,11 @@
 //! A rolling upgrade: a newer process writes messages for a queue that this version does not know. They go there and
 //! nowhere else, or wait until the queue exists.
 
-use std::time::Duration;
-
 use callvine_shared::queue::Queue;
-use harness::{Callvine, Database, Postgres, RabbitMq, eventually, obtained};
+use harness::{Callvine, Database, PATIENCE, Postgres, RabbitMq, eventually, obtained};
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-
-/// Long enough for a loaded machine; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The queue of a newer version.
 const NEWER: &str = "callvine.transcripts";

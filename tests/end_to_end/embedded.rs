@@ -43,18 +43,16 @@ async fn a_hundred_real_recordings_go_all_the_way() {
     assert_eq!(count(&mut database, "select count(*) from outbox").await, 0, "everything was told");
 }
 
-/// Goal: a stop under load is orderly and quick, since nothing waits for what is put aside. Method: stop while a hundred
-/// recordings are under way, and start again.
+/// Goal: a stop under load is orderly, since nothing waits for recordings that are postponed. Method: stop while a hundred
+/// recordings are under way, and start again. A stop that waited would end at its deadline, and say so.
 #[tokio::test]
 async fn stopped_under_load_it_ends_in_time_and_goes_on_at_the_next_start() {
     let recorded = Recorded::serve().await;
     let mut process = up().start().await;
     let directory = process.directory().to_owned();
     let acknowledged = recorded.deliver(&Provider::new(&process.public().await, KEY)).await;
-    let begun = std::time::Instant::now();
     let finished = process.stop().await;
     finished.assert_code(0);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     assert!(!finished.stderr.contains("not everything"), "{}", finished.stderr);
     let mut process = up().directory(&directory).start().await;
     recorded.assert_all_stored(&process.public().await, KEY, &acknowledged).await;

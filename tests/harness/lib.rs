@@ -30,7 +30,7 @@ pub use authority::{Authority, Validity, self_signed};
 pub use callvine::{Callvine, Finished, Running};
 pub use clock::Clock;
 pub use database::{Database, StoredCall};
-pub use eventually::{eventually, obtained};
+pub use eventually::{PATIENCE, eventually, obtained};
 pub use http::http_client;
 pub use ledger::{Ledger, Reckoning, settled};
 pub use load::{Answered, Load};

@@ -1,11 +1,9 @@
 //! API keys, and a database that was not migrated or is closed.
 
-use std::time::Duration;
-
 use callvine_shared::api_key::{Digest, Environment};
 use callvine_shared::store::{NewApiKey, Store, StoreError};
 use chrono::{DateTime, Utc};
-use harness::Postgres;
+use harness::{PATIENCE, Postgres};
 
 use super::seconds;
 
@@ -58,7 +56,7 @@ async fn an_unmigrated_database_is_said_to_be_one(store: &Store) {
     let empty = Store::connect(&url).await.unwrap();
     let refused = empty.api_keys().await;
     assert!(matches!(refused, Err(StoreError::Mismatch(_))), "{refused:?}");
-    tokio::time::timeout(Duration::from_secs(10), empty.close()).await.unwrap();
+    tokio::time::timeout(PATIENCE, empty.close()).await.unwrap();
 }
 
 async fn a_database_answers_until_it_is_closed(store: &Store) {
