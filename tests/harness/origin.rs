@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
@@ -188,20 +189,14 @@ impl Origin {
     }
 
     /// Answers this path so, from now on; returns its address.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn serve(&self, path: &str, answer: Answer) -> String {
         self.serve_in_turn(path, Vec::new(), answer)
     }
 
     /// Answers this path with each of `first` once, in order, and with `last` after them; returns its address.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn serve_in_turn(&self, path: &str, mut first: Vec<Answer>, last: Answer) -> String {
         first.reverse();
-        let mut routes = self.routes.lock().unwrap();
+        let mut routes = self.routes.lock();
         let route = routes.entry(path.to_owned()).or_default();
         route.first = first;
         route.last = Some(last);
@@ -209,27 +204,18 @@ impl Origin {
     }
 
     /// Answers this path with a status `times` times, then with `last`; returns its address.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn serve_after_failures(&self, path: &str, status: u16, times: usize, last: Answer) -> String {
         self.serve_in_turn(path, vec![Answer::Status(status); times], last)
     }
 
     /// How often this path was asked for.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn count(&self, path: &str) -> usize {
-        self.routes.lock().unwrap().get(path).map_or(0, |route| route.seen.len())
+        self.routes.lock().get(path).map_or(0, |route| route.seen.len())
     }
 
     /// The requests for this path so far, in the order of their arrival.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn seen(&self, path: &str) -> Vec<Seen> {
-        self.routes.lock().unwrap().get(path).map_or_else(Vec::new, |route| route.seen.clone())
+        self.routes.lock().get(path).map_or_else(Vec::new, |route| route.seen.clone())
     }
 }
 
@@ -250,7 +236,7 @@ async fn converse(mut stream: TcpStream, routes: Routes) {
     let Some((path, seen)) = parse(&head) else { return };
     let is_head = seen.method == "HEAD";
     let answer = {
-        let mut routes = routes.lock().unwrap();
+        let mut routes = routes.lock();
         let route = routes.entry(path).or_default();
         route.seen.push(seen);
         route.first.pop().or_else(|| route.last.clone()).unwrap_or(Answer::Status(404))

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, kill_process};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
@@ -97,11 +98,8 @@ impl Postgres {
     }
 
     /// Whether it runs: a server may end by itself, without space for instance.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn is_running(&self) -> bool {
-        self.process.lock().unwrap().as_mut().is_some_and(|process| process.exited().is_none())
+        self.process.lock().as_mut().is_some_and(|process| process.exited().is_none())
     }
 
     /// A server that follows this one, with every change that this one commits, until it is [promoted](Self::promote).
@@ -174,7 +172,7 @@ impl Postgres {
     /// # Panics
     /// When it isn't running.
     pub fn pid(&self) -> Pid {
-        self.process.lock().unwrap().as_ref().expect("PostgreSQL is running").pid()
+        self.process.lock().as_ref().expect("PostgreSQL is running").pid()
     }
 
     /// `SIGKILL` to the server and all its backends, as a crash of the machine would; returns when they are gone.
@@ -182,7 +180,7 @@ impl Postgres {
     /// # Panics
     /// When it isn't running, or a process stays.
     pub async fn kill(&self) {
-        let mut process = self.process.lock().unwrap().take().expect("PostgreSQL is running");
+        let mut process = self.process.lock().take().expect("PostgreSQL is running");
         // Backends are leaders of sessions of their own. A stopped server starts no further ones.
         process.signal(Signal::STOP);
         let backends = children(process.pid());
@@ -203,7 +201,7 @@ impl Postgres {
     /// # Panics
     /// When it isn't running or does not end.
     pub async fn stop(&self) {
-        let mut process = self.process.lock().unwrap().take().expect("PostgreSQL is running");
+        let mut process = self.process.lock().take().expect("PostgreSQL is running");
         process.signal(Signal::INT);
         process.ended(DEADLINE).await;
     }
@@ -213,7 +211,7 @@ impl Postgres {
     /// # Panics
     /// When it does not start, with its command line and log.
     pub async fn restart(&self) {
-        let is_running = self.process.lock().unwrap().is_some();
+        let is_running = self.process.lock().is_some();
         if is_running {
             self.stop().await;
         }
@@ -305,14 +303,14 @@ impl Postgres {
         if !is_up || process.exited().is_some() {
             return Err(process.account());
         }
-        *self.process.lock().unwrap() = Some(process);
+        *self.process.lock() = Some(process);
         Ok(())
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if let Some(process) = self.process.get_mut().unwrap().take() {
+        if let Some(process) = self.process.get_mut().take() {
             let backends = children(process.pid());
             drop(process);
             backends.into_iter().for_each(kill_if_alive);

@@ -1,10 +1,10 @@
 //! A telephony provider: posts calls, in bursts, tries again as providers do, and keeps what was acknowledged.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -132,19 +132,13 @@ impl Provider {
     }
 
     /// Everything that was acknowledged so far, in no particular order.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn acknowledged(&self) -> Vec<Acknowledged> {
-        self.acknowledged.lock().unwrap().clone()
+        self.acknowledged.lock().clone()
     }
 
     /// Every post so far, in the order of their ends.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.attempts.lock().unwrap().clone()
+        self.attempts.lock().clone()
     }
 
     async fn insist(&self, call: &Value, ends_at: Instant) -> Acknowledged {
@@ -174,7 +168,7 @@ impl Provider {
         }
         let at = Instant::now();
         let answer = answer_to(request).await;
-        self.attempts.lock().unwrap().push(Attempt {
+        self.attempts.lock().push(Attempt {
             at,
             took: at.elapsed(),
             status: answer.as_ref().map(|answer| answer.status),
@@ -189,7 +183,7 @@ impl Provider {
         let id =
             answer.pointer("/data/id").and_then(Value::as_i64).unwrap_or_else(|| panic!("no id: {body}"));
         let acknowledged = Acknowledged { id, sent: call.clone(), answer, replayed };
-        self.acknowledged.lock().unwrap().push(acknowledged.clone());
+        self.acknowledged.lock().push(acknowledged.clone());
         Outcome::Acknowledged(acknowledged)
     }
 }

@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::Method;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
@@ -189,7 +189,7 @@ impl S3 {
     /// # Panics
     /// When it isn't running.
     pub fn kill(&self) {
-        self.server.lock().unwrap().take().expect("the S3 store is running").kill();
+        self.server.lock().take().expect("the S3 store is running").kill();
     }
 
     /// Starts it again on the same port, with no bucket.
@@ -221,7 +221,7 @@ impl S3 {
         if !is_up || server.exited().is_some() {
             return Err(server.account());
         }
-        *self.server.lock().unwrap() = Some(server);
+        *self.server.lock() = Some(server);
         Ok(())
     }
 
@@ -246,7 +246,7 @@ impl S3 {
 
 impl Drop for S3 {
     fn drop(&mut self) {
-        drop(self.server.get_mut().unwrap().take());
+        drop(self.server.get_mut().take());
         fs::remove_dir_all(&self.directory).ok();
     }
 }

@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::{Request, Response, StatusCode};
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -134,11 +135,8 @@ impl SecureOrigin {
     }
 
     /// The requests so far, in the order of their arrival.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn seen(&self) -> Vec<SeenSecurely> {
-        self.shared.seen.lock().unwrap().clone()
+        self.shared.seen.lock().clone()
     }
 }
 
@@ -175,8 +173,8 @@ impl Shared {
     fn plan(&self, seen: SeenSecurely) -> Plan {
         let range = seen.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
         let start = range.and_then(|start| start.parse().ok()).unwrap_or(0);
-        self.seen.lock().unwrap().push(seen);
-        let breaks = self.breaks.lock().unwrap().pop();
+        self.seen.lock().push(seen);
+        let breaks = self.breaks.lock().pop();
         let rest = self.recording.slice(start..);
         let sent = breaks.map_or(rest.len(), |(_, after)| after.min(rest.len()));
         let status = match start {
