@@ -145,7 +145,8 @@ impl Cluster {
         self.take_gateway().stop().await.assert_code(0);
     }
 
-    /// The gateway, which is about to end: its port may soon be another server's, and a client that is sent there stays.
+    /// The gateway, which is about to end: its port may soon be another server's, and a client that is sent there
+    /// stays.
     fn take_gateway(&mut self) -> Running {
         self.address.redirect(NOBODY);
         self.gateway.take().expect("a gateway runs")

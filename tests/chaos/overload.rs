@@ -10,20 +10,21 @@ use crate::holders::{ALL, hold};
 use crate::outage::assert_unnoticed;
 use crate::report::say;
 
-/// What the gateway lets in. Its default, 10,000, is more than the tests' clients can have under way on a small machine.
+/// Calls that the gateway lets in at once. The default, 10,000, is more than the tests' clients can have under way on a
+/// small machine.
 const IN_FLIGHT: usize = 64;
 /// Connections of the overload: several times what is let in.
 const CONNECTIONS: usize = 400;
-/// What each piece takes to the database or back. It is the database that can't take more, and not the machine, whose
-/// processors the clients need as well.
+/// Delay of each piece to the database or back. The database must be the bottleneck, and not the processors, which the
+/// clients need as well.
 const DATABASE_DELAY: Duration = Duration::from_millis(25);
-/// What a process may have open unless it asks for more, on most systems.
+/// Files that a process may have open unless it asks for more, on most systems.
 const USUAL_OPEN_FILES: u32 = 1024;
 /// A gateway's memory: a base, and so much for each connection that it has ever had at once.
 const MEMORY_BASE_KIB: usize = 64 * 1024;
 const MEMORY_OF_A_CONNECTION_KIB: usize = 64;
-/// By how much overload may slow down those that are let in. Medians are compared: the slowest of a hundred tells more of
-/// the machine than of the gateway.
+/// By how much overload may slow down those that are let in. Medians are compared: the slowest of a hundred tells more
+/// of the machine than of the gateway.
 const SLOWER: u32 = 5;
 
 /// Goal: offered twice what it can take, the gateway lets in as many as it may, refuses the others with 503 and
@@ -74,7 +75,7 @@ async fn twice_what_it_can_take_is_refused_in_part_and_slows_down_nobody_for_lon
     gateway.stop().await.assert_code(0);
 }
 
-/// Goal: two thousand clients that say nothing, or a byte now and then, or take back what they ask for, stop nobody
+/// Goal: two thousand clients that send nothing, or a byte now and then, or requests that they cancel, stop nobody
 /// else. Method: the process starts with the usual limit of open files, which is less.
 #[tokio::test]
 async fn two_thousand_connections_that_only_take_room_stop_no_other_client() {

@@ -1,5 +1,5 @@
-//! What a run came to, for people: on standard output, and in the file that `CALLVINE_CHAOS_REPORT` names; the sums of
-//! both engines in one beside it, `….totals`.
+//! The results of a run, for people: on standard output, and in the file that `CALLVINE_CHAOS_REPORT` names; the sums
+//! of both engines in one beside it, `….totals`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::outage::taken_again;
 
-/// What the program runs on.
+/// The servers under the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Engine {
     /// Gateways and workers on PostgreSQL and RabbitMQ.

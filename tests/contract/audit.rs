@@ -167,7 +167,7 @@ async fn what_was_queued_again_is_fetched_again_and_then_nothing_is_wrong() {
     ];
     assert_found(|| embedded(&directory), &broken).await;
     audit(embedded(&directory).arg("--repair")).await;
-    // What is only on its way is no problem to an audit, and not fetched yet.
+    // A recording on its way is no problem to an audit; wait until all are fetched.
     settled(&database).await;
     assert_found(|| embedded(&directory).arg("--deep"), &[]).await;
     for id in 1..=4 {

@@ -156,7 +156,7 @@ async fn no_more_than_the_prefetch_is_in_hand(bus: &Bus) {
     let (mut consumer, shutdown) = consume(bus, Queue::Recordings, 2);
     let first = next(&mut consumer).await;
     let second = next(&mut consumer).await;
-    // What waits to be taken counts as in hand on RabbitMQ; in process as many again may wait.
+    // On RabbitMQ the messages of the consumer's buffer count as in hand; in process as many again may wait there.
     let mut more = Vec::new();
     while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(300), consumer.next()).await {
         more.push(delivery.unwrap());

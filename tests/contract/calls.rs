@@ -134,7 +134,7 @@ async fn a_recording_that_is_not_ready_yet_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_try_that_failed_shows_why_and_when_the_next_one_is() {
+async fn a_failed_attempt_shows_why_and_when_the_next_one_is() {
     let origin = Origin::start().await;
     let up =
         Up::start_with(&[("CALLVINE_FETCH_ALLOW", "127.0.0.0/8"), ("CALLVINE_FETCH_BACKOFF", "1h")]).await;

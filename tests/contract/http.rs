@@ -1,4 +1,4 @@
-//! What the tests of the HTTP interface share: a program on SQLite, and requests to it.
+//! Shared by the tests of the HTTP interface: a program on SQLite, and requests to it.
 
 use harness::{Callvine, Running};
 use reqwest::{Client, Method, Response, StatusCode};

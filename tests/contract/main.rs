@@ -1,4 +1,4 @@
-//! What is promised, on every engine that promises it.
+//! The promises of the program, on every engine that makes them.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What all answers of the public listener have in common: paths, methods, cross-origin headers, request ids, HTTP/2.
+//! The common part of all answers of the public listener: paths, methods, cross-origin headers, request ids, HTTP/2.
 
 use reqwest::Method;
 use serde_json::json;

@@ -43,8 +43,8 @@ async fn a_hundred_real_recordings_go_all_the_way() {
     assert_eq!(count(&mut database, "select count(*) from outbox").await, 0, "everything was told");
 }
 
-/// Goal: a stop under load is orderly, since nothing waits for recordings that are postponed. Method: stop while a hundred
-/// recordings are under way, and start again. A stop that waited would end at its deadline, and say so.
+/// Goal: a stop under load is orderly, since nothing waits for recordings that are postponed. Method: stop while a
+/// hundred recordings are under way, and start again. A stop that waited would end at its deadline, and say so.
 #[tokio::test]
 async fn stopped_under_load_it_waits_for_nothing_postponed_and_goes_on_at_the_next_start() {
     let recorded = Recorded::serve().await;

@@ -12,10 +12,10 @@ const KEY: &str = "test_key_123";
 /// Recordings under way at once.
 const AT_ONCE: usize = 64;
 
-/// Of each: if they were held in memory, they would take half a gigabyte.
+/// Size of each recording. Held in memory, all of them would take half a gigabyte.
 const DATA_BYTES: u32 = 8 * 1024 * 1024;
 
-/// Of the whole process, in bytes: the program itself, and less than 1 MB for each that is under way.
+/// Most memory of the whole process, in bytes: the program itself, and less than 1 MB for each fetch under way.
 const MEMORY_MAX: u64 = 100_000_000;
 
 /// Goal: however large recordings are, memory is bounded by how many are under way. Method: an origin makes 64

@@ -118,7 +118,7 @@ async fn a_gateway_and_a_worker_keep_recordings_in_a_bucket() {
 }
 
 /// Goal: a store that dies and comes back empty costs no recording. Method: kill it while recordings are on their way;
-/// what was not kept yet is tried again; what is lost with it, an audit names and has fetched again.
+/// recordings that were not kept yet are attempted again; an audit names the lost ones and has them fetched again.
 #[tokio::test]
 async fn a_store_that_is_killed_midway_loses_no_recording_for_good() {
     let store = S3::start().await;

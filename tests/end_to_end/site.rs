@@ -34,7 +34,7 @@ macro_rules! on_both_engines {
 
 pub(crate) use on_both_engines;
 
-/// What a site runs on.
+/// The servers under a site.
 pub(crate) struct Engine {
     directory: std::path::PathBuf,
     /// Database and broker; none: SQLite and in-process delivery.
@@ -110,7 +110,7 @@ impl Site {
         harness::peak_memory_bytes(self.process.pid())
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         self.process.stderr()
     }

@@ -1,4 +1,4 @@
-//! What the tests of Callvine drive the real program with: private servers, faulty origins and networks, processes.
+//! The means by which the tests drive the real program: private servers, faulty origins and networks, processes.
 //!
 //! Everything here fails the test, by panicking, when a step fails, and says what was run and what it answered.
 //! Nothing here outlives the test process, and nothing waits but [`eventually()`].

@@ -22,7 +22,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Size of the pieces in which an endless body is written.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What the origin answers to one request.
+/// The answer of the origin to one request.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// 200 with this body and media type.
@@ -50,14 +50,15 @@ pub enum Answer {
     },
     /// 200 with the whole `Content-Length`, but the connection ends after the first `sent` bytes.
     Truncated {
-        /// What the body would have been.
+        /// The whole body.
         bytes: Bytes,
         /// Bytes of it that are sent.
         sent: usize,
     },
-    /// 200 with the whole `Content-Length`, then nothing more after the first `sent` bytes, as long as the client waits.
+    /// 200 with the whole `Content-Length`, then nothing more after the first `sent` bytes, as long as the client
+    /// waits.
     Stalled {
-        /// What the body would have been.
+        /// The whole body.
         bytes: Bytes,
         /// Bytes of it that are sent.
         sent: usize,
@@ -81,7 +82,7 @@ pub enum Answer {
     Sound {
         /// Bytes of 8 kHz A-law.
         data_bytes: u32,
-        /// Of all that are to be under way at once.
+        /// Shared by all answers that are to be under way at once.
         together: Arc<Barrier>,
     },
     /// 200 without a `Content-Length`; zeros without end, so many at a time, each time after a pause.
@@ -228,7 +229,7 @@ async fn serve(listener: TcpListener, routes: Routes) {
     }
 }
 
-/// One connection. What goes wrong in it is the client's doing, and its to notice.
+/// One connection. A failure of it is the client's doing, and the client's to notice.
 async fn converse(mut stream: TcpStream, routes: Routes) {
     let Some(head) = read_head(&mut stream).await else {
         return;

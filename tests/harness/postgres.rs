@@ -315,7 +315,7 @@ impl Drop for Postgres {
             drop(process);
             backends.into_iter().for_each(kill_if_alive);
         }
-        // What a dying backend still writes is left to the watchdog.
+        // Files that a dying backend still writes are left to the watchdog.
         fs::remove_dir_all(&self.directory).ok();
     }
 }

@@ -110,7 +110,7 @@ pub struct Start {
     pub stdout: PathBuf,
     /// Where its standard error goes; may be the same file.
     pub stderr: PathBuf,
-    /// What the watchdog sends to the child's process group when the tests are gone.
+    /// The signal that the watchdog sends to the child's process group when the tests are gone.
     pub last_signal: Signal,
 }
 
@@ -292,7 +292,7 @@ fn only_zombies(group: Pid) -> bool {
     stats().filter(|stat| stat.group == group.as_raw_pid()).all(|stat| stat.is_zombie)
 }
 
-/// What the tests need of a line of `/proc/PID/stat` (proc(5)).
+/// The fields of a line of `/proc/PID/stat` (proc(5)) that the tests need.
 struct Stat {
     pid: i32,
     is_zombie: bool,

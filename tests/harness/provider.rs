@@ -1,4 +1,5 @@
-//! A telephony provider: posts calls, in bursts, tries again as providers do, and keeps what was acknowledged.
+//! A telephony provider: posts calls, in bursts, repeats them as providers do, and keeps a list of the acknowledged
+//! ones.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::http::http_client;
 
-/// Pause before a call is tried again: providers wait longer, but tests need not.
+/// Pause before a call is posted again: providers wait longer, but tests need not.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A call that was answered 201: a promise that the tests hold the program to.
@@ -22,11 +23,11 @@ pub struct Acknowledged {
     pub sent: Value,
     /// The whole answer.
     pub answer: Value,
-    /// Whether it was the answer of an earlier try (`Idempotent-Replayed`).
+    /// Whether it was the answer of an earlier attempt (`Idempotent-Replayed`).
     pub replayed: bool,
 }
 
-/// What became of one post.
+/// The outcome of one post.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// 201.
@@ -131,7 +132,7 @@ impl Provider {
         stream::iter(calls).map(|call| self.insist(call, ends_at)).buffered(at_once).collect().await
     }
 
-    /// Everything that was acknowledged so far, in no particular order.
+    /// The calls that were acknowledged so far, in no particular order.
     pub fn acknowledged(&self) -> Vec<Acknowledged> {
         self.acknowledged.lock().clone()
     }

@@ -266,7 +266,7 @@ impl Drop for RabbitMq {
     fn drop(&mut self) {
         drop(self.node.get_mut().take());
         drop(self.epmd.get_mut().take());
-        // What a dying node still writes is left to the watchdog.
+        // Files that a dying node still writes are left to the watchdog.
         fs::remove_dir_all(&self.directory).ok();
     }
 }

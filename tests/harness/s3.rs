@@ -39,7 +39,8 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// The store that the tests of one binary share; a test asks it for a [`S3::bucket`] of its own, and never stops it.
+    /// The store that the tests of one binary share; a test asks it for a [`S3::bucket`] of its own, and never stops
+    /// it.
     ///
     /// # Panics
     /// When it does not start.

@@ -23,7 +23,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Size of the pieces in which the recording is written.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// What the host offers in the greeting (RFC 7301).
+/// The protocols that the host offers in the handshake (RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// `http/1.1` alone.
@@ -56,7 +56,7 @@ pub struct SeenSecurely {
     pub authorization: Option<String>,
 }
 
-/// What the connections share.
+/// Values that the connections share.
 struct Shared {
     recording: Bytes,
     /// Where everybody is sent instead.
@@ -148,7 +148,7 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>
         connections.spawn(async move {
             // A client that trusts nobody leaves here.
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            // What goes wrong from here on is the client's doing, and its to notice.
+            // A failure from here on is the client's doing, and the client's to notice.
             match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => converse_in_http2(stream, shared).await.unwrap_or_default(),
                 _ => converse_in_http1(stream, &shared).await.unwrap_or_default(),

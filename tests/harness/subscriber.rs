@@ -1,5 +1,5 @@
-//! A subscriber to all events, with a queue of its own, that writes down what it gets, and keeps at it while the broker
-//! comes and goes.
+//! A subscriber to all events, with a queue of its own. It notes each event, and connects again whenever the broker is
+//! back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Subscriber {
         Self { received, _stop: stop.drop_guard() }
     }
 
-    /// What it has received so far.
+    /// The events that it has received so far.
     pub fn received(&self) -> Received {
         self.received.lock().clone()
     }
@@ -64,7 +64,7 @@ impl Subscriber {
 
 async fn keep_consuming(url: String, received: Arc<Mutex<Received>>, is_subscribed: CancellationToken) {
     loop {
-        // However it ends, the next connection is another try: the events wait in the queue.
+        // However it ends, it connects again: the events wait in the queue.
         consume(&url, &received, &is_subscribed).await.ok();
         sleep(RECONNECT_PAUSE).await;
     }

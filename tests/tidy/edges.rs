@@ -1,4 +1,4 @@
-//! Who may import whom: the picture in ARCHITECTURE.md.
+//! The edges between crates and modules: the picture in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ const NEVER: [(&str, &[&str]); 10] = [
     ("callvine_gateway::public", ASIDE),
 ];
 
-/// What a request must not wait for.
+/// Modules that a request must not wait for.
 const ASIDE: &[&str] = &["callvine_shared::bus", "callvine_shared::objects", "callvine_gateway::admin"];
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::files::{code_lines, names, none, program_sources, read};
 
-/// Who may name what: the text, and where alone it may stand in the program's own crates (prefixes of paths).
+/// A text, and the only paths in the program's own crates under which it may stand (prefixes).
 const PRIVILEGES: [(&str, &[&str]); 8] = [
     ("sqlx::", &["shared/src/store/"]),
     ("lapin::", &["shared/src/bus/rabbitmq"]),

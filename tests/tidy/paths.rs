@@ -57,7 +57,7 @@ fn written_in(text: &str) -> Vec<(usize, Vec<String>)> {
     found
 }
 
-/// What is left of the code, and how many lines lie before it.
+/// The code that is still to be read, and the number of lines before it.
 struct Characters<'a> {
     rest: &'a str,
     line: usize,

@@ -8,7 +8,8 @@ use crate::files::{none, paths, root, sources, texts};
 const MAX_LINES: usize = 400;
 /// Largest file of any kind, in bytes: a clone should stay quick.
 const MAX_BYTES: u64 = 200 * 1024;
-/// The files that may be larger, by the beginning of their paths: the demo's recordings are sounds that people listen to.
+/// The files that may be larger, by the beginning of their paths: the demo's recordings are sounds that people listen
+/// to.
 const LARGE: [&str; 2] = ["demo/recordings/", "docs/performance/results.json"];
 
 #[test]

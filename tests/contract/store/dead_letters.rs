@@ -1,4 +1,4 @@
-//! What was given up is listed, and tried again with a fresh allowance, from the step that failed.
+//! Dead letters: listed, and attempted again with a fresh allowance, from the step that failed.
 
 use callvine_shared::analysis;
 use callvine_shared::call::CallId;
@@ -8,13 +8,13 @@ use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, PutOff, Retrie
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{analysis_of, begin, due, one_call, seconds, stored};
+use super::{LATE, analysis_of, begin, due, one_call, seconds, stored};
 
 contract!(
-    a_recording_that_was_given_up_is_listed_and_can_be_tried_again,
-    its_second_failure_is_another_event_and_tries_are_counted_anew,
+    a_recording_that_was_given_up_is_listed_and_can_be_attempted_again,
+    its_second_failure_is_another_event_and_attempts_are_counted_anew,
     an_analysis_that_failed_is_requested_again,
-    only_what_was_given_up_can_be_tried_again,
+    only_a_dead_letter_can_be_attempted_again,
     its_dead_letter_goes_with_it,
     what_is_not_settled_is_read_as_a_dead_letter_would_be,
 );
@@ -32,7 +32,7 @@ fn recording(call_id: CallId) -> DeadLetterId {
     DeadLetterId { kind: DeadLetterKind::Recording, call_id }
 }
 
-async fn a_recording_that_was_given_up_is_listed_and_can_be_tried_again(store: &Store) {
+async fn a_recording_that_was_given_up_is_listed_and_can_be_attempted_again(store: &Store) {
     let now: DateTime<Utc> = "2026-01-01T12:00:00Z".parse().unwrap();
     one_call(store).await;
     let id = given_up(store, now).await;
@@ -66,7 +66,7 @@ async fn a_recording_that_was_given_up_is_listed_and_can_be_tried_again(store: &
     assert_eq!((state.status, state.attempts), (Status::Stored, 2));
 }
 
-async fn its_second_failure_is_another_event_and_tries_are_counted_anew(store: &Store) {
+async fn its_second_failure_is_another_event_and_attempts_are_counted_anew(store: &Store) {
     let now = Utc::now();
     let id = given_up(store, now).await;
     let first_id = store.failed_event_id(id).await.unwrap().unwrap();
@@ -80,8 +80,7 @@ async fn its_second_failure_is_another_event_and_tries_are_counted_anew(store: &
     store.retry_dead_letter(recording(id), now).await.unwrap();
     assert_eq!(store.failed_event_id(id).await.unwrap(), None);
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
-    let why = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
-    store.put_off_recording(id, why, now + seconds(5), now).await.unwrap();
+    store.put_off_recording(id, LATE, now + seconds(5), now).await.unwrap();
     let Begun::Leased(pending) = begin(store, id, now + seconds(5)).await else { panic!("not leased") };
     assert_eq!((pending.attempts, pending.attempts_counted), (2, 1));
     assert!(store.recording_failed(id, WHY, now).await.unwrap());
@@ -119,7 +118,7 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);
 }
 
-async fn only_what_was_given_up_can_be_tried_again(store: &Store) {
+async fn only_a_dead_letter_can_be_attempted_again(store: &Store) {
     let id = one_call(store).await;
     let now = Utc::now();
     due(store, now).await;

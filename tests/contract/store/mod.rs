@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use callvine_shared::call::{CallId, NewCall};
-use callvine_shared::recording::{StoredRecording, Verification};
-use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, OutboxContent, ReceivedCall, Store};
+use callvine_shared::recording::{Cause, Reason, StoredRecording, Verification};
+use callvine_shared::store::{
+    Begun, DeadLetterId, DeadLetterKind, OutboxContent, PutOff, ReceivedCall, Store,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::{Database, Postgres};
 use serde_json::Value;
@@ -95,6 +97,9 @@ fn received(call: NewCall) -> ReceivedCall {
         created_at: "2024-01-15T10:30:00Z".parse().unwrap(),
     }
 }
+
+/// A failed attempt that is worth another one.
+const LATE: PutOff<'static> = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
 
 async fn one_call(store: &Store) -> CallId {
     let ids = store.insert_calls(&[received(call("https://example.com/call.wav"))]).await.unwrap();
