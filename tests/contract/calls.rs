@@ -1,10 +1,10 @@
 //! `GET /calls/ID` and `GET /recording.php?call_id=ID`, and what becomes of a recording, seen from outside.
 
-use harness::{Answer as Origins, Origin, PATIENCE, Sound, obtained, sounds};
+use harness::{Answer as Origins, Origin, PATIENCE, Sound, TEST_KEY, obtained, sounds};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::http::{KEY, Up, call};
+use crate::http::{Up, call};
 
 /// Loopback may be fetched from, and failures come quickly.
 const QUICK: [(&str, &str); 3] = [
@@ -177,7 +177,7 @@ async fn a_call_that_is_not_there_is_not_found_and_a_key_is_needed_to_ask() {
         404,
         "another client's"
     );
-    let answer = up.send(Method::DELETE, &path, &[("X-API-Key", KEY)], "").await;
+    let answer = up.send(Method::DELETE, &path, &[("X-API-Key", TEST_KEY)], "").await;
     assert_eq!(answer.status, 405);
     assert!(answer.header("allow").contains("GET"));
     assert_eq!(up.send(Method::OPTIONS, &path, &[], "").await.status, 204);

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use harness::{PATIENCE, Signal};
+use harness::{PATIENCE, Signal, TEST_KEY};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::http::{KEY, Up, call, client};
+use crate::http::{Up, call, client};
 
 async fn connect(up: &mut Up) -> TcpStream {
     let address: SocketAddr = up.process.public_socket().await;
@@ -51,8 +51,9 @@ async fn a_client_that_sends_nothing_or_drips_is_dropped() {
 async fn a_body_that_stops_arriving_is_answered_408() {
     let mut up = Up::start().await;
     let mut stream = connect(&mut up).await;
-    let head =
-        format!("POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 100\r\n\r\n{{");
+    let head = format!(
+        "POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {TEST_KEY}\r\nContent-Length: 100\r\n\r\n{{"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -62,7 +63,7 @@ async fn a_body_that_stops_arriving_is_answered_408() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_answered_413_without_being_read() {
     let mut up = Up::start().await;
-    let headers = format!("POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n");
+    let headers = format!("POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {TEST_KEY}\r\n");
     // By its length alone, with nothing of it sent.
     let mut stream = connect(&mut up).await;
     stream.write_all(format!("{headers}Content-Length: 1000000000\r\n\r\n").as_bytes()).await.unwrap();
@@ -99,7 +100,7 @@ async fn one_connection_carries_many_requests() {
     let body = call(&json!({})).to_string();
     let length = body.len();
     let request = format!(
-        "POST /webhook HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST /webhook HTTP/1.1\r\nHost: x\r\nX-API-Key: {TEST_KEY}\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     let refused = "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
     let last = request.replace("Host: x", "Host: x\r\nConnection: close");
@@ -117,7 +118,7 @@ async fn a_termination_in_the_middle_of_a_burst_answers_what_it_has_taken_and_ex
         .map(|_| {
             let request = client
                 .post(format!("{url}/webhook.php"))
-                .header("X-API-Key", KEY)
+                .header("X-API-Key", TEST_KEY)
                 .body(call(&json!({})).to_string());
             tokio::spawn(async move { request.send().await.map(|answer| answer.status().as_u16()) })
         })

@@ -38,7 +38,7 @@ pub use origin::{Answer, Origin, Seen};
 pub use ports::free_port;
 pub use postgres::{Fsync, Postgres};
 pub use process::{Process, Signal, Start, new_directory, peak_memory_bytes, raise_open_files, run};
-pub use provider::{Acknowledged, Attempt, Outcome, Provider};
+pub use provider::{Acknowledged, Attempt, Outcome, Provider, TEST_KEY};
 pub use proxy::{Network, Proxy};
 pub use rabbitmq::RabbitMq;
 pub use s3::S3;

@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::http::http_client;
 
+/// The published key of the client `test`, which `up` takes on loopback.
+pub const TEST_KEY: &str = "test_key_123";
+
 /// Pause before a call is posted again: providers wait longer, but tests need not.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
