@@ -51,6 +51,7 @@ mod keys;
 mod lost;
 mod outbox;
 mod recordings;
+mod refused;
 mod repair;
 
 /// A migrated database of a test's own.
