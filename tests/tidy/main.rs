@@ -11,3 +11,4 @@ mod paths;
 mod published;
 mod settings;
 mod shape;
+mod transactions;
