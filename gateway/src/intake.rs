@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use callvine_shared::call::{Call, CallId};
 use callvine_shared::error_chain::Chain;
+use callvine_shared::relay::Handoff;
 use callvine_shared::store::{ReceivedCall, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -58,10 +59,10 @@ impl Intake {
     ///
     /// At most `max_in_flight` calls are in here at a time.
     #[must_use]
-    pub fn start(store: Store, max_in_flight: usize) -> (Self, JoinHandle<()>) {
+    pub fn start(store: Store, handoff: Arc<Handoff>, max_in_flight: usize) -> (Self, JoinHandle<()>) {
         let (sender, queue) = mpsc::channel(max_in_flight);
         let metrics = IntakeMetrics::new();
-        let committer = Committer { store, metrics: metrics.clone() };
+        let committer = Committer { store, handoff, metrics: metrics.clone() };
         let task = tokio::spawn(committer.run(queue));
         (Self { queue: sender, slots: Arc::new(Semaphore::new(max_in_flight)), metrics }, task)
     }
@@ -86,6 +87,7 @@ impl Intake {
 /// The one task that stores calls.
 struct Committer {
     store: Store,
+    handoff: Arc<Handoff>,
     metrics: IntakeMetrics,
 }
 
@@ -142,7 +144,7 @@ impl Committer {
 
     async fn insert(&self, calls: &[ReceivedCall]) -> Result<Vec<CallId>, StoreError> {
         let begun = Instant::now();
-        let inserted = self.store.insert_calls(calls).await;
+        let inserted = self.handoff.insert_calls(&self.store, calls).await;
         self.metrics.commit_duration.record(begun.elapsed());
         if let Ok(ids) = &inserted {
             self.metrics.batch_size.record(u32::try_from(ids.len()).unwrap_or(u32::MAX));

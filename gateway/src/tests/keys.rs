@@ -36,9 +36,9 @@ async fn a_key_counts_soon_after_it_is_made_and_until_soon_after_it_is_revoked()
     assert_eq!(status_with(&server, &key).await, 401);
     let new = NewApiKey {
         client: "acme".to_owned(),
-        environment: Environment::Live.to_string(),
+        environment: Environment::Live,
         prefix: key.prefix().to_owned(),
-        digest: key.digest().as_bytes().to_vec(),
+        digest: key.digest(),
     };
     let id = server.store.create_api_key(&new, Utc::now()).await.unwrap();
     // The key is accepted, its body is not.

@@ -8,7 +8,7 @@ use callvine_shared::{analysis, recording};
 use chrono::{DateTime, Utc};
 use harness::Database;
 
-use super::{call, one_call, received, seconds, stored};
+use super::{UNREADABLE, call, one_call, received, seconds, stored};
 
 contract!(
     tables;
@@ -150,7 +150,7 @@ async fn an_analysis_that_nobody_answers_is_idle(store: &Store, _: &Database) {
     for id in [waiting, failed] {
         assert!(store.recording_stored(id, &stored(), now).await.unwrap());
     }
-    assert!(store.analysis_failed(failed, ("unreadable", "no sound in it"), now).await.unwrap());
+    assert!(store.analysis_failed(failed, UNREADABLE, now).await.unwrap());
     let idle = async |since: DateTime<Utc>, now: DateTime<Utc>, after: CallId| -> Vec<CallId> {
         let idle = store.idle_analyses(since, now, after).await.unwrap();
         assert!(idle.iter().all(|idle| idle.created_at == stored_at()));
@@ -177,8 +177,8 @@ async fn what_is_known_of_calls_is_read_for_those_that_exist(store: &Store, _: &
     assert_eq!(created, [(pending, stored_at()), (kept, stored_at())]);
     assert!(store.created_at(&[]).await.unwrap().is_empty());
 
-    let mut places = store.recording_places(&ids).await.unwrap();
-    places.sort_unstable();
-    assert_eq!(places, [(pending, None, true), (kept, Some(stored().location), false)]);
-    assert!(store.recording_places(&[]).await.unwrap().is_empty());
+    let mut locations = store.recording_locations(&ids).await.unwrap();
+    locations.sort_unstable();
+    assert_eq!(locations, [(pending, None, true), (kept, Some(stored().location), false)]);
+    assert!(store.recording_locations(&[]).await.unwrap().is_empty());
 }

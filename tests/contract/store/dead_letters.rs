@@ -8,7 +8,7 @@ use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, PutOff, Retrie
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{LATE, analysis_of, begin, due, one_call, seconds, stored};
+use super::{LATE, UNREADABLE, analysis_of, begin, due, one_call, seconds, stored};
 
 contract!(
     a_recording_that_was_given_up_is_listed_and_can_be_attempted_again,
@@ -100,8 +100,8 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     due(store, now).await;
     let analysis = analysis_of(id);
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);
-    assert!(store.analysis_failed(id, ("unreadable", "no sound in it"), now).await.unwrap());
-    assert!(!store.analysis_failed(id, ("unreadable", "no sound in it"), now).await.unwrap());
+    assert!(store.analysis_failed(id, UNREADABLE, now).await.unwrap());
+    assert!(!store.analysis_failed(id, UNREADABLE, now).await.unwrap());
     let letters = store.dead_letters(DeadLetterKind::Analysis, CallId(0)).await.unwrap();
     assert_eq!((letters.len(), letters[0].id, letters[0].attempts), (1, analysis, 1));
     assert_eq!(letters[0].reason.as_deref(), Some("unreadable"));
@@ -168,7 +168,7 @@ async fn what_is_not_settled_is_read_as_a_dead_letter_would_be(store: &Store) {
     assert!(store.recording_stored(kept, &stored(), now).await.unwrap());
     assert!(store.unsettled(recording(kept)).await.unwrap().is_none());
     assert_eq!(store.unsettled(analysis_of(kept)).await.unwrap().unwrap().id, analysis_of(kept));
-    assert!(store.analysis_failed(kept, ("unreadable", "no sound in it"), now).await.unwrap());
+    assert!(store.analysis_failed(kept, UNREADABLE, now).await.unwrap());
     assert!(store.unsettled(analysis_of(kept)).await.unwrap().is_none());
     assert!(store.unsettled(recording(CallId(404))).await.unwrap().is_none());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use callvine_shared::call::{CallId, NewCall};
 use callvine_shared::recording::{Cause, Reason, StoredRecording, Verification};
 use callvine_shared::store::{
-    Begun, DeadLetterId, DeadLetterKind, OutboxContent, PutOff, ReceivedCall, Store,
+    AnalysisCause, Begun, DeadLetterId, DeadLetterKind, OutboxContent, PutOff, ReceivedCall, Store,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::{Database, Postgres};
@@ -53,6 +53,8 @@ mod outbox;
 mod recordings;
 mod refused;
 mod repair;
+mod reports;
+mod waking;
 
 /// A migrated database of a test's own.
 struct Opened {
@@ -101,6 +103,10 @@ fn received(call: NewCall) -> ReceivedCall {
 
 /// A failed attempt that is worth another one.
 const LATE: PutOff<'static> = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
+
+/// An analyzer's verdict that nothing can be heard.
+const UNREADABLE: AnalysisCause<'static> =
+    AnalysisCause { reason: "unreadable", last_error: "no sound in it" };
 
 async fn one_call(store: &Store) -> CallId {
     let ids = store.insert_calls(&[received(call("https://example.com/call.wav"))]).await.unwrap();

@@ -6,7 +6,7 @@ use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, Retried, Store
 use chrono::Utc;
 use harness::Database;
 
-use super::{LATE, analysis_of, begin, one_call, seconds, stored};
+use super::{LATE, UNREADABLE, analysis_of, begin, one_call, seconds, stored};
 
 contract!(
     tables;
@@ -51,7 +51,7 @@ async fn a_dead_letter_whose_call_is_gone_stays_one(store: &Store, tables: &Data
     let now = Utc::now();
     assert!(store.recording_failed(failed, WHY, now).await.unwrap());
     assert!(store.recording_stored(unheard, &stored(), now).await.unwrap());
-    assert!(store.analysis_failed(unheard, ("unreadable", "no sound in it"), now).await.unwrap());
+    assert!(store.analysis_failed(unheard, UNREADABLE, now).await.unwrap());
     tables.execute("delete from call_logs").await;
     tables.execute("delete from outbox").await;
     for id in [DeadLetterId { kind: DeadLetterKind::Recording, call_id: failed }, analysis_of(unheard)] {

@@ -9,7 +9,7 @@ use chrono::Utc;
 use harness::Database;
 use serde_json::Value;
 
-use super::{analysis_of, begin, due, one_call, seconds, stored};
+use super::{UNREADABLE, analysis_of, begin, due, one_call, seconds, stored};
 
 contract!(
     tables;
@@ -175,7 +175,7 @@ async fn an_analysis_without_a_row_gets_one_and_is_requested(store: &Store, tabl
 async fn an_analysis_that_is_settled_is_not_requested_again(store: &Store, tables: &Database) {
     let id = one_stored(store).await;
     let now = Utc::now();
-    assert!(store.analysis_failed(id, ("unreadable", "no sound in it"), now).await.unwrap());
+    assert!(store.analysis_failed(id, UNREADABLE, now).await.unwrap());
     tables.execute("delete from outbox").await;
     assert!(!store.requeue_analysis(id, now).await.unwrap());
     assert_nothing_queued(store).await;
