@@ -43,7 +43,7 @@ const NEVER: [(&str, &[&str]); 10] = [
         "callvine_shared::objects",
         &["callvine_shared::store", "callvine_shared::bus", "callvine_shared::relay"],
     ),
-    ("callvine_shared::bus", &["callvine_shared::objects"]),
+    ("callvine_shared::bus", &["callvine_shared::relay", "callvine_shared::objects"]),
     ("callvine_shared::bus::rabbitmq", &["callvine_shared::store"]),
     ("callvine_gateway::webhook", ASIDE),
     ("callvine_gateway::intake", ASIDE),
