@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Answered, Load, Network, Running};
+use harness::{Answered, Load, Network, peak_memory_bytes};
 use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, LANES};
@@ -21,8 +21,8 @@ const DATABASE_DELAY: Duration = Duration::from_millis(25);
 /// Files that a process may have open unless it asks for more, on most systems.
 const USUAL_OPEN_FILES: u32 = 1024;
 /// A gateway's memory: a base, and so much for each connection that it has ever had at once.
-const MEMORY_BASE_KIB: usize = 64 * 1024;
-const MEMORY_OF_A_CONNECTION_KIB: usize = 64;
+const MEMORY_BASE_BYTES: u64 = 64 * 1024 * 1024;
+const MEMORY_OF_A_CONNECTION_BYTES: u64 = 64 * 1024;
 /// By how much overload may slow down those that are let in. Medians are compared: the slowest of a hundred tells more
 /// of the machine than of the gateway.
 const SLOWER: u32 = 5;
@@ -46,9 +46,9 @@ async fn twice_what_it_can_take_is_refused_in_part_and_slows_down_nobody_for_lon
     let half = load.run(IN_FLIGHT, Some(capacity / 2.0), Duration::from_secs(3)).await;
     let double = load.run(CONNECTIONS, Some(capacity * 2.0), Duration::from_secs(5)).await;
     let after = load.run(IN_FLIGHT, Some(capacity / 2.0), Duration::from_secs(2)).await;
-    let memory = peak_memory_kib(&gateway);
+    let memory = peak_memory_bytes(gateway.pid());
     say(&format!(
-        "overload: {capacity:.0} calls a second; p99 at half {:?}, at twice {:?}, after it {:?}; {} of {} refused; {memory} KiB",
+        "overload: {capacity:.0} calls a second; p99 at half {:?}, at twice {:?}, after it {:?}; {} of {} refused; {memory} bytes",
         percentile(&half, 99),
         percentile(&double, 99),
         percentile(&after, 99),
@@ -65,7 +65,10 @@ async fn twice_what_it_can_take_is_refused_in_part_and_slows_down_nobody_for_lon
     assert!(during <= normal * SLOWER, "{during:?} under overload, {normal:?} before");
     assert_eq!(count(&after, 201), after.len());
     assert!(since <= normal * 2, "{since:?} after the overload, {normal:?} before");
-    assert!(memory <= MEMORY_BASE_KIB + CONNECTIONS * MEMORY_OF_A_CONNECTION_KIB, "{memory} KiB");
+    assert!(
+        memory <= MEMORY_BASE_BYTES + CONNECTIONS as u64 * MEMORY_OF_A_CONNECTION_BYTES,
+        "{memory} bytes"
+    );
 
     // Everything that was let in is stored.
     cluster.database_network.set(Network::Open);
@@ -108,11 +111,4 @@ fn percentile(answered: &[Answered], percent: usize) -> Duration {
         answered.iter().filter(|answered| answered.status == 201).map(|answered| answered.took).collect();
     took.sort_unstable();
     *took.get(took.len() * percent / 100).expect("something was let in")
-}
-
-/// The most memory that the process has had at once.
-fn peak_memory_kib(process: &Running) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -1,7 +1,9 @@
 //! A private PostgreSQL: own data directory and port, a database a test; it can be killed and started again.
 
+mod programs;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,9 +14,11 @@ use rustix::process::{Pid, kill_process};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
 
+use self::programs::{as_server_user, binaries, hand_over};
 use crate::eventually::eventually;
 use crate::ports::free_port;
-use crate::process::{Process, Signal, Start, children, has_ended, new_directory, run};
+use crate::process::{Process, Signal, Start, new_directory, run};
+use crate::procfs::{children, has_ended};
 use crate::volume::Volume;
 
 /// Start, recovery after a kill, or stop, on a machine that compiles at the same time.
@@ -325,39 +329,4 @@ fn kill_if_alive(pid: Pid) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(error) => panic!("cannot kill process {}: {error}", pid.as_raw_pid()),
     }
-}
-
-/// Lets the server's user write into its directory.
-async fn hand_over(directory: &Path) {
-    if rustix::process::geteuid().is_root() {
-        let mut chown = Command::new("chown");
-        chown.arg("postgres").arg(directory);
-        run(chown).await;
-    }
-}
-
-/// PostgreSQL refuses to run as root: there it runs as the user `postgres`, which its package has made. `setpriv`
-/// becomes the server, so that its process id is the server's.
-fn as_server_user(program: &Path) -> Command {
-    let mut command = if rustix::process::geteuid().is_root() {
-        let mut setpriv = Command::new("setpriv");
-        setpriv.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
-        setpriv
-    } else {
-        Command::new(program)
-    };
-    command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
-    command
-}
-
-/// The newest installed version's programs. The ones on the search path may be wrappers for a system's own cluster.
-fn binaries() -> PathBuf {
-    let installed = |root: &str| {
-        let versions = fs::read_dir(root).into_iter().flatten().flatten();
-        versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists())
-    };
-    let version_of = |bin: &PathBuf| -> Option<u32> { bin.parent()?.file_name()?.to_str()?.parse().ok() };
-    installed("/usr/lib/postgresql")
-        .max_by_key(version_of)
-        .expect("PostgreSQL is not installed: run tests/setup.sh")
 }
