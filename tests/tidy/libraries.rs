@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::files::{code_lines, names, none, program_sources, read};
 
 /// A text, and the only paths in the program's own crates under which it may stand (prefixes).
-const PRIVILEGES: [(&str, &[&str]); 8] = [
+const PRIVILEGES: [(&str, &[&str]); 10] = [
     ("sqlx::", &["shared/src/store/"]),
     ("lapin::", &["shared/src/bus/rabbitmq"]),
     ("deadpool::", &["shared/src/bus/rabbitmq"]),
@@ -13,8 +13,13 @@ const PRIVILEGES: [(&str, &[&str]); 8] = [
     ("hyper::", HTTP),
     ("hyper_util::", HTTP),
     ("std::env", &["callvine/src/"]),
-    ("println!", &["callvine/src/"]),
+    ("println!", TERMINAL),
+    ("print!", TERMINAL),
+    ("io::stdout", TERMINAL),
 ];
+
+/// Where standard output is written.
+const TERMINAL: &[&str] = &["callvine/src/terminal.rs"];
 
 /// Where HTTP is spoken.
 const HTTP: &[&str] = &["gateway/src/", "callvine/src/commands/demo", "worker/src/recording/fetch/"];
