@@ -12,3 +12,4 @@ mod published;
 mod settings;
 mod shape;
 mod transactions;
+mod words;
