@@ -23,11 +23,11 @@ fuzz_target!(|text: &str| {
             assert!(name != "localhost" && !name.ends_with(".localhost"));
         }
     }
-    // What the client makes of it is the same.
+    // The HTTP client reads the same address from its text.
     assert_eq!(guard.parse(url.as_str()), Ok(url.clone()));
 });
 
-/// Of what the standard library knows about addresses, not of what the guard does.
+/// Fails unless the address is public by the standard library, whatever the guard says.
 fn assert_public(address: Ipv4Addr) {
     let [first, second, ..] = address.octets();
     let is_shared = first == 100 && (64..128).contains(&second);
