@@ -21,6 +21,19 @@ const PAGE: i64 = 1000;
 /// the connection.
 const PUSH_CHUNK: usize = 64;
 
+/// Claims messages of a queue. A macro, because `concat!` takes literals alone.
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            "update deliveries set available_at = $3, attempts = attempts + 1
+             where id in (select id from deliveries where queue = $1 and available_at <= $2
+                          order by available_at, id limit $4",
+            $lock,
+            ") returning id, body, attempts"
+        )
+    };
+}
+
 columns! {
     /// A claimed delivery.
     #[derive(Clone, Debug)]
@@ -72,38 +85,15 @@ impl Store {
         now: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
-        const POSTGRES: &str = "
-            update deliveries set available_at = $3, attempts = attempts + 1
-            where id in (select id from deliveries where queue = $1 and available_at <= $2
-                         order by available_at, id limit $4 for update skip locked)
-            returning id, body, attempts";
-        // One writer at a time, so there is nothing to skip.
-        const SQLITE: &str = "
-            update deliveries set available_at = $3, attempts = attempts + 1
-            where id in (select id from deliveries where queue = $1 and available_at <= $2
-                         order by available_at, id limit $4)
-            returning id, body, attempts";
-        let (now_us, until_us) = (now.timestamp_micros(), (now + LEASE).timestamp_micros());
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut rows: Vec<DeliveryRow> = with_writer!(self.write, self, pool => {
-            postgres: {
-                sqlx::query_as(POSTGRES)
-                    .bind(queue)
-                    .bind(now_us)
-                    .bind(until_us)
-                    .bind(limit)
-                    .fetch_all(pool)
-                    .await?
-            },
-            sqlite: {
-                sqlx::query_as(SQLITE)
-                    .bind(queue)
-                    .bind(now_us)
-                    .bind(until_us)
-                    .bind(limit)
-                    .fetch_all(pool)
-                    .await?
-            },
+        let text = self.locking(claim!(" for update skip locked"), claim!(""));
+        let mut rows: Vec<DeliveryRow> = with_writer!(self, pool => {
+            sqlx::query_as(text)
+                .bind(queue)
+                .bind(now.timestamp_micros())
+                .bind((now + LEASE).timestamp_micros())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .fetch_all(pool)
+                .await?
         });
         rows.sort_unstable_by_key(|row| row.id);
         Ok(rows)

@@ -163,6 +163,12 @@ impl Store {
         }
     }
 
+    /// The text for PostgreSQL, where several processes claim rows at the same time and skip those that another one has
+    /// locked, or for SQLite, where one writer at a time has nothing to skip.
+    fn locking(&self, postgres: &'static str, sqlite: &'static str) -> &'static str {
+        if self.is_embedded() { sqlite } else { postgres }
+    }
+
     /// The maker of this database's events.
     async fn events(&self) -> Result<Events, StoreError> {
         let read = || async {

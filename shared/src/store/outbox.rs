@@ -18,17 +18,17 @@ pub const LEASE: Duration = Duration::from_secs(8);
 const SELECT_CALLS: &str = "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
     recording_url, created_at from call_logs where id between $1 and $2 order by id";
 
-/// `skip locked`: relays of several processes claim at the same time.
-const CLAIM_POSTGRES: &str = "
-update outbox set available_at = $2
-where id in (select id from outbox where available_at <= $1 order by available_at, id limit $3 for update skip locked)
-returning id, routing_key, queue, event_id, body, first_call_id, last_call_id";
-
-/// One writer at a time, so there is nothing to skip.
-const CLAIM_SQLITE: &str = "
-update outbox set available_at = $2
-where id in (select id from outbox where available_at <= $1 order by available_at, id limit $3)
-returning id, routing_key, queue, event_id, body, first_call_id, last_call_id";
+/// Claims rows that are due. A macro, because `concat!` takes literals alone.
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            "update outbox set available_at = $2
+             where id in (select id from outbox where available_at <= $1 order by available_at, id limit $3",
+            $lock,
+            ") returning id, routing_key, queue, event_id, body, first_call_id, last_call_id"
+        )
+    };
+}
 
 /// Puts an event into the outbox: for every queue that is bound to it, or for one queue alone. A function can't: the two
 /// databases' transactions have no common type.
@@ -116,15 +116,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn claim_due(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<OutboxRow>, StoreError> {
-        let (now_us, until_us) = (now.timestamp_micros(), (now + LEASE).timestamp_micros());
-        let limit = i64::from(limit);
-        let rows: Vec<Row> = with_writer!(self.write, self, pool => {
-            postgres: {
-                sqlx::query_as(CLAIM_POSTGRES).bind(now_us).bind(until_us).bind(limit).fetch_all(pool).await?
-            },
-            sqlite: {
-                sqlx::query_as(CLAIM_SQLITE).bind(now_us).bind(until_us).bind(limit).fetch_all(pool).await?
-            },
+        let text = self.locking(claim!(" for update skip locked"), claim!(""));
+        let rows: Vec<Row> = with_writer!(self, pool => {
+            sqlx::query_as(text)
+                .bind(now.timestamp_micros())
+                .bind((now + LEASE).timestamp_micros())
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await?
         });
         Ok(rows.into_iter().filter_map(Row::into_outbox_row).collect())
     }

@@ -141,17 +141,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn audit_outbox(&self, after: i64) -> Result<Vec<WaitingMessage>, StoreError> {
-        let rows: Vec<MessageRow> = with_pool!(self.reports, pool => {
-            sqlx::query_as(
-                "select id, routing_key, queue, body, first_call_id, last_call_id, available_at
-                 from outbox where id > $1 order by id limit $2",
-            )
-            .bind(after)
-            .bind(PAGE)
-            .fetch_all(pool)
-            .await?
-        });
-        Ok(rows.into_iter().map(MessageRow::into_message).collect())
+        const TEXT: &str = "select id, routing_key, queue, body, first_call_id, last_call_id, available_at
+             from outbox where id > $1 order by id limit $2";
+        self.waiting(TEXT, after).await
     }
 
     /// Rows of the queues of in-process delivery with an id above `after`, by id; none: that was all.
@@ -159,16 +151,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
     pub async fn audit_deliveries(&self, after: i64) -> Result<Vec<WaitingMessage>, StoreError> {
+        const TEXT: &str =
+            "select id, cast(null as text) as routing_key, queue, body, cast(null as bigint) as first_call_id,
+                    cast(null as bigint) as last_call_id, available_at
+             from deliveries where id > $1 order by id limit $2";
+        self.waiting(TEXT, after).await
+    }
+
+    async fn waiting(&self, text: &'static str, after: i64) -> Result<Vec<WaitingMessage>, StoreError> {
         let rows: Vec<MessageRow> = with_pool!(self.reports, pool => {
-            sqlx::query_as(
-                "select id, cast(null as text) as routing_key, queue, body, cast(null as bigint) as first_call_id,
-                        cast(null as bigint) as last_call_id, available_at
-                 from deliveries where id > $1 order by id limit $2",
-            )
-            .bind(after)
-            .bind(PAGE)
-            .fetch_all(pool)
-            .await?
+            sqlx::query_as(text).bind(after).bind(PAGE).fetch_all(pool).await?
         });
         Ok(rows.into_iter().map(MessageRow::into_message).collect())
     }
