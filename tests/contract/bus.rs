@@ -44,7 +44,7 @@ contract!(
 
 async fn rabbitmq() -> Bus {
     let url = harness::RabbitMq::shared().await.vhost().await;
-    let bus = Bus::RabbitMq(RabbitMq::start(&url, true).unwrap());
+    let bus = Bus::RabbitMq(RabbitMq::start(url.parse().unwrap(), true));
     tokio::time::timeout(PATIENCE, bus.ready()).await.unwrap();
     bus
 }
@@ -199,7 +199,7 @@ async fn many_messages_arrive_each_and_in_order(bus: &Bus) {
 async fn a_broker_that_is_killed_is_found_again_and_confirmed_messages_are_still_there() {
     let broker = harness::RabbitMq::start().await;
     let url = broker.vhost().await;
-    let bus = Bus::RabbitMq(RabbitMq::start(&url, true).unwrap());
+    let bus = Bus::RabbitMq(RabbitMq::start(url.parse().unwrap(), true));
     tokio::time::timeout(PATIENCE, bus.ready()).await.unwrap();
     publish(&bus, &[message("call.created", None, "before")]).await;
     let (mut consumer, shutdown) = consume(&bus, Queue::Recordings, 4);
@@ -225,7 +225,7 @@ async fn a_broker_that_is_killed_is_found_again_and_confirmed_messages_are_still
 async fn a_deleted_queue_is_declared_again_and_what_found_no_queue_is_not_confirmed() {
     let broker = harness::RabbitMq::shared().await;
     let url = broker.vhost().await;
-    let bus = Bus::RabbitMq(RabbitMq::start(&url, false).unwrap());
+    let bus = Bus::RabbitMq(RabbitMq::start(url.parse().unwrap(), false));
     tokio::time::timeout(PATIENCE, bus.ready()).await.unwrap();
     let vhost = url.rsplit('/').next().unwrap();
     broker.ctl(&["delete_queue", "callvine.recordings", "-p", vhost]).await;

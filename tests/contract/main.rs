@@ -18,6 +18,8 @@ mod migrations;
 mod newer_queue;
 mod objects;
 mod public;
+mod queues;
 mod server;
 mod store;
+mod terminal;
 mod webhook;

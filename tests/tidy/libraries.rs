@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::files::{code_lines, names, none, program_sources, read};
 
 /// A text, and the only paths in the program's own crates under which it may stand (prefixes).
-const PRIVILEGES: [(&str, &[&str]); 10] = [
+const PRIVILEGES: [(&str, &[&str]); 12] = [
     ("sqlx::", &["shared/src/store/"]),
     ("lapin::", &["shared/src/bus/rabbitmq"]),
     ("deadpool::", &["shared/src/bus/rabbitmq"]),
@@ -13,9 +13,11 @@ const PRIVILEGES: [(&str, &[&str]); 10] = [
     ("hyper::", HTTP),
     ("hyper_util::", HTTP),
     ("std::env", &["callvine/src/"]),
-    ("println!", TERMINAL),
-    ("print!", TERMINAL),
     ("io::stdout", TERMINAL),
+    ("stdout()", TERMINAL),
+    ("println!", &[]),
+    ("print!", &[]),
+    ("eprintln!", &[]),
 ];
 
 /// Where standard output is written.

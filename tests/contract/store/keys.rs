@@ -53,7 +53,7 @@ async fn an_unmigrated_database_is_said_to_be_one(store: &Store) {
     } else {
         Postgres::shared().await.database().await
     };
-    let empty = Store::connect(&url).await.unwrap();
+    let empty = Store::open(&url.parse().unwrap()).await.unwrap();
     let refused = empty.api_keys().await;
     assert!(matches!(refused, Err(StoreError::Mismatch(_))), "{refused:?}");
     tokio::time::timeout(PATIENCE, empty.close()).await.unwrap();
