@@ -5,12 +5,9 @@ use std::time::Duration;
 use callvine_shared::bus::{Bus, BusError, Consumer, Delivery, Local, RabbitMq};
 use callvine_shared::queue::{Message, Queue, QueueName};
 use callvine_shared::store::{DELIVERY_LEASE, Store};
-use harness::eventually;
+use harness::{PATIENCE, eventually};
 use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
-
-/// Long enough for a loaded machine; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Instantiates every test for both kinds of delivery.
 macro_rules! contract {
@@ -159,7 +156,7 @@ async fn no_more_than_the_prefetch_is_in_hand(bus: &Bus) {
     let (mut consumer, shutdown) = consume(bus, Queue::Recordings, 2);
     let first = next(&mut consumer).await;
     let second = next(&mut consumer).await;
-    // What waits to be taken counts as in hand on RabbitMQ; in process as many again may wait.
+    // On RabbitMQ the messages of the consumer's buffer count as in hand; in process as many again may wait there.
     let mut more = Vec::new();
     while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(300), consumer.next()).await {
         more.push(delivery.unwrap());

@@ -1,4 +1,4 @@
-//! The program's tables, as an analyst reads them: both databases, nothing of the program's own code.
+//! The program's tables, as an analyst reads them: both databases, without the program's own code.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use crate::process::new_directory;
 use crate::volume::Volume;
 
-/// A call with what became of it, as the tables have it.
+/// A call and the state of its recording and analysis, as the tables have them.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct StoredCall {
     /// The call's id.
@@ -30,7 +30,7 @@ pub struct StoredCall {
     pub recording_url: String,
     /// `pending`, `stored` or `failed`.
     pub recording: Option<String>,
-    /// Of a stored recording.
+    /// Digest of a stored recording, 64 hexadecimal digits.
     pub sha256: Option<String>,
     /// `requested`, `completed` or `failed`.
     pub analysis: Option<String>,
@@ -45,7 +45,7 @@ const CALLS_SQLITE: &str = "select c.id, from_phone, to_phone, handled_by, depar
     recording_url, r.status as recording, r.sha256, a.status as analysis
     from call_logs c left join recordings r on r.call_id = c.id left join analyses a on a.call_id = c.id";
 
-/// A copy is made again so often if the original has changed meanwhile, which it does every thousand pages.
+/// Copies that are made at most, since the original may change meanwhile: SQLite writes it every thousand pages.
 const COPIES: u32 = 100;
 
 /// A database of the program.
