@@ -65,19 +65,21 @@ dist:
 	objcopy --only-keep-debug $(target)/dist/callvine $(target)/shipped/callvine.debug
 	objcopy --strip-debug --add-gnu-debuglink=$(target)/shipped/callvine.debug $(target)/dist/callvine $(target)/shipped/callvine
 
-# Measures Callvine against its ceilings, the naive gateway and PHP, on servers of its own; writes docs/performance.md. The
-# whole takes over two hours on an idle machine, and 40 GB of disk; ARGS="--help" says how to do less.
+# Measures Callvine against its ceilings, the naive gateway and PHP, on servers of its own; writes a report to
+# target/bench. Everything takes over two hours of an idle machine, and 40 GB of disk. ARGS="--help" says how to measure a
+# part, and ARGS="--against FILE" compares two builds. docs/performance.md keeps the figures that matter.
 bench:
 	tests/setup.sh
 	cargo build --profile dist --locked --package callvine
 	cargo build --release --locked --package callvine-bench
 	CALLVINE_BIN=$(target)/dist/callvine $(target)/release/callvine-bench $(ARGS)
 
-# Measures the worker against `curl --parallel`, both fetching recordings of 1 MB from one nginx; takes minutes.
+# Measures the worker against `curl --parallel`, both fetching recordings of 1 MB from one nginx, for some minutes; then its
+# memory with 64 recordings of 200 MB at once, which take 13 GB of disk.
 bench-fetch:
 	$(MAKE) bench ARGS="--scenario fetch $(ARGS)"
 
-# Counts the instructions of a call from its body to its answer, against their bound.
+# Counts the instructions that a call costs from its body to its answer; fails above the bound.
 instructions:
 	tests/setup.sh
 	cargo build --release --locked --package callvine-instructions

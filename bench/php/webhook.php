@@ -1,9 +1,9 @@
 <?php
-// The webhook as it is usually written in PHP, and a yardstick that Callvine is measured against: the published checks
-// and answers, and one INSERT a request over a connection that outlives it.
+// The webhook as it is usually written in PHP, a yardstick of the benchmark: the published checks and answers, and one
+// INSERT a request over a persistent connection.
 //
-// With AMQP_VHOST set, the event is published to a quorum queue and confirmed before the 201. Nothing publishes the
-// event of a call if this process is killed between the two, so that it promises less than Callvine does.
+// With AMQP_VHOST set, the event is published to a quorum queue and confirmed before the 201. If this process is killed
+// after the INSERT and before the publish, the event is lost, so it promises less than Callvine does.
 declare(strict_types=1);
 
 const REQUIRED = ['from_phone', 'to_phone', 'handled_by', 'start_time', 'end_time', 'recording_url'];
@@ -95,8 +95,8 @@ function insert(array $call): int
 {
     $database = new PDO(getenv('DATABASE_DSN'), options: [
         PDO::ATTR_PERSISTENT => true,
-        // Statement and parameters go in one message. Prepared on the server, the statement would be prepared, run and
-        // dropped again in each request, which takes three.
+        // Statement and parameters go in one message. A statement prepared on the server would take three in each
+        // request: it is prepared, run and dropped.
         PDO::PGSQL_ATTR_DISABLE_PREPARES => true,
     ]);
     $statement = $database->prepare(INSERT);
@@ -115,7 +115,7 @@ function publish(array $call): void
     $channel = new AMQPChannel($connection);
     $channel->confirmSelect();
     $channel->setConfirmCallback(
-        // There is one message to be confirmed: no more waiting then.
+        // One message is to be confirmed, so the first confirm ends the wait.
         fn () => false,
         fn () => throw new AMQPException('the broker has not taken the event'),
     );
@@ -131,7 +131,7 @@ function publish(array $call): void
         'data' => $call,
     ]);
     $properties = ['content_type' => 'application/cloudevents+json', 'message_id' => $id, 'delivery_mode' => 2];
-    // The exchange without a name: straight to the queue.
+    // The exchange without a name leads straight to the queue.
     $exchange = new AMQPExchange($channel);
     $exchange->publish($event, getenv('AMQP_QUEUE'), AMQP_NOPARAM, $properties);
     $channel->waitForConfirm(CONFIRM_TIMEOUT_SECONDS);

@@ -1,19 +1,19 @@
-//! The command line. Everything has a default: `make bench` alone measures all there is.
+//! The command line. Each option has a default, so `make bench` alone measures everything.
 
 use std::path::PathBuf;
 
-use crate::scenarios::Scenario;
+use crate::scenario::Scenario;
 use crate::subject::Subject;
 
-/// A day.
+/// Minutes of a day.
 const MINUTES_MAX: i64 = 24 * 60;
 
-/// Measures Callvine on private servers, against its ceilings, the naive gateway and PHP; writes the results to
-/// performance.md, and to a JSON file and plots beside it
+/// Measures Callvine on private servers, against its ceilings, the naive gateway and PHP; writes report.md, its plots
+/// and the raw results
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "callvine-bench", max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// What to measure; the results of other scenarios stay as they were
+    /// Scenarios to measure; the report keeps the last results of the others
     #[arg(
         long = "scenario",
         value_name = "NAME",
@@ -23,11 +23,11 @@ pub(crate) struct Arguments {
     )]
     pub(crate) scenarios: Vec<Scenario>,
 
-    /// Subjects to measure, of those that a scenario has
+    /// Subjects to measure; each scenario has some of them
     #[arg(long, value_name = "SUBJECT", value_enum, value_delimiter = ',', default_values_t = Subject::ALL)]
     pub(crate) only: Vec<Subject>,
 
-    /// Connections under full load (`throughput`)
+    /// Connections under full load (`throughput`, and with `--against`)
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 256, 2000])]
     pub(crate) connections: Vec<u32>,
 
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub(crate) burst: u32,
 
-    /// Lonely calls, 20 ms apart (`lonely`)
+    /// Calls, one at a time and 20 ms apart (`lonely`)
     #[arg(long, value_name = "N", default_value_t = 300)]
     pub(crate) lonely: u32,
 
@@ -47,11 +47,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     pub(crate) recordings: u32,
 
-    /// Recordings of 200 MB to fetch, all at once (`fetch`), for which this many times 200 MB of disk are needed; 0 for none
+    /// Recordings of 200 MB to fetch, all at once (`fetch`); each needs 200 MB of disk; 0 for none
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) large_recordings: u32,
 
-    /// Rows that the table has before (`sizes`); about 350 bytes of disk each
+    /// Rows of the tables before the first call (`sizes`); a row takes about 350 bytes of disk
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [0, 10_000_000, 50_000_000])]
     pub(crate) rows: Vec<u64>,
 
@@ -59,11 +59,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [308, 1_024, 10_240])]
     pub(crate) bodies: Vec<usize>,
 
-    /// Minutes of load on one instance (`bloat`), which is sampled every minute, but 60 times at most
+    /// Minutes of load on one instance (`bloat`); it is sampled every minute, but 60 times at most
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=MINUTES_MAX))]
     pub(crate) minutes: u32,
 
-    /// Calls a second (`bloat`), which the relay should keep up with; 0 for as many as are answered
+    /// Calls a second (`bloat`), a rate that the relay keeps up with; 0 for full load
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub(crate) bloat_rate: u32,
 
@@ -71,24 +71,26 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
 
-    /// Length of each run
+    /// Seconds of each run
     #[arg(long, value_name = "S", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) seconds: u32,
 
-    /// Full load before each run
+    /// Seconds of full load before each run, which are not counted
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) warm_up: u32,
 
-    /// Another build of the program: both take turns of `--seconds` under full load, `--rounds` times, in each set-up of
-    /// `--only` with each of `--connections`; prints ratios, and writes nothing. A dozen rounds of a second tell 3 % apart
+    /// Another build of the program: both take turns of `--seconds` under full load, `--rounds` times, in each set-up
+    /// of
+    /// `--only` with each of `--connections`. Prints ratios and writes no report. Twelve rounds of a second show a
+    /// difference of 3 %
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "quick"])]
     pub(crate) against: Option<PathBuf>,
 
-    /// A smoke run of everything in little: it shows that the bench works, and nothing else
+    /// A short run of everything, which only shows that the benchmark works
     #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "recordings", "large_recordings", "rows", "minutes", "bloat_rate", "rounds", "seconds", "warm_up"])]
     pub(crate) quick: bool,
 
-    /// The folder of performance.md [default: docs; with --quick, the build's own directory]
+    /// The report's folder [default: `bench` in Cargo's target directory; with --quick, `bench-quick`]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) output: Option<PathBuf>,
 
@@ -98,7 +100,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// As `--quick` wants them.
+    /// The arguments of a short run, when `--quick` is given.
     pub(crate) fn in_little(self) -> Self {
         if !self.quick {
             return self;
@@ -112,7 +114,7 @@ impl Arguments {
             large_recordings: 0,
             rows: vec![0, 10_000],
             bodies: vec![10_240],
-            // By wrk, which is always there.
+            // Full load needs wrk, which is always installed; a rate needs oha, which may not be.
             bloat_rate: 0,
             rounds: 1,
             seconds: 1,
@@ -121,7 +123,7 @@ impl Arguments {
         }
     }
 
-    /// The command that does it again.
+    /// The command that measures the same again.
     pub(crate) fn command() -> String {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         if arguments.is_empty() {

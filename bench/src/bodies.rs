@@ -1,4 +1,4 @@
-//! The calls that are posted: 256 of one size, so that nothing is the same twice in a row.
+//! The calls that are posted: 256 different ones of one size.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,32 +6,32 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// How many there are; a power of two, large enough that caches of single values don't show.
+/// Number of calls, large enough that a cache of single values does not help.
 const COUNT: u32 = 256;
 
 /// The size of a usual call, in bytes.
 pub(crate) const USUAL_BYTES: usize = 308;
 
-/// What a longer call has more: up to here it is a longer recording URL, as signed ones are (the API's bound is 2,048
-/// characters); beyond, a field of the provider's own, which the program ignores.
+/// Most characters by which a longer call's recording URL grows, as signed URLs do; the API's bound is 2,048
+/// characters. A call that is longer still has a field of the provider's own, which the program ignores.
 const URL_PADDING_MAX_CHARS: usize = 1700;
 
-/// Where recordings are that nobody fetches.
+/// The origin of recordings that are never fetched: a closed port.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// Bytes of the provider's own field without its value.
+/// Bytes of that field without its value.
 const FIELD_BYTES: usize = r#","transcript":"""#.len();
 
 /// Calls as JSON, each of the same size.
 #[derive(Debug)]
 pub(crate) struct Bodies {
-    /// One a line, for load generators that read files.
+    /// The file with one call a line, for load generators that read files.
     pub(crate) file: PathBuf,
     pub(crate) lines: Vec<String>,
 }
 
 impl Bodies {
-    /// Makes calls of this size (or the usual size, if that is larger) and writes them to a file in the directory.
+    /// Makes calls of this size, or of the usual size if that is larger, and writes them to a file in the directory.
     pub(crate) fn write(size_bytes: usize, directory: &Path) -> anyhow::Result<Self> {
         let lines: Vec<String> = (0..COUNT).map(|number| body(number, size_bytes)).collect();
         let file = directory.join(format!("calls-{size_bytes}.jsonl"));
@@ -82,7 +82,7 @@ fn filler(chars: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use callvine_shared::call::NewCall;
+    use callvine_domain::call::NewCall;
 
     use super::*;
 

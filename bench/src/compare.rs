@@ -1,6 +1,6 @@
-//! Two builds of the program, both up on the same servers, under load in turns: what a change brings, told apart from
-//! what the machine does meanwhile. A shared machine's speed changes by a fifth within seconds, so turns should be short
-//! and many.
+//! Compares two builds of the program: both run on the same servers and take turns under load. A shared machine's speed
+//! changes by a fifth within seconds, so short turns in large number tell a change of the program from one of the
+//! machine.
 
 use std::path::Path;
 
@@ -10,14 +10,15 @@ use crate::arguments::Arguments;
 use crate::bodies::{Bodies, USUAL_BYTES};
 use crate::instance::Instance;
 use crate::load::{self, Target};
-use crate::measure::{Seen, Watch, drain, probe};
+use crate::measure::drain;
 use crate::results::Measures;
 use crate::say;
 use crate::spread::{Figure, Spread};
 use crate::stage::Stage;
 use crate::subject::Subject;
+use crate::watch::{Seen, Watch};
 
-/// What both are asked for, and how it is called.
+/// The figures that are compared, with their names.
 const FIGURES: [(&str, Figure); 6] = [
     ("calls/s", |measures| Some(measures.calls as f64 / measures.seconds)),
     ("p50 ms", |measures| measures.latency.map(|latency| latency.p50_ms)),
@@ -27,12 +28,17 @@ const FIGURES: [(&str, Figure); 6] = [
     ("all processors µs a call", |measures| Some(measures.cpu.machine_us)),
 ];
 
-/// Which set-ups of the program can be compared.
-pub(crate) const SUBJECTS: [Subject; 4] =
+/// The set-ups of the program that can be compared.
+const SUBJECTS: [Subject; 4] =
     [Subject::Gateway, Subject::GatewayConfirmed, Subject::GatewayStream, Subject::Embedded];
 
-/// Compares the program with another build of it, in every set-up and with every number of connections that are asked
-/// for; prints what it finds.
+/// Whether any set-up that is to be compared talks to RabbitMQ.
+pub(crate) fn needs_broker(arguments: &Arguments) -> bool {
+    SUBJECTS.into_iter().any(|subject| subject.needs_broker() && arguments.only.contains(&subject))
+}
+
+/// Compares the program with another build in the given set-ups, with the given numbers of connections, and prints the
+/// ratios.
 pub(crate) async fn run(mut stage: Stage, other: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let other = other.canonicalize().with_context(|| format!("{} is missing", other.display()))?;
     let bodies = Bodies::write(USUAL_BYTES, &stage.directory)?;
@@ -51,7 +57,7 @@ pub(crate) async fn run(mut stage: Stage, other: &Path, arguments: &Arguments) -
             for round in 0..arguments.rounds {
                 let [program, other] = &mut sides;
                 let plan = (&bodies, *connections, arguments.seconds);
-                // A B B A: what gets slower from turn to turn does so for both.
+                // A B B A: a machine that becomes slower from turn to turn does so for both.
                 pairs.push(if round % 2 == 0 {
                     let program = turn(&stage, program, subject, plan).await?;
                     (program, turn(&stage, other, subject, plan).await?)
@@ -70,7 +76,7 @@ pub(crate) async fn run(mut stage: Stage, other: &Path, arguments: &Arguments) -
     Ok(())
 }
 
-/// Puts one side under load, with the other standing still.
+/// Puts one side under load while the other is stopped.
 async fn turn(
     stage: &Stage,
     side: &mut Instance,
@@ -80,7 +86,7 @@ async fn turn(
     side.resume();
     let (url, key) = (side.url.clone(), side.key.clone());
     let target = Target { url: &url, key: &key, bodies, connections };
-    probe(target).await?;
+    load::raw::probe(target).await?;
     let watch = Watch::begin(&side.pids())?;
     let (loaded, server_mib) = watch.while_loaded(load::wrk::run(target, &stage.directory, seconds)).await?;
     ensure!(loaded.failures == 0, "{} calls were not answered 201", loaded.failures);

@@ -1,79 +1,58 @@
-//! One subject, started afresh: its database, virtual host, process and key; and all of that removed again.
+//! One running subject with its own database, virtual host, processes and key, and the removal of all of them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use harness::{Process, Signal, Start, eventually, new_directory, run};
+use harness::{Process, Signal, eventually, new_directory, run};
 use lapin::options::{QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use yardstick::API_KEY;
 
+use crate::launch::{self, Resources, Started};
 use crate::ledger::Ledger;
-use crate::load::broker::declare_queue;
-use crate::php::{self, Php};
+use crate::php;
 use crate::stage::Stage;
 use crate::subject::Subject;
 
-/// Start with migrations, on a machine that may be busy.
-const START_DEADLINE: Duration = Duration::from_secs(60);
-
-/// Far longer than a queue needs to count.
+/// Limit for a queue to count its messages, far above the moments that it needs.
 const COUNT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The queues that events of calls go to.
+/// The queue that the program publishes a call's event to.
 const QUEUE: &str = "callvine.recordings";
+/// The queue that the naive gateway publishes a call's event to.
 const NAIVE_QUEUE: &str = "naive.recordings";
 
-/// Where the program keeps its SQLite file below its data directory.
+/// The name of the program's SQLite file in its data directory.
 const SQLITE_FILE: &str = "callvine.db";
 
 /// A running server that takes calls.
 pub(crate) struct Instance {
     process: Process,
-    /// Of the webhook.
+    /// The webhook's address.
     pub(crate) url: String,
-    /// What calls are sent with.
+    /// The API key that calls are sent with.
     pub(crate) key: String,
-    /// Where its calls are; `None` for what stores nothing.
+    /// The database that its calls are in; `None` for a server that stores nothing.
     pub(crate) ledger: Option<Ledger>,
     directory: PathBuf,
     database: Option<String>,
     vhost: Option<String>,
     queue: &'static str,
-    /// A worker beside a gateway, where recordings are fetched; or the PHP behind nginx.
+    /// The worker beside a gateway, or php-fpm behind nginx.
     beside: Option<Process>,
-}
-
-/// What was started of a subject.
-struct Started {
-    /// What takes the calls.
-    process: Process,
-    beside: Option<Process>,
-    address: String,
-}
-
-/// What a subject is given to work with.
-struct Means<'a> {
-    directory: &'a Path,
-    database: Option<&'a str>,
-    vhost: Option<&'a str>,
-    key: &'a str,
-    /// How many recordings are fetched at once, where any are.
-    at_once: Option<u32>,
 }
 
 impl Instance {
-    /// Starts a subject, on a database that is full already or on a new one, and makes sure that a call is answered
-    /// as published.
+    /// Starts a subject on a database that is full already, or on a new one.
     pub(crate) async fn start(stage: &Stage, subject: Subject, full: Option<&str>) -> anyhow::Result<Self> {
         Self::start_with(stage, subject, full, None).await
     }
 
-    /// Starts a subject on a new database, with a worker that fetches so many recordings at once.
+    /// Starts a subject on a new database, with a worker that fetches this many recordings at once.
     pub(crate) async fn fetching(stage: &Stage, subject: Subject, at_once: u32) -> anyhow::Result<Self> {
         Self::start_with(stage, subject, None, Some(at_once)).await
     }
@@ -105,40 +84,37 @@ impl Instance {
             }
             (None, _) => None,
         };
-        let means = Means {
+        let resources = Resources {
             directory: &directory,
             database: database.as_deref(),
             vhost: vhost.as_deref(),
             key: &key,
             at_once,
         };
-        let Started { process, beside, address } = match subject {
-            Subject::Php | Subject::PhpAmqp => start_php(&means).await?,
-            _ => start_program(stage, subject, &means).await?,
-        };
+        let Started { process, beside, address } = launch::start(stage, subject, &resources).await?;
         let url = format!("{address}/webhook.php");
-        let key = if is_naive(subject) { API_KEY.to_owned() } else { key };
+        let key = if subject.is_naive() { API_KEY.to_owned() } else { key };
         let is_full = full.is_some();
         let database = database.filter(|_| !is_full);
         let queue = match subject {
             Subject::PhpAmqp => php::QUEUE,
-            _ if is_naive(subject) => NAIVE_QUEUE,
+            _ if subject.is_naive() => NAIVE_QUEUE,
             _ => QUEUE,
         };
         Ok(Self { process, url, key, ledger, directory, database, vhost, queue, beside })
     }
 
-    /// The process ids of all that it takes to answer a call; each with what is below it.
+    /// The ids of the processes that answer a call, without those below them.
     pub(crate) fn pids(&self) -> Vec<i32> {
         [&self.process].into_iter().chain(&self.beside).map(|process| process.pid().as_raw_pid()).collect()
     }
 
-    /// The process id of what fetches its recordings.
+    /// The id of the process that fetches recordings.
     pub(crate) fn worker_pid(&self) -> i32 {
         self.beside.as_ref().unwrap_or(&self.process).pid().as_raw_pid()
     }
 
-    /// Fails when it has ended.
+    /// Fails when a process has ended.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         for process in [&mut self.process].into_iter().chain(&mut self.beside) {
             if let Some(status) = process.exited() {
@@ -148,12 +124,12 @@ impl Instance {
         Ok(())
     }
 
-    /// Has it stand still, with what is beside it, until it is [resumed](Self::resume).
+    /// Stops its processes until they are [resumed](Self::resume).
     pub(crate) fn pause(&mut self) {
         self.signal(Signal::STOP);
     }
 
-    /// Has it go on.
+    /// Lets its processes go on.
     pub(crate) fn resume(&mut self) {
         self.signal(Signal::CONT);
     }
@@ -174,7 +150,7 @@ impl Instance {
         Ok(events.into())
     }
 
-    /// Makes sure that the queue has at least so many events, where there is a queue.
+    /// Waits until the queue has at least this many events; a subject without a broker has no queue.
     pub(crate) async fn prove_published(&self, events: u64) -> anyhow::Result<()> {
         let Some(vhost) = &self.vhost else {
             return Ok(());
@@ -192,7 +168,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Kills it and removes what it had, except a database that was full before.
+    /// Kills its processes and removes all that it had, except a database that was full before.
     pub(crate) async fn remove(mut self, stage: &Stage) -> anyhow::Result<()> {
         self.process.kill();
         if let Some(beside) = &mut self.beside {
@@ -209,118 +185,18 @@ impl Instance {
     }
 }
 
-fn is_naive(subject: Subject) -> bool {
-    matches!(subject, Subject::Naive | Subject::NaiveGuarantee)
-}
-
-/// Makes the tables, and a key; the program does both.
+/// Creates the tables and a key; `callvine keys create` does both.
 pub(crate) async fn create_key(stage: &Stage, database: &str) -> String {
     let mut command = Command::new(&stage.callvine);
     command.args(["keys", "create", "--client", "bench"]).env("DATABASE_URL", database);
     run(command).await.trim().to_owned()
 }
 
-/// Leaves nothing to the database that an earlier run has begun.
+/// Removes what an earlier run has left to be done in the database.
 async fn prepare(stage: &Stage, subject: Subject, database: &str) -> anyhow::Result<()> {
     stage.execute(database, "truncate outbox".to_owned()).await?;
     let name = database.rsplit('/').next().unwrap_or_default();
     let commit = if subject == Subject::GatewayAsync { "off" } else { "on" };
     stage.execute(database, format!("alter database {name} set synchronous_commit = {commit}")).await?;
     stage.checkpoint().await
-}
-
-async fn start_php(means: &Means<'_>) -> anyhow::Result<Started> {
-    if let Some(vhost) = means.vhost {
-        declare_queue(vhost, php::QUEUE).await?;
-    }
-    let database = means.database.context("PHP needs a database")?;
-    let settings = php::Settings { key: means.key, database, broker: means.vhost };
-    let Php { nginx, fpm, address } = Php::start(means.directory, &settings).await?;
-    Ok(Started { process: nginx, beside: Some(fpm), address })
-}
-
-async fn start_program(stage: &Stage, subject: Subject, means: &Means<'_>) -> anyhow::Result<Started> {
-    let directory = means.directory;
-    let mut command = command(stage, subject, means)?;
-    command.env("CALLVINE_DATA_DIR", directory).current_dir(directory);
-    if let Some(at_once) = means.at_once {
-        let at_once = at_once.to_string();
-        command
-            .env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
-            .env("CALLVINE_FETCH_PER_HOST", &at_once)
-            .env("CALLVINE_WORKER_CONCURRENCY", &at_once);
-    }
-    let worker = (subject == Subject::Worker).then(|| worker(stage, &command));
-    let (process, address) = listening(directory, command).await?;
-    let beside = worker.map(|command| {
-        let (stdout, stderr) = (directory.join("worker.stdout"), directory.join("worker.stderr"));
-        Process::start(&Start { command, stdout, stderr, last_signal: Signal::KILL })
-    });
-    Ok(Started { process, beside, address })
-}
-
-fn command(stage: &Stage, subject: Subject, means: &Means<'_>) -> anyhow::Result<Command> {
-    let database = means.database.unwrap_or_default();
-    let dead_broker = stage.dead_broker();
-    let broker = means.vhost.unwrap_or(&dead_broker);
-    let mut command = match subject {
-        Subject::Echo | Subject::Validate | Subject::Naive | Subject::NaiveGuarantee => {
-            let is_naive = is_naive(subject);
-            Command::new(stage.binaries.join(if is_naive { "naive" } else { "ceiling" }))
-        }
-        _ => Command::new(&stage.callvine),
-    };
-    match subject {
-        Subject::Echo => command.arg("echo"),
-        Subject::Validate => command.arg("validate"),
-        Subject::Naive => command.args(["--database-url", database]),
-        Subject::NaiveGuarantee => {
-            command.args(["--guarantee", "--database-url", database, "--amqp-url", broker])
-        }
-        Subject::Gateway
-        | Subject::GatewayAsync
-        | Subject::GatewayConfirmed
-        | Subject::GatewayStream
-        | Subject::Worker => {
-            let stream = if subject == Subject::GatewayStream { "on" } else { "off" };
-            command
-                .arg("gateway")
-                .env("DATABASE_URL", database)
-                .env("AMQP_URL", broker)
-                .env("CALLVINE_STREAM", stream)
-        }
-        Subject::Embedded | Subject::EmbeddedWorker => command.arg("up"),
-
-        _ => bail!("{} is no server", subject.title()),
-    };
-    command
-        .env("CALLVINE_LISTEN", "127.0.0.1:0")
-        .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
-        .env("RUST_LOG", "warn");
-    Ok(command)
-}
-
-/// A worker beside the gateway of this command, with its settings.
-fn worker(stage: &Stage, gateway: &Command) -> Command {
-    let mut command = Command::new(&stage.callvine);
-    command.arg("worker").envs(gateway.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command
-}
-
-/// Starts a server and waits until it says where it listens.
-async fn listening(directory: &Path, command: Command) -> anyhow::Result<(Process, String)> {
-    let (stdout, stderr): (PathBuf, PathBuf) = (directory.join("stdout"), directory.join("stderr"));
-    let mut process =
-        Process::start(&Start { command, stdout: stdout.clone(), stderr, last_signal: Signal::KILL });
-    let mut address = None;
-    eventually(START_DEADLINE, "the server says where it listens", async || {
-        let text = fs::read_to_string(&stdout).unwrap_or_default();
-        let mut complete = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        address = complete.find_map(|line| line.strip_prefix("listening public ").map(str::to_owned));
-        address.is_some() || process.exited().is_some()
-    })
-    .await;
-    let account = process.account();
-    let address = address.with_context(|| format!("the server does not start\n{account}"))?;
-    Ok((process, address))
 }

@@ -1,4 +1,4 @@
-//! Looks into a subject's database from outside: which calls are there, and which events still wait.
+//! Reads a subject's database from outside: its calls, its recordings and the events that wait in its outbox.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,36 +10,36 @@ use tokio::time::Instant;
 
 use crate::results::{Confirms, Outbox};
 
-/// Calls above an id: of a table that was full before, the new ones alone.
+/// Counts calls above an id, and so only the new ones of a table that was full before.
 const COUNT_CALLS: &str = "select count(*) from call_logs where id > $1";
 
-/// The events of calls, and not the retries of a worker, which may wait for long. A row is one event, or those of a
-/// range of calls.
+/// Counts the events of calls. A row is one event, or those of a range of calls. A worker's retries are left out: they
+/// may be due much later.
 const COUNT_OUTBOX: &str = "
 select cast(coalesce(sum(coalesce(last_call_id - first_call_id, 0) + 1), 0) as bigint)
 from outbox where id > $1 and routing_key = 'call.created' and queue is null";
 
-/// The same as a yes or no, which costs less.
+/// Counts one such event or none, which is cheaper.
 const ANY_IN_OUTBOX: &str = "select count(*) from
     (select 1 from outbox where id > $1 and routing_key = 'call.created' and queue is null limit 1) as waiting";
 
-/// The outbox's size and statistics; the latter are some moments old.
+/// Reads the outbox's size, and its statistics, which are some moments old.
 const OUTBOX: &str = "
 select pg_relation_size(relid), pg_indexes_size(relid), n_live_tup, n_dead_tup, n_tup_ins + n_tup_upd,
        (select cast(sum(n_tup_ins + n_tup_upd) as bigint) from pg_stat_user_tables), autovacuum_count
 from pg_stat_user_tables where relname = 'outbox'";
 
-/// Recordings that were kept.
+/// Counts the recordings that were stored.
 const COUNT_STORED: &str = "select count(*) from recordings where call_id > $1 and status = 'stored'";
 
-/// Recordings that were given up.
+/// Counts the recordings that were given up.
 const COUNT_FAILED: &str = "select count(*) from recordings where call_id > $1 and status = 'failed'";
 
-/// How often it is looked whether all events are confirmed: often enough for a hundredth of a run, seldom enough to
-/// cost nothing.
+/// Time between two looks at a draining outbox: a hundredth of a run of two seconds, and too long for the looks to cost
+/// anything.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// After this an outbox that does not empty is given up, and reported as such.
+/// Limit for an outbox to become empty; what is left then is reported.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A row of [`OUTBOX`].
@@ -48,14 +48,14 @@ type Figures = (i64, i64, i64, i64, i64, i64, i64);
 /// A database that calls were sent to.
 #[derive(Debug)]
 pub(crate) enum Ledger {
-    /// PostgreSQL; its calls have ids above this one.
+    /// PostgreSQL; the run's calls have ids above this one.
     Postgres { connection: PgConnection, above_id: i64 },
-    /// The file of an embedded program. It may not be there yet.
+    /// The file of an embedded program, which may not have made it yet.
     Sqlite { file: PathBuf },
 }
 
 impl Ledger {
-    /// A PostgreSQL database as it is now: calls that are there already don't count.
+    /// Opens a PostgreSQL database; the calls that it has now are not counted later.
     pub(crate) async fn postgres(url: &str) -> anyhow::Result<Self> {
         let mut connection = PgConnection::connect(url).await.context("cannot connect to PostgreSQL")?;
         let above_id: Option<i64> =
@@ -63,7 +63,7 @@ impl Ledger {
         Ok(Self::Postgres { connection, above_id: above_id.unwrap_or(0) })
     }
 
-    /// How many calls are stored.
+    /// Counts the stored calls.
     pub(crate) async fn calls(&mut self) -> anyhow::Result<u64> {
         let above_id = match self {
             Self::Postgres { above_id, .. } => *above_id,
@@ -72,12 +72,12 @@ impl Ledger {
         self.count(COUNT_CALLS, above_id).await
     }
 
-    /// How many recordings are kept, and how many were given up.
+    /// Counts the recordings that were stored, and those that were given up.
     pub(crate) async fn recordings(&mut self) -> anyhow::Result<(u64, u64)> {
         Ok((self.count(COUNT_STORED, 0).await?, self.count(COUNT_FAILED, 0).await?))
     }
 
-    /// What the outbox takes, and what has gone through it.
+    /// Reads the outbox's size and how much has gone through it.
     pub(crate) async fn outbox(&mut self) -> anyhow::Result<Outbox> {
         let waiting = self.count(COUNT_OUTBOX, 0).await?;
         let Self::Postgres { connection, .. } = self else {
@@ -110,7 +110,7 @@ impl Ledger {
         Ok(u64::try_from(count)?)
     }
 
-    /// Waits until the outbox is empty and says how many events were in it, and how long that took.
+    /// Waits until the outbox is empty; returns how many events were in it, and how long that took.
     pub(crate) async fn drain(&mut self) -> anyhow::Result<Confirms> {
         let began_at = Instant::now();
         let mut looks = tokio::time::interval(DRAIN_INTERVAL);

@@ -1,4 +1,4 @@
-//! On what was measured: processors, memory, kernel, and the versions of everything that takes part.
+//! The machine of a measurement: processors, memory, kernel, and the versions of all software that takes part.
 
 use std::fs;
 use std::process::Stdio;
@@ -6,35 +6,35 @@ use std::process::Stdio;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
-use crate::php;
+use crate::server;
 
-/// Said where something cannot be found out; no reason to measure nothing.
+/// The text for a fact that cannot be found out, which must not stop a measurement.
 const UNKNOWN: &str = "unknown";
 
-/// The script itself: the one on the search path changes the user.
+/// RabbitMQ's own script; the one on the search path changes the user.
 const RABBITMQCTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 
 /// A machine and its software.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cores: usize,
     pub(crate) memory_gib: f64,
     pub(crate) kernel: String,
-    /// Program and version.
+    /// Each program, and its version.
     pub(crate) versions: Vec<(String, String)>,
 }
 
 impl Machine {
-    /// This machine.
+    /// Describes this machine.
     pub(crate) async fn this(oha: &str) -> Self {
-        let php_fpm = php::fpm_program().unwrap_or_default();
+        let php_fpm = server::php_fpm().unwrap_or_default();
         let versions = [
             ("PostgreSQL", first_line("pgbench", &["--version"]).await),
             ("RabbitMQ", first_line(RABBITMQCTL, &["version"]).await),
             ("wrk", first_line("wrk", &["-v"]).await),
             ("oha", first_line(oha, &["--version"]).await),
-            ("nginx", first_line("/usr/sbin/nginx", &["-v"]).await),
+            ("nginx", first_line(server::NGINX, &["-v"]).await),
             ("PHP", first_line(&php_fpm.to_string_lossy(), &["--version"]).await),
             ("curl", first_line("curl", &["--version"]).await),
             ("rustc", first_line("rustc", &["--version"]).await),
@@ -49,24 +49,24 @@ impl Machine {
     }
 }
 
-/// The commit that is measured, and whether the sources differ from it.
+/// The commit that is measured, and whether the files differ from it.
 pub(crate) async fn commit() -> String {
     let commit = first_line("git", &["rev-parse", "--short=12", "HEAD"]).await;
     let changes = ["status", "--porcelain", "--untracked-files=no", "--", ":!docs"];
     match first_line("git", &changes).await.as_str() {
-        // Nothing printed: nothing changed.
+        // git prints nothing when nothing has changed.
         UNKNOWN => commit,
         _ => commit + " and changes",
     }
 }
 
-/// The version in what a program says of itself: `pgbench (PostgreSQL) 15.18 (Debian …)`, `wrk debian/4.1.0-3 …`.
+/// Finds the version in a line such as `pgbench (PostgreSQL) 15.18 (Debian …)` or `wrk debian/4.1.0-3 …`.
 fn version(line: &str) -> String {
     let mut words = line.split([' ', '/']);
     words.find(|word| word.starts_with(|first: char| first.is_ascii_digit())).unwrap_or(UNKNOWN).to_owned()
 }
 
-/// The first line that a program prints, wherever it prints it.
+/// The first line that a program prints to its output or, failing that, to its errors.
 async fn first_line(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_found_in_what_programs_say() {
+    fn versions_are_found_in_the_lines_that_programs_print() {
         assert_eq!(version("pgbench (PostgreSQL) 15.18 (Debian 15.18-0)"), "15.18");
         assert_eq!(version("wrk debian/4.1.0-3+b2 [epoll]"), "4.1.0-3+b2");
         assert_eq!(version("3.10.8"), "3.10.8");

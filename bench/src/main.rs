@@ -1,10 +1,11 @@
-//! The benchmark: starts private servers, runs the program, its ceilings, the naive gateway and PHP on them in turn, and
-//! writes what it found.
+//! The benchmark: starts private servers, runs the program and its yardsticks on them in turn, and writes a report.
 
 mod arguments;
 mod bodies;
 mod compare;
+mod fetch;
 mod instance;
+mod launch;
 mod ledger;
 mod load;
 mod machine;
@@ -14,13 +15,16 @@ mod procfs;
 mod report;
 mod results;
 mod say;
+mod scenario;
 mod scenarios;
+mod server;
 mod spread;
 mod stage;
 mod subject;
+mod watch;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use arguments::Arguments;
@@ -31,36 +35,38 @@ use stage::Stage;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse().in_little();
-    let needs_broker = scenarios::need_broker(&arguments);
+    let needs_broker = if arguments.against.is_some() {
+        compare::needs_broker(&arguments)
+    } else {
+        scenarios::needs_broker(&arguments)
+    };
     let stage = Stage::set(&arguments.callvine, needs_broker).await?;
     if let Some(other) = &arguments.against {
         return compare::run(stage, other, &arguments).await;
     }
-    let output = output(&arguments, &stage);
-    let folder = output.join(report::FOLDER);
+    let folder = output(&arguments, &stage)?;
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let file = folder.join(report::RESULTS);
+    let file = folder.join(results::FILE);
     let mut results = Results::read(&file)?;
     for scenario in &arguments.scenarios {
         say::line(&format!("\n{}", scenario.name()));
-        if scenarios::need_oha(*scenario, &arguments) && !stage.has_oha(!arguments.quick).await? {
+        if scenarios::needs_oha(*scenario, &arguments) && !stage.has_oha(!arguments.quick).await? {
             say::line("left out: oha is not installed, and a smoke run does not build it");
             continue;
         }
         let sitting = scenarios::sit(&stage, *scenario, &arguments).await?;
         results.scenarios.insert(scenario.name().to_owned(), sitting);
-        // After each: whoever stops it after an hour keeps what was measured.
+        // After each scenario: a run that is stopped after an hour keeps what it has measured.
         results.write(&file)?;
-        report::write(&results, &output)?;
+        report::write(&results, &folder)?;
     }
-    say::line(&format!("\n{}", report::summary(&results)));
-    say::line(&format!("written to {}", output.join("performance.md").display()));
+    say::line(&format!("\nwritten to {}", folder.join(report::FILE).display()));
     Ok(())
 }
 
-/// What a smoke run finds is nobody's business: it goes beside what was built.
-fn output(arguments: &Arguments, stage: &Stage) -> PathBuf {
-    let default =
-        if arguments.quick { stage.binaries.join("bench-quick") } else { Path::new("docs").to_owned() };
-    arguments.output.clone().unwrap_or(default)
+/// The folder of the report: a smoke run has one of its own, so that it overwrites no measurement.
+fn output(arguments: &Arguments, stage: &Stage) -> anyhow::Result<PathBuf> {
+    let target = stage.binaries.parent().context("this program has no target directory")?;
+    let default = target.join(if arguments.quick { "bench-quick" } else { "bench" });
+    Ok(arguments.output.clone().unwrap_or(default))
 }

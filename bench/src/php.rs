@@ -1,34 +1,29 @@
 //! The PHP yardstick: `bench/php/webhook.php` in php-fpm, behind nginx.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, ensure};
-use harness::{Process, Signal, Start, eventually, free_port};
+use anyhow::{Context as _, anyhow};
+use harness::{Process, free_port};
 use lapin::uri::AMQPUri;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::server;
 
 const SCRIPT: &str = include_str!("../php/webhook.php");
 const NGINX: &str = include_str!("../php/nginx.conf");
 const FPM: &str = include_str!("../php/php-fpm.conf");
 
-/// Where Debian has both; an ordinary user's search path lacks it.
-const PROGRAMS: &str = "/usr/sbin";
-
-/// Both start in a tenth of a second.
-const START_DEADLINE: Duration = Duration::from_secs(20);
-
-/// The queue that events go to.
+/// The queue that events are published to.
 pub(crate) const QUEUE: &str = "php.recordings";
 
-/// What the script is told.
+/// The settings of the script.
 pub(crate) struct Settings<'a> {
     pub(crate) key: &'a str,
     pub(crate) database: &'a str,
-    /// Where events are published.
+    /// The broker that events are published to; `None` for no events.
     pub(crate) broker: Option<&'a str>,
 }
 
@@ -36,48 +31,38 @@ pub(crate) struct Settings<'a> {
 pub(crate) struct Php {
     pub(crate) nginx: Process,
     pub(crate) fpm: Process,
-    /// Of nginx.
+    /// The address of nginx.
     pub(crate) address: String,
 }
 
 impl Php {
-    /// Starts both below this directory.
+    /// Starts both servers, with all their files in this directory.
     pub(crate) async fn start(directory: &Path, settings: &Settings<'_>) -> anyhow::Result<Self> {
         let port = free_port();
         fs::write(directory.join("webhook.php"), SCRIPT)?;
         fs::write(directory.join("nginx.conf"), NGINX.replace("@PORT@", &port.to_string()))?;
         fs::write(directory.join("php-fpm.conf"), FPM)?;
 
-        let mut command = Command::new(fpm_program()?);
+        let mut command = Command::new(server::php_fpm()?);
         command.arg("--nodaemonize").arg("--allow-to-run-as-root").arg("--prefix").arg(directory);
         command.arg("--fpm-config").arg(directory.join("php-fpm.conf"));
-        tell(&mut command, settings)?;
+        configure(&mut command, settings)?;
         let socket = directory.join("php-fpm.sock");
-        let fpm =
-            started(command, (directory, "php-fpm"), async || UnixStream::connect(&socket).await.is_ok());
+        let fpm = server::start(command, (directory, "php-fpm"), async || {
+            UnixStream::connect(&socket).await.is_ok()
+        });
         let fpm = fpm.await?;
 
-        let mut command = Command::new(Path::new(PROGRAMS).join("nginx"));
+        let mut command = Command::new(server::NGINX);
         command.arg("-p").arg(directory).arg("-c").arg(directory.join("nginx.conf"));
         command.arg("-e").arg(directory.join("nginx.log"));
         let listens = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
-        let nginx = started(command, (directory, "nginx"), listens).await?;
+        let nginx = server::start(command, (directory, "nginx"), listens).await?;
         Ok(Self { nginx, fpm, address: format!("http://127.0.0.1:{port}") })
     }
 }
 
-/// Where php-fpm is, whose name has its version.
-pub(crate) fn fpm_program() -> anyhow::Result<PathBuf> {
-    let entries = fs::read_dir(PROGRAMS).with_context(|| format!("cannot look into {PROGRAMS}"))?;
-    let paths = entries.flatten().map(|entry| entry.path());
-    let is_fpm = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("php-fpm"))
-    };
-    // Several versions may be installed: `php-fpm8.2`, `php-fpm8.4`.
-    paths.filter(is_fpm).max().context("php-fpm is not installed: run tests/setup.sh")
-}
-
-fn tell(command: &mut Command, settings: &Settings<'_>) -> anyhow::Result<()> {
+fn configure(command: &mut Command, settings: &Settings<'_>) -> anyhow::Result<()> {
     let database: PgConnectOptions = settings.database.parse()?;
     let name = database.get_database().context("a database without a name")?;
     let (host, port, user) = (database.get_host(), database.get_port(), database.get_username());
@@ -92,19 +77,4 @@ fn tell(command: &mut Command, settings: &Settings<'_>) -> anyhow::Result<()> {
             .env("AMQP_QUEUE", QUEUE);
     }
     Ok(())
-}
-
-/// Starts a server in this directory, with its output in files of this name, and waits until it listens.
-async fn started(
-    mut command: Command,
-    (directory, name): (&Path, &str),
-    mut listens: impl AsyncFnMut() -> bool,
-) -> anyhow::Result<Process> {
-    command.current_dir(directory);
-    let (stdout, stderr) = (directory.join(format!("{name}.out")), directory.join(format!("{name}.log")));
-    let mut process = Process::start(&Start { command, stdout, stderr, last_signal: Signal::KILL });
-    let what = format!("{name} listens");
-    eventually(START_DEADLINE, &what, async || process.exited().is_some() || listens().await).await;
-    ensure!(process.exited().is_none(), "{name} does not start\n{}", process.account());
-    Ok(process)
 }

@@ -1,4 +1,4 @@
-//! What the kernel says about processor time and memory, from `/proc` (proc(5)).
+//! Processor time and memory from the kernel's `/proc` (proc(5)).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,11 +19,11 @@ pub(crate) struct Snapshot {
 struct Times {
     parent: i32,
     own_ticks: u64,
-    /// Of children that have ended and were waited for, with their own such children.
+    /// Ticks of children that have ended and were waited for, with their own such children.
     waited_for_ticks: u64,
 }
 
-/// Ticks of all processors together since the machine started.
+/// Ticks of all processors together, since the machine started.
 #[derive(Clone, Copy, Debug, Default)]
 struct Machine {
     busy: u64,
@@ -31,19 +31,19 @@ struct Machine {
     all: u64,
 }
 
-/// What the machine did between two snapshots.
+/// The use of the machine between two snapshots.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MachineUse {
     /// Processor seconds, interrupts included.
     pub(crate) busy_seconds: f64,
-    /// How many processors were busy on average.
+    /// Processors that were busy on average.
     pub(crate) busy_cores: f64,
-    /// Share of the time that the hypervisor gave to others.
+    /// Share of the time that the hypervisor gave to other machines, from 0 to 1.
     pub(crate) stolen: f64,
 }
 
 impl Snapshot {
-    /// Now.
+    /// Reads the times of all processes now.
     pub(crate) fn take() -> anyhow::Result<Self> {
         let mut processes = BTreeMap::new();
         for entry in fs::read_dir("/proc").context("cannot read /proc")? {
@@ -51,7 +51,7 @@ impl Snapshot {
             let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
                 continue;
             };
-            // A process that ends meanwhile has no file any more.
+            // A process that ends meanwhile has no file.
             if let Some(times) =
                 fs::read_to_string(format!("/proc/{pid}/stat")).ok().as_deref().and_then(times)
             {
@@ -62,19 +62,19 @@ impl Snapshot {
         Ok(Self { processes, machine: machine(&stat).context("/proc/stat is not as expected")? })
     }
 
-    /// Seconds that a process and all below it have used, those that have ended included.
+    /// Processor seconds of a process and of all below it, with those that have ended.
     pub(crate) fn tree_seconds(&self, root: i32) -> f64 {
         let of =
             |pid: &i32| self.processes.get(pid).map_or(0, |times| times.own_ticks + times.waited_for_ticks);
         seconds(self.tree(root).iter().map(of).sum())
     }
 
-    /// Seconds that a process and the children it has waited for have used, and not those that still run.
+    /// Processor seconds of a process and of the children that it has waited for, without those that still run.
     pub(crate) fn waited_for_seconds(&self, pid: i32) -> f64 {
         seconds(self.processes.get(&pid).map_or(0, |times| times.own_ticks + times.waited_for_ticks))
     }
 
-    /// What the machine did since an earlier snapshot.
+    /// The use of the machine since an earlier snapshot.
     pub(crate) fn machine_since(&self, earlier: &Self) -> MachineUse {
         let since = |of: fn(&Machine) -> u64| of(&self.machine).saturating_sub(of(&earlier.machine)) as f64;
         let (busy, all) = (since(|machine| machine.busy), since(|machine| machine.all).max(1.0));
@@ -86,7 +86,7 @@ impl Snapshot {
         }
     }
 
-    /// The process and all below it that live now.
+    /// The process, and all below it that live now.
     pub(crate) fn tree(&self, root: i32) -> Vec<i32> {
         let mut tree = vec![root];
         let mut next = 0;
@@ -100,7 +100,7 @@ impl Snapshot {
     }
 }
 
-/// Mebibytes of a process, each shared page by its share (PSS); nothing for one that has ended.
+/// Mebibytes of a process, with each shared page counted by its share (PSS); 0 for a process that has ended.
 pub(crate) fn pss_mib(pid: i32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
@@ -108,7 +108,7 @@ pub(crate) fn pss_mib(pid: i32) -> f64 {
     kib.unwrap_or_default() / KIB_PER_MIB
 }
 
-/// A line of `/proc/PID/stat`.
+/// Reads `/proc/PID/stat`.
 fn times(stat: &str) -> Option<Times> {
     // The second field is the program's name in parentheses, which may contain both blanks and parentheses.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
@@ -120,7 +120,7 @@ fn times(stat: &str) -> Option<Times> {
     })
 }
 
-/// The first line of `/proc/stat`.
+/// Reads the first line of `/proc/stat`.
 fn machine(stat: &str) -> Option<Machine> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();

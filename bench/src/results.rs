@@ -1,4 +1,4 @@
-//! What was measured, as it is kept in the JSON file and read back for the report.
+//! The figures of all runs, as they are kept in a JSON file and read back for the report.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,14 +10,19 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 use crate::subject::Subject;
 
-/// All scenarios' last sittings.
+const BYTES_PER_KIB: f64 = 1024.0;
+
+/// The name of that file.
+pub(crate) const FILE: &str = "results.json";
+
+/// The last sitting of each scenario.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) scenarios: BTreeMap<String, Sitting>,
 }
 
 impl Results {
-    /// What an earlier run has left there; nothing when there is no file.
+    /// Reads the results of earlier runs; there are none when there is no file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         if !path.exists() {
             return Ok(Self::default());
@@ -27,26 +32,26 @@ impl Results {
             .with_context(|| format!("{} is not of this version: remove it", path.display()))
     }
 
-    /// Writes them for people and programs.
+    /// Writes the results, in a form that people can read too.
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-/// One scenario, measured in one go: only what was measured in the same sitting can be compared.
-#[derive(Debug, Serialize, Deserialize)]
+/// The runs of one scenario, made in one go. Only runs of the same sitting can be compared.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sitting {
-    /// UTC.
+    /// The time of its begin, UTC.
     pub(crate) began_at: String,
-    /// The command that measures it again.
+    /// The command that measures the same again.
     pub(crate) command: String,
     /// The program's commit.
     pub(crate) commit: String,
     pub(crate) machine: Machine,
-    /// Repetitions of the whole, interleaved.
+    /// Interleaved repetitions.
     pub(crate) rounds: u32,
-    /// Of each run's measured part.
+    /// Seconds of each run's measured part.
     pub(crate) seconds: u32,
     pub(crate) runs: Vec<Run>,
 }
@@ -55,22 +60,22 @@ pub(crate) struct Sitting {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) subject: Subject,
-    /// What the scenario varies, such as `64 connections`.
+    /// The case of the scenario, such as `64 connections`.
     pub(crate) case: String,
-    /// From 1.
+    /// The round, from 1.
     pub(crate) round: u32,
     pub(crate) measures: Measures,
 }
 
-/// The figures of one run. What does not apply is `None`.
+/// The figures of one run; `None` where a figure does not apply.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Measures {
-    /// Answered 201 (or inserted, or confirmed) in the measured part.
+    /// Calls answered 201 (or rows inserted, messages confirmed, recordings kept) in the measured part.
     pub(crate) calls: u64,
-    /// Answered otherwise, or not at all.
+    /// Calls answered otherwise, or not at all.
     pub(crate) failures: u64,
-    /// The measured part, until the last answer.
+    /// Length of the measured part, until the last answer.
     pub(crate) seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency: Option<Latency>,
@@ -82,7 +87,7 @@ pub(crate) struct Measures {
     pub(crate) memory: Memory,
 }
 
-/// Percentiles in milliseconds.
+/// Percentiles of the latency.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
@@ -92,33 +97,45 @@ pub(crate) struct Latency {
     pub(crate) max_ms: f64,
 }
 
-/// What was still in the outbox when the load ended.
+/// The outbox after the load has ended.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Confirms {
     /// Events not yet confirmed when the last call was answered.
     pub(crate) backlog: u64,
-    /// From then until the outbox was empty, or until that was given up.
+    /// Time from then until the outbox was empty, or until the deadline.
     pub(crate) drain_seconds: f64,
-    /// Events still there when it was given up.
+    /// Events that were still there at the deadline.
     pub(crate) left: u64,
 }
 
-/// The outbox in PostgreSQL, under load, as its own statistics have it.
+/// The outbox in PostgreSQL under load, from the database's own statistics.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outbox {
     pub(crate) table_bytes: u64,
     pub(crate) index_bytes: u64,
     pub(crate) live_rows: u64,
-    /// Not yet vacuumed away.
+    /// Rows not yet vacuumed away.
     pub(crate) dead_rows: u64,
-    /// Events in it, of which a row may hold many.
+    /// Events in the outbox; a row may hold many.
     pub(crate) waiting: u64,
-    /// Rows inserted, and updated, since the instance started.
+    /// Rows inserted or updated since the instance started.
     pub(crate) rows_written: u64,
-    /// The same of all tables.
+    /// The same for all tables.
     pub(crate) rows_written_in_all: u64,
-    /// How often it was vacuumed by itself since then.
+    /// Runs of autovacuum on the outbox since then.
     pub(crate) vacuums: u64,
+}
+
+impl Outbox {
+    /// Kibibytes of the table.
+    pub(crate) fn table_kib(&self) -> f64 {
+        self.table_bytes as f64 / BYTES_PER_KIB
+    }
+
+    /// Kibibytes of its indexes.
+    pub(crate) fn indexes_kib(&self) -> f64 {
+        self.index_bytes as f64 / BYTES_PER_KIB
+    }
 }
 
 /// Microseconds of processor time a call, from the first request to the last confirm.
@@ -130,28 +147,27 @@ pub(crate) struct Cpu {
     pub(crate) rabbitmq_us: f64,
     /// The load generator.
     pub(crate) load_us: f64,
-    /// The whole machine, with the kernel's interrupts, which no process is charged for.
+    /// The whole machine, with the kernel's interrupts, which are charged to no process.
     pub(crate) machine_us: f64,
-    /// How many processors were busy on average.
+    /// Processors that were busy on average.
     pub(crate) busy_cores: f64,
-    /// Share of the time that the hypervisor gave to others; 0 on a machine of one's own.
+    /// Share of the time that the hypervisor gave to other machines, from 0 to 1.
     pub(crate) stolen: f64,
 }
 
-/// Mebibytes, each shared page counted by the share of each process (PSS).
+/// Memory in mebibytes, with each shared page counted by the share of each process (PSS).
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// The measured server's process, the most that was seen under load.
+    /// The measured server; the largest value that was seen under load.
     pub(crate) server_mib: f64,
-    /// After the load; mostly its shared buffers.
+    /// PostgreSQL after the load; most of it is its shared buffers.
     pub(crate) postgres_mib: f64,
-    /// After the load; mostly the events that nobody has consumed.
+    /// RabbitMQ after the load; most of it is the events in its queues.
     pub(crate) rabbitmq_mib: f64,
 }
 
 impl Measures {
-    /// Processor time of a call that no process here is charged for: the kernel's interrupts, and the rest of the
-    /// machine.
+    /// Processor time of a call outside these processes: the kernel's interrupts, and the rest of the machine.
     pub(crate) fn other_us(&self) -> f64 {
         let Cpu { server_us, postgres_us, rabbitmq_us, load_us, machine_us, .. } = self.cpu;
         (machine_us - server_us - postgres_us - rabbitmq_us - load_us).max(0.0)
@@ -162,15 +178,13 @@ impl Measures {
         per_second(self.calls, self.seconds)
     }
 
-    /// Calls a second until the last event was confirmed: the rate that could go on for ever. `None` when events are
-    /// not published, or were not all confirmed.
+    /// Calls a second until the last event was confirmed, the rate that could go on for ever. `None` when no events are
+    /// published, or some were not confirmed.
     pub(crate) fn sustained_per_second(&self) -> Option<f64> {
-        let confirms = self.confirms.filter(|confirms| confirms.left == 0)?;
-        Some(per_second(self.calls, self.seconds + confirms.drain_seconds))
+        Some(per_second(self.calls, self.settled_seconds()?))
     }
 
-    /// Calls a second that could go on for ever: until the last confirm where events are published, else until the last
-    /// answer.
+    /// Calls a second that could go on for ever: sustained where events are published, else answered.
     pub(crate) fn lasting_per_second(&self) -> Option<f64> {
         if self.confirms.is_some() { self.sustained_per_second() } else { Some(self.calls_per_second()) }
     }
@@ -180,10 +194,10 @@ impl Measures {
         Some(per_second(self.calls.saturating_sub(self.confirms?.backlog), self.seconds))
     }
 
-    /// From the first request to the last confirm, over the time to the last answer.
-    pub(crate) fn settling(&self) -> Option<f64> {
+    /// Seconds from the first request to the last confirm; `None` as for [`Self::sustained_per_second`].
+    pub(crate) fn settled_seconds(&self) -> Option<f64> {
         let confirms = self.confirms.filter(|confirms| confirms.left == 0)?;
-        Some((self.seconds + confirms.drain_seconds) / self.seconds)
+        Some(self.seconds + confirms.drain_seconds)
     }
 }
 

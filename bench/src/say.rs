@@ -1,9 +1,9 @@
-//! What is said while it goes on, on standard output.
-#![expect(clippy::print_stdout, reason = "whoever waits for an hour wants to see something")]
+//! Progress on standard output.
+#![expect(clippy::print_stdout, reason = "a run of hours shows its progress")]
 
 use crate::results::Run;
 
-/// One run is done.
+/// Prints the figures of a run that is over.
 pub(crate) fn run(run: &Run) {
     let Run { subject, case, round, measures } = run;
     let latency = measures.latency.map_or_else(String::new, |latency| {
@@ -43,12 +43,12 @@ pub(crate) fn run(run: &Run) {
     );
 }
 
-/// A table grows.
+/// Prints how far a table is filled.
 pub(crate) fn filled(rows: u64, of: u64) {
     println!("filled {rows} of {of} rows");
 }
 
-/// Anything else.
+/// Prints a line.
 pub(crate) fn line(text: &str) {
     println!("{text}");
 }

@@ -1,4 +1,4 @@
-//! The private servers of one sitting, and the binaries that are measured on them.
+//! The private servers that runs are made on, and the paths of the binaries that are measured.
 
 use std::path::{Path, PathBuf};
 
@@ -6,33 +6,33 @@ use anyhow::{Context as _, ensure};
 use harness::{Fsync, Postgres, RabbitMq, free_port, new_directory};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// A server of middling size. All else is as it comes, `fsync`, `full_page_writes` and `synchronous_commit` included.
+/// The settings of a server of middle size; `fsync`, `full_page_writes` and `synchronous_commit` stay on, as installed.
 const POSTGRES_SETTINGS: [&str; 2] = ["shared_buffers=1GB", "max_wal_size=8GB"];
 
-/// The version that is installed where there is none; another one may print another report.
+/// The version of oha that is installed where there is none; the format of its report may change with the version.
 const OHA_VERSION: &str = "1.16.0";
 
-/// What runs are made on.
+/// The private servers and the binaries.
 pub(crate) struct Stage {
     postgres: Postgres,
     rabbitmq: Option<RabbitMq>,
-    /// Nobody listens there.
+    /// A port that nothing listens on.
     dead_port: u16,
-    /// For what the load generators read.
+    /// The directory of the files that the load generators read.
     pub(crate) directory: PathBuf,
     /// The program under test.
     pub(crate) callvine: PathBuf,
-    /// Where this program and the yardsticks are.
+    /// The directory of this program and of the yardsticks.
     pub(crate) binaries: PathBuf,
-    /// oha, once it is known where.
+    /// The path of oha, which may not be installed yet.
     pub(crate) oha: PathBuf,
 }
 
 impl Stage {
-    /// Starts PostgreSQL, and RabbitMQ where it is needed: an idle broker takes a little of the machine too.
+    /// Starts PostgreSQL, and RabbitMQ only where it is needed: an idle broker takes processor time too.
     pub(crate) async fn set(callvine: &Path, needs_broker: bool) -> anyhow::Result<Self> {
         let callvine = callvine.canonicalize().with_context(|| {
-            format!("{} is missing: build it, or say where it is by CALLVINE_BIN", callvine.display())
+            format!("{} is missing: build it, or set CALLVINE_BIN to its path", callvine.display())
         })?;
         let own = std::env::current_exe().context("cannot find out where this program is")?;
         let binaries = own.parent().context("this program has no directory")?.to_owned();
@@ -48,7 +48,7 @@ impl Stage {
         })
     }
 
-    /// Whether oha is where it should be; builds it there, which takes minutes, when that is wanted.
+    /// Whether oha is installed; installs it when `build` says so, which takes minutes.
     pub(crate) async fn has_oha(&self, build: bool) -> anyhow::Result<bool> {
         if self.oha.exists() || !build {
             return Ok(self.oha.exists());
@@ -57,7 +57,7 @@ impl Stage {
         let mut command = tokio::process::Command::new("cargo");
         command
             .args(["install", "oha", "--locked", "--version", OHA_VERSION])
-            // TLS without a system library; no call here needs any.
+            // TLS without a system library; the calls use plain HTTP.
             .args(["--no-default-features", "--features", "rustls", "--root"])
             .arg(root)
             .kill_on_drop(true);
@@ -66,7 +66,7 @@ impl Stage {
         Ok(true)
     }
 
-    /// A new, empty database.
+    /// Makes an empty database.
     pub(crate) async fn database(&self) -> String {
         self.postgres.database().await
     }
@@ -79,20 +79,20 @@ impl Stage {
         Ok(done.rows_affected())
     }
 
-    /// Removes a database, whoever is still connected to it.
+    /// Removes a database and closes its connections.
     pub(crate) async fn drop_database(&self, url: &str) -> anyhow::Result<()> {
         let name = url.rsplit('/').next().unwrap_or_default();
         self.execute(&self.postgres.url("postgres"), format!("drop database {name} with (force)")).await?;
         Ok(())
     }
 
-    /// Writes everything out, so that a run does not pay for the one before.
+    /// Runs a checkpoint, so that a run does not pay for the writes of the one before.
     pub(crate) async fn checkpoint(&self) -> anyhow::Result<()> {
         self.execute(&self.postgres.url("postgres"), "checkpoint".to_owned()).await?;
         Ok(())
     }
 
-    /// A new, empty virtual host.
+    /// Makes an empty virtual host.
     pub(crate) async fn vhost(&self) -> anyhow::Result<String> {
         Ok(self.broker()?.vhost().await)
     }
@@ -104,17 +104,17 @@ impl Stage {
         Ok(())
     }
 
-    /// Where no broker answers.
+    /// The address of a broker that does not answer.
     pub(crate) fn dead_broker(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.dead_port)
     }
 
-    /// PostgreSQL's process.
+    /// The id of PostgreSQL's process.
     pub(crate) fn postgres_pid(&self) -> i32 {
         self.postgres.pid().as_raw_pid()
     }
 
-    /// RabbitMQ's process, if it runs.
+    /// The id of RabbitMQ's process, if it runs.
     pub(crate) fn rabbitmq_pid(&self) -> Option<i32> {
         self.rabbitmq.as_ref().map(|rabbitmq| rabbitmq.pid().as_raw_pid())
     }

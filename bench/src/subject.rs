@@ -1,8 +1,9 @@
-//! What is measured: the program in its set-ups, and what it is measured against.
+//! The subjects: the program in its set-ups, and the yardsticks.
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that is measured. Its name on the command line and in the results is the variant's, in kebab case.
+/// A server, or a load generator, that is measured. Its name on the command line and in the results is the variant's,
+/// in kebab case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
@@ -38,13 +39,13 @@ pub(crate) enum Subject {
     PhpAmqp,
     /// callvine gateway, the broker out of reach
     Gateway,
-    /// The same with `synchronous_commit=off`: what durability costs
+    /// The same with `synchronous_commit=off`, which shows the cost of durability
     GatewayAsync,
     /// callvine gateway, every event confirmed, no stream
     GatewayConfirmed,
     /// callvine gateway, every event confirmed, and kept in the stream
     GatewayStream,
-    /// callvine up: SQLite, in-process delivery, worker and all
+    /// callvine up: SQLite and in-process delivery, with its worker
     Embedded,
     /// curl, fetching recordings into files
     Curl,
@@ -55,7 +56,7 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    /// All, in the order in which tables show them.
+    /// All subjects, in the order of tables and plots.
     pub(crate) const ALL: [Self; 19] = [
         Self::Echo,
         Self::Validate,
@@ -81,11 +82,11 @@ impl Subject {
     /// pgbench with every number of clients.
     pub(crate) const PGBENCH: [Self; 4] = [Self::Pgbench1, Self::Pgbench8, Self::Pgbench32, Self::Pgbench64];
 
-    /// As tables and plots call it.
+    /// The name in tables and plots.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::Echo => "echo, stores nothing",
-            Self::Validate => "validate, stores nothing",
+            Self::Echo => "echo",
+            Self::Validate => "validate",
             Self::Pgbench1 => "pgbench, 1 client",
             Self::Pgbench8 => "pgbench, 8 clients",
             Self::Pgbench32 => "pgbench, 32 clients",
@@ -93,20 +94,25 @@ impl Subject {
             Self::Broker => "RabbitMQ alone",
             Self::Naive => "naive",
             Self::NaiveGuarantee => "naive, same guarantee",
-            Self::Php => "nginx, php-fpm, PDO",
-            Self::PhpAmqp => "nginx, php-fpm, PDO, AMQP",
+            Self::Php => "PHP",
+            Self::PhpAmqp => "PHP, AMQP",
             Self::Gateway => "gateway, broker away",
-            Self::GatewayAsync => "gateway, broker away, commits not synced",
+            Self::GatewayAsync => "gateway, commits not synced",
             Self::GatewayConfirmed => "gateway, events confirmed",
-            Self::GatewayStream => "gateway, events confirmed and streamed",
+            Self::GatewayStream => "gateway, events streamed",
             Self::Embedded => "embedded (SQLite)",
-            Self::Curl => "curl --parallel, only writes",
+            Self::Curl => "curl --parallel",
             Self::Worker => "worker (PostgreSQL, RabbitMQ)",
-            Self::EmbeddedWorker => "embedded (SQLite), all in one",
+            Self::EmbeddedWorker => "embedded worker (SQLite)",
         }
     }
 
-    /// How it is measured, which decides what it needs.
+    /// Whether it is the naive gateway, in either form.
+    pub(crate) fn is_naive(self) -> bool {
+        matches!(self, Self::Naive | Self::NaiveGuarantee)
+    }
+
+    /// The way in which it is measured.
     pub(crate) fn kind(self) -> Kind {
         match self {
             Self::Pgbench1 => Kind::Pgbench { clients: 1 },
@@ -119,7 +125,7 @@ impl Subject {
         }
     }
 
-    /// Whether every event of it is published, so that the time until the last confirm counts.
+    /// Whether it publishes every event, so that the time until the last confirm counts.
     pub(crate) fn publishes(self) -> bool {
         matches!(
             self,
@@ -145,17 +151,17 @@ impl Subject {
     }
 }
 
-/// How a subject is put under load.
+/// The way in which a subject is put under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// By requests to its listener.
+    /// It answers requests.
     Http,
     /// pgbench is its own load.
     Pgbench {
         /// Connections, each with one statement at a time.
         clients: u32,
     },
-    /// A publisher of this program's own.
+    /// The benchmark publishes to it.
     Broker,
     /// It fetches recordings.
     Fetch,

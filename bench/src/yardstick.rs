@@ -1,13 +1,13 @@
-//! What the two yardsticks have in common: a plain HTTP/1.1 server by hyper, the key, and the published answers. It
-//! limits nothing, measures nothing and drains nothing: a yardstick shall be fast and short.
+//! The common part of the yardsticks `ceiling` and `naive`: a plain HTTP/1.1 server by hyper, the key, and the
+//! published answers. It has no limits, metrics or orderly stop, so that it is fast and short.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use callvine_shared::api_key::Digest;
-use callvine_shared::call::{Call, CallId, Invalid, NewCall, RecordingUrl};
+use callvine_domain::api_key::Digest;
+use callvine_domain::call::{Call, CallId, Invalid, NewCall, RecordingUrl};
 use chrono::{DateTime, Utc};
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderName, HeaderValue,
@@ -24,13 +24,13 @@ use uuid::Uuid;
 /// The only key that a yardstick accepts.
 pub const API_KEY: &str = "test_key_123";
 
-/// Bytes of an answer with short names; most are a little shorter.
+/// Bytes of an answer with short names; most answers are a little shorter.
 const ANSWER_CAPACITY_BYTES: usize = 640;
 
 /// A whole answer.
 pub type Answer = Response<Full<Bytes>>;
 
-/// The keys in memory, by their digest, as the program keeps them.
+/// The keys, found by their digest, as in the program.
 #[derive(Clone, Debug)]
 pub struct Keys(Arc<HashMap<Digest, Arc<str>>>);
 
@@ -46,10 +46,10 @@ impl Keys {
     }
 }
 
-/// Reads a call and whose it is.
+/// Reads a call, and the client that its key belongs to.
 ///
 /// # Errors
-/// The answer to a request without a valid key or call.
+/// The answer to a request without a valid key or a valid call.
 pub async fn read_call(keys: &Keys, request: Request<Incoming>) -> Result<(Arc<str>, NewCall), Answer> {
     let Some(client) = keys.client(request.headers()) else {
         return Err(failed(StatusCode::UNAUTHORIZED, "Invalid API key", "The provided API key is not valid"));
@@ -68,7 +68,7 @@ pub async fn read_body(request: Request<Incoming>) -> Result<Bytes, Answer> {
     body.map(http_body_util::Collected::to_bytes).map_err(broken)
 }
 
-/// The published 201, with all the headers of the program's.
+/// The published 201, with all headers that the program sends.
 #[must_use]
 pub fn created(id: i64, call: Arc<NewCall>, created_at: DateTime<Utc>) -> Answer {
     let mut body = Vec::with_capacity(ANSWER_CAPACITY_BYTES);
@@ -92,7 +92,7 @@ fn refused(invalid: &Invalid) -> Answer {
     failed(StatusCode::BAD_REQUEST, "Invalid call", &invalid.to_string())
 }
 
-/// An answer of this JSON, with the headers that every answer of the program has.
+/// An answer with this JSON, and with the headers that every answer of the program has.
 #[must_use]
 pub fn json(status: StatusCode, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
@@ -110,9 +110,9 @@ pub fn json(status: StatusCode, body: Bytes) -> Answer {
     answer
 }
 
-/// Answers every request by `answer`, for ever, and prints where it listens as the program does.
+/// Prints its address as the program does, and answers every request with `answer` until it is killed.
 ///
-/// Generic, because each yardstick's answers are a future of its own type, which a plain function pointer can't name.
+/// It is generic because each yardstick's future has a type of its own, which a function pointer cannot name.
 ///
 /// # Errors
 /// When it cannot listen or accept.
@@ -122,7 +122,7 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    #[expect(clippy::print_stdout, reason = "who started it reads the port there")]
+    #[expect(clippy::print_stdout, reason = "the benchmark reads the port from it")]
     {
         println!("listening public http://{}", listener.local_addr()?);
     }
@@ -136,7 +136,7 @@ where
                 async move { Ok::<_, std::convert::Infallible>(answered.await) }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
-            // A connection that breaks off is the client's affair: there is nobody to tell.
+            // A connection that breaks off belongs to a load generator, which counts it.
             http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await.ok();
         });
     }

@@ -1,14 +1,19 @@
-//! The shape of every answer, and JSON into it.
+//! The type of every answer, its deadline, and how answers are made.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
-/// An answer: small, and whole before it is sent.
+/// An answer: small, and complete before it is sent.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// A caller is answered within this time, whatever the database does; 5 s are promised.
+pub(crate) const DEADLINE: Duration = Duration::from_millis(4500);
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer with a body.
 pub(crate) fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {

@@ -1,4 +1,4 @@
-//! From a request's headers to the key that was sent. Whose it is, the key ring knows.
+//! Finds the key in a request's headers. The key ring tells its client.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use http::header::{AUTHORIZATION, HeaderName};
 use crate::key_ring::{Key, KeyRing};
 use crate::rejection::Rejection;
 
-/// The header that wins.
+/// `Authorization` counts only where this header is absent or empty.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Clients differ in whether they pad `Basic` credentials.
+/// Some clients pad `Basic` credentials, and some don't.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The accepted key that a request was sent with.
+/// The key of a request, if it is accepted; notes its use at `now`.
 pub(crate) fn authenticate(
     keys: &KeyRing,
     headers: &HeaderMap,
@@ -61,7 +61,7 @@ fn authorization_key(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// What is before and after the first white space.
+/// The text before and after the first white space.
 fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
     let value = value.trim_ascii();
     let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
@@ -69,8 +69,8 @@ fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
     (scheme, rest.trim_ascii())
 }
 
-/// The password of `Basic` credentials, or else the user name (RFC 7617). What is not Base64 is some key, though not a
-/// valid one: the caller did send something.
+/// The password of `Basic` credentials, or else the user name (RFC 7617). Credentials that are not Base64 count as an
+/// unknown key rather than as none.
 fn basic_key(credentials: &[u8]) -> Option<Cow<'_, [u8]>> {
     let Ok(decoded) = BASE64.decode(credentials) else {
         return Some(Cow::Borrowed(credentials));

@@ -1,26 +1,26 @@
-//! A request's body: within its size and within its time.
+//! Reads a request's body, within a size and a time.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use callvine_shared::call::Invalid;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use crate::rejection::Rejection;
-use callvine_shared::call::Invalid;
 
 /// A body that stops arriving for this long is given up.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A body is given up after this long even when it keeps arriving: 64 KiB in this time is slower than any modem, so it
-/// is somebody who holds connections open.
+/// A body is given up after this long even while it arrives: 64 KiB in this time is slower than any modem, so its client
+/// only wants to hold the connection.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The whole body, of at most `max_bytes`. What is beyond that is not read.
+/// The whole body, of at most `max_bytes`. Nothing beyond that is read.
 pub(crate) async fn read(body: &mut Incoming, max_bytes: usize) -> Result<Bytes, Rejection> {
     let too_large = || Rejection::TooLarge { max_bytes };
-    // The length that was announced; without one, this is zero.
+    // The announced length; zero without one.
     if body.size_hint().lower() > u64::try_from(max_bytes).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
@@ -40,12 +40,12 @@ async fn next_data(body: &mut Incoming, deadline: Instant) -> Result<Option<Byte
     loop {
         let next_deadline = deadline.min(Instant::now() + IDLE_TIMEOUT);
         match timeout_at(next_deadline, body.frame()).await {
-            // A frame of trailers has nothing for us.
+            // Trailers are skipped.
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => return Ok(Some(data)),
                 Err(_trailers) => {}
             },
-            // The framing is broken or the client is gone: there will be no JSON.
+            // The framing is broken or the client has left: the JSON will never be complete.
             Ok(Some(Err(_broken))) => return Err(Invalid::Json.into()),
             Ok(None) => return Ok(None),
             Err(_elapsed) => return Err(Rejection::BodyTimeout),

@@ -1,4 +1,5 @@
-//! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, with what became of it.
+//! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, with the states of its
+//! recording and its analysis.
 
 use callvine_shared::analysis;
 use callvine_shared::call::{CallId, RecordingUrl};
@@ -15,11 +16,10 @@ use tokio::time::timeout;
 use tracing::error;
 
 use crate::answer::{self, Answer};
-use crate::intake::ANSWER_DEADLINE;
 use crate::rejection::Rejection;
 use crate::{Gateway, auth};
 
-/// Shows the call with this id, the text of one path segment or query value.
+/// Shows a call. `id` is the text of a path segment or a query value.
 pub(crate) async fn show(
     gateway: &Gateway,
     request: &Request<Incoming>,
@@ -27,7 +27,7 @@ pub(crate) async fn show(
 ) -> Result<Answer, Rejection> {
     let key = auth::authenticate(&gateway.keys, request.headers(), Utc::now())?;
     let id = parse_id(id).ok_or(Rejection::NoSuchCall)?;
-    let read = timeout(ANSWER_DEADLINE, gateway.store.call(id, key.client())).await;
+    let read = timeout(answer::DEADLINE, gateway.store.call(id, key.client())).await;
     let record = match read {
         Ok(read) => read.map_err(|error| not_read(id, &error))?,
         Err(_elapsed) => return Err(Rejection::NotRead),
@@ -40,7 +40,7 @@ fn not_read(id: CallId, error: &StoreError) -> Rejection {
     Rejection::NotRead
 }
 
-/// The one spelling of an id that is in a `Location`: no sign, no leading zeros.
+/// Accepts an id only as `Location` spells it: no sign, no leading zeros.
 fn parse_id(text: &str) -> Option<CallId> {
     let id: i64 = text.parse().ok()?;
     (id > 0 && id.to_string() == text).then_some(CallId(id))
@@ -55,7 +55,7 @@ fn found(record: &CallRecord) -> Answer {
     body.extend_from_slice(&to_json(&Analysis::of(&record.analysis)));
     body.extend_from_slice(b"}}");
     let mut answer = answer::json(StatusCode::OK, body);
-    // It changes with every step of the recording, and is for this key alone.
+    // The answer changes with every step of the recording, and is for this client alone.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
@@ -116,12 +116,12 @@ impl<'a> Analysis<'a> {
     }
 }
 
-/// As `created_at` is written: UTC.
+/// The format of `created_at`, in UTC.
 fn published_time(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Our own structs of strings and numbers: there is nothing in them that JSON can't hold.
+/// A struct of strings and numbers always serializes.
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }

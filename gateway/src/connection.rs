@@ -1,8 +1,8 @@
-//! One connection's bytes, watched: a client that is silent, drips or does not read is let go, and one that is still
-//! sending when it is answered gets to read its answer.
+//! A TCP connection with deadlines. It drops a client that is silent, drips or does not read, and lets a client that is
+//! still sending read its answer.
 //!
-//! hyper has no deadline while it tells HTTP/1.1 from HTTP/2, and one deadline for both an idle connection and a slow
-//! head. Here they differ, and cost a request no timer: the timer is only moved when it fires.
+//! hyper has no deadline while it tells HTTP/1.1 from HTTP/2, and the same one for an idle connection and a slow head.
+//! Here these have deadlines of their own. A request sets no timer: the connection's timer moves only when it fires.
 
 use std::io;
 use std::pin::Pin;
@@ -16,25 +16,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// A request's head must be complete this long after its first byte; the first one this long after the connection.
+/// Time for a request's head, from its first byte; for the first request, from the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection without a request is closed after this long: longer than the pools of common clients keep theirs
-/// (60 s or less), so that they close first and no request meets a connection that is just being closed.
+/// An idle connection is closed after this long. The pools of common clients keep theirs for 60 s or less, so the client
+/// closes first, and no request meets a closing connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A client that takes no byte of its answer for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After the last answer, what the client still sends is thrown away for so long and so much. Closed at once instead,
-/// with bytes unread, the connection would be reset, and the answer lost with it.
+/// How long the client's bytes are discarded after the last answer. Closing with bytes unread would reset the connection,
+/// and the client would lose the answer.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Most bytes that are discarded in that time, so that no client keeps a closing connection busy.
 const LINGER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Thrown away at a time.
+/// Bytes that are discarded at a time.
 const LINGER_BUFFER_BYTES: usize = 16 * 1024;
 
-/// The requests of one connection, shared by its bytes and its service.
+/// The requests of one connection. Its service counts them; its deadlines depend on them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests(Arc<Counts>);
 
@@ -47,7 +49,7 @@ struct Counts {
 }
 
 impl Requests {
-    /// A request's head has arrived; it is under way until the guard is dropped.
+    /// Notes that a request's head has arrived. The request is under way until the guard is dropped.
     pub(crate) fn begin(&self, version: Version) -> RequestUnderWay {
         if version == Version::HTTP_2 {
             self.0.is_http2.store(true, Ordering::Relaxed);
@@ -56,17 +58,17 @@ impl Requests {
         RequestUnderWay(Arc::clone(&self.0))
     }
 
-    /// No request is wanted after the one that is under way or comes next.
+    /// Lets the request that is under way, or else the next one, be the last.
     pub(crate) fn end(&self) {
         self.0.is_last.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the client has to be told that its next request must go elsewhere.
+    /// Whether the client must be told to send its next request elsewhere.
     pub(crate) fn are_ending(&self) -> bool {
         self.0.is_last.load(Ordering::Relaxed)
     }
 
-    /// Whether they come over HTTP/2, as far as any has come.
+    /// Whether a request has come over HTTP/2.
     pub(crate) fn are_http2(&self) -> bool {
         self.0.is_http2.load(Ordering::Relaxed)
     }
@@ -89,16 +91,15 @@ pub(crate) struct Connection {
     requests: Requests,
     /// Requests that had begun when the wait for the next one began.
     waiting_since_request: u32,
-    /// Some of the next request's head has arrived, or nothing of the first one yet.
+    /// Whether the wait is for the rest of a head: some of it has arrived, or the connection is new.
     head_begun: bool,
-    /// When the next request's head, or the whole wait for one, must be over.
+    /// When that head must be complete or, on an idle connection, must have begun.
     read_deadline: Instant,
     read_timer: Pin<Box<Sleep>>,
-    /// While the client takes nothing.
+    /// Runs while the client takes nothing.
     write_timer: Option<Pin<Box<Sleep>>>,
     client_finished: bool,
-    /// Nothing was there when last looked for: unless a body was left unread, the client is not in the middle of a
-    /// request.
+    /// Whether the last read found nothing. Unless a body was left unread, the client is then not within a request.
     is_idle: bool,
     linger: Option<Linger>,
 }
@@ -126,7 +127,7 @@ impl Connection {
         }
     }
 
-    /// Whether a request is under way; if none is, the wait for the next one has begun.
+    /// Whether a request is under way. If none is, the wait for the next one begins.
     fn is_busy(&mut self) -> bool {
         let Counts { begun, ended, .. } = &*self.requests.0;
         let ended = ended.load(Ordering::Acquire);
@@ -142,7 +143,7 @@ impl Connection {
         false
     }
 
-    /// Bytes have arrived. On HTTP/2 they need not be a request's; there, an idle connection stays idle.
+    /// Notes that bytes have arrived. On HTTP/2 they may belong to no request, so an idle connection stays idle there.
     fn note_bytes(&mut self) {
         self.is_idle = false;
         let is_http2 = self.requests.0.is_http2.load(Ordering::Relaxed);
@@ -152,8 +153,7 @@ impl Connection {
         }
     }
 
-    /// Ready when the client has kept us waiting for too long. While a request is under way, its handler has the
-    /// deadlines.
+    /// Ready when the client has missed its deadline. While a request is under way, its handler has the deadlines.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_busy() {
             return Poll::Pending;
@@ -232,8 +232,8 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
-    /// Says that nothing more will come, and waits until the client has seen it: it may be in the middle of sending.
-    /// Only a connection that is ended while it is idle needs no such care.
+    /// Closes our half, then discards bytes until the client closes its own: it may still be sending. A connection that
+    /// ends while it is idle is closed at once.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let linger = match &mut this.linger {

@@ -1,33 +1,31 @@
 //! Group commit: calls that arrive while a transaction runs are stored together by the next one.
 //!
-//! One task commits, as fast as the database lets it, and takes with it whatever waits; nobody waits for a timer. A
-//! call is in here from [`Intake::store`] to its answer, and there is a bound on how many are.
+//! One task commits as fast as the database allows. Each transaction takes all calls that wait, and no timer delays
+//! them. A call is in flight from [`Intake::store`] to its answer, and the calls in flight are bounded.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use callvine_shared::call::{Call, CallId};
 use callvine_shared::error_chain::Chain;
+use callvine_shared::relay::Handoff;
 use callvine_shared::store::{ReceivedCall, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::error;
 
+use crate::answer;
 use crate::metrics::{Counted, IntakeMetrics};
 use crate::rejection::Rejection;
 
-/// Most calls in one transaction. Larger ones bring no more calls a second, but make each caller wait longer.
+/// Most calls in one transaction. Larger ones store no more calls a second, and each caller waits longer.
 const BATCH_MAX: usize = 512;
 
-/// A caller is answered after this long, whatever the database does: before the 5 s that are promised.
-pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_millis(4500);
-
-/// Where calls are handed in. Cheap to clone.
+/// A handle for storing calls. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Intake {
     queue: mpsc::Sender<Waiting>,
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     metrics: IntakeMetrics,
 }
 
@@ -38,45 +36,42 @@ struct Waiting {
     caller: Caller,
 }
 
-/// Who waits for a call's answer, and the slot that it takes until then.
+/// The request that waits for a call's answer, and the permit that it holds until then.
 struct Caller {
     answer: oneshot::Sender<Result<Call, Rejection>>,
-    _slot: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     _counted: Counted,
 }
 
 impl Caller {
     fn answer(self, answer: Result<Call, Rejection>) {
-        // Nobody there any more changes nothing: what is stored is stored.
+        // The caller may have left; its call is stored all the same.
         drop(self.answer.send(answer));
     }
 }
 
 impl Intake {
-    /// Starts the committing task. It ends when every handle is dropped and all that was handed in is answered; until
-    /// then the caller must keep the task running.
-    ///
-    /// At most `max_in_flight` calls are in here at a time.
+    /// Starts the committing task, for at most `max_in_flight` calls at a time. It ends when every handle is dropped and
+    /// every call is answered; the caller must keep it running until then.
     #[must_use]
-    pub fn start(store: Store, max_in_flight: usize) -> (Self, JoinHandle<()>) {
+    pub fn start(store: Store, handoff: Arc<Handoff>, max_in_flight: usize) -> (Self, JoinHandle<()>) {
         let (sender, queue) = mpsc::channel(max_in_flight);
         let metrics = IntakeMetrics::new();
-        let committer = Committer { store, metrics: metrics.clone() };
+        let committer = Committer { store, handoff, metrics: metrics.clone() };
         let task = tokio::spawn(committer.run(queue));
-        (Self { queue: sender, slots: Arc::new(Semaphore::new(max_in_flight)), metrics }, task)
+        (Self { queue: sender, permits: Arc::new(Semaphore::new(max_in_flight)), metrics }, task)
     }
 
-    /// Stores a call: when this returns `Ok`, it is on disk.
-    ///
-    /// Dropped, the call may be stored or not.
+    /// Stores a call: `Ok` means that it is on disk. If the future is dropped, the call may be stored or not.
     pub(crate) async fn store(&self, call: ReceivedCall) -> Result<Call, Rejection> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_none_left| Rejection::Overloaded)?;
+        let permit =
+            Arc::clone(&self.permits).try_acquire_owned().map_err(|_none_left| Rejection::Overloaded)?;
         let (answer, answered) = oneshot::channel();
-        let caller = Caller { answer, _slot: slot, _counted: Counted::new(&self.metrics.in_flight) };
+        let caller = Caller { answer, _permit: permit, _counted: Counted::new(&self.metrics.in_flight) };
         let waiting = Waiting { call, since: Instant::now(), caller };
-        // There is room for whoever has a slot, so that only a dead committer refuses.
+        // The queue has room for every permit, so only a dead committer refuses.
         self.queue.try_send(waiting).map_err(|_dead| Rejection::Internal)?;
-        match timeout(ANSWER_DEADLINE, answered).await {
+        match timeout(answer::DEADLINE, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(Rejection::NotStored),
         }
@@ -86,6 +81,7 @@ impl Intake {
 /// The one task that stores calls.
 struct Committer {
     store: Store,
+    handoff: Arc<Handoff>,
     metrics: IntakeMetrics,
 }
 
@@ -96,8 +92,8 @@ impl Committer {
             let mut calls = Vec::with_capacity(waiting.len());
             let mut callers = Vec::with_capacity(waiting.len());
             for Waiting { call, since, caller } in waiting.drain(..) {
-                // An older one's caller was told that it failed, and may have sent it again.
-                if since.elapsed() < ANSWER_DEADLINE {
+                // The caller of an older one was told that it failed, and may have sent it again.
+                if since.elapsed() < answer::DEADLINE {
                     calls.push(call);
                     callers.push(caller);
                 }
@@ -130,7 +126,7 @@ impl Committer {
                     error!("a call can't be stored, validation should have refused it: {}", Chain(&error));
                     caller.answer(Err(Rejection::NotStored));
                 }
-                // The others would fail alike, each after its own wait.
+                // The others would fail too, each after a wait of its own.
                 Err(error) => {
                     error!("{} calls can't be stored: {}", rest.len() + 1, Chain(&error));
                     caller.answer(Err(Rejection::NotStored));
@@ -142,7 +138,7 @@ impl Committer {
 
     async fn insert(&self, calls: &[ReceivedCall]) -> Result<Vec<CallId>, StoreError> {
         let begun = Instant::now();
-        let inserted = self.store.insert_calls(calls).await;
+        let inserted = self.handoff.insert_calls(&self.store, calls).await;
         self.metrics.commit_duration.record(begun.elapsed());
         if let Ok(ids) = &inserted {
             self.metrics.batch_size.record(u32::try_from(ids.len()).unwrap_or(u32::MAX));

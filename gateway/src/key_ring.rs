@@ -1,34 +1,36 @@
-//! The API keys in memory: who sent a request is answered without the database, and a made or revoked key counts
-//! within a few seconds.
+//! The API keys in memory: a request's key is judged without the database, and a new or revoked key counts within a few
+//! seconds.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use callvine_shared::api_key::Digest;
 use callvine_shared::error_chain::Chain;
 use callvine_shared::store::{Store, StoreError};
 use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How often the keys are read again. A made or revoked key must count everywhere within 5 s, the time that the
-/// database takes included.
+/// How often the keys are read again. A new or revoked key must count everywhere within 5 s, and the database takes some
+/// of that time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The published keys for development, and whose they are.
+/// The published test keys, and the clients that they belong to.
 const DEV_KEYS: [(&str, &str); 2] = [("test_key_123", "test"), ("prod_key_456", "production")];
 
-/// A key that is accepted.
+/// An accepted key.
 #[derive(Debug)]
 pub struct Key {
-    /// `None` for a published development key, which is in no database.
+    /// `None` for a published test key, which is in no database.
     id: Option<i64>,
     client: Arc<str>,
-    /// Seconds since 1970 UTC of the latest request, and the latest one that is in the database.
+    /// Its last use, in seconds since 1970 UTC.
     last_used: AtomicI64,
+    /// The last use that the database knows, likewise.
     recorded: AtomicI64,
 }
 
@@ -43,13 +45,13 @@ impl Key {
         })
     }
 
-    /// Whose key it is.
+    /// The client that the key belongs to.
     #[must_use]
     pub fn client(&self) -> &Arc<str> {
         &self.client
     }
 
-    /// What the database is to be told about this key's use, if anything.
+    /// Its id and last use, if the database does not know of that use.
     fn unrecorded_use(&self) -> Option<(i64, DateTime<Utc>)> {
         let last_used = self.last_used.load(Ordering::Relaxed);
         let news = last_used > self.recorded.load(Ordering::Relaxed);
@@ -59,7 +61,7 @@ impl Key {
 
 type Keys = HashMap<Digest, Arc<Key>>;
 
-/// All keys that are accepted, by their digest.
+/// All accepted keys, by their digests.
 #[derive(Debug)]
 pub struct KeyRing {
     /// Replaced as a whole; never locked across an await.
@@ -71,14 +73,14 @@ impl KeyRing {
     /// Reads the keys. With `dev_keys`, the published test keys are accepted too.
     ///
     /// # Errors
-    /// [`StoreError`] when the database can't be asked.
+    /// [`StoreError`] when the keys can't be read.
     pub async fn load(store: &Store, dev_keys: bool) -> Result<Self, StoreError> {
         let ring = Self { keys: RwLock::default(), dev_keys };
         ring.refresh(store).await?;
         Ok(ring)
     }
 
-    /// The key that was sent, if it is accepted; notes that it was used.
+    /// The accepted key with this text; notes its use at `now`.
     #[must_use]
     pub fn find(&self, key: &[u8], now: DateTime<Utc>) -> Option<Arc<Key>> {
         let found = Arc::clone(self.current().get(&Digest::of(key))?);
@@ -86,8 +88,8 @@ impl KeyRing {
         Some(found)
     }
 
-    /// Reads the keys again and writes down when they were used, every few seconds until `shutdown`. While the
-    /// database is away, the last known keys stay.
+    /// Reads the keys again and records their uses, every few seconds until `shutdown`. While the database is away, the
+    /// last known keys stay.
     pub async fn keep_current(self: Arc<Self>, store: Store, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -104,7 +106,7 @@ impl KeyRing {
             outdated = synchronised.is_err();
         }
         if let Err(error) = self.record_uses(&store).await {
-            warn!("the last uses of API keys were not written down: {}", Chain(&error));
+            warn!("the last uses of API keys were not recorded: {}", Chain(&error));
         }
     }
 
@@ -127,9 +129,8 @@ impl KeyRing {
         Ok(())
     }
 
-    /// A panic elsewhere leaves the pointer whole, so a poisoned lock is as good as any.
     fn current(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.read())
     }
 
     async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
@@ -147,7 +148,7 @@ impl KeyRing {
         for row in store.api_keys().await? {
             let digest = row.digest;
             if row.revoked_at.is_none() {
-                // The known one, since it also knows of uses that are not written down yet.
+                // The known one stays: it may have uses that are not recorded yet.
                 let key = known.get(&digest).filter(|key| key.id == Some(row.id)).cloned();
                 keys.insert(
                     digest,
@@ -155,7 +156,7 @@ impl KeyRing {
                 );
             }
         }
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        *self.keys.write() = Arc::new(keys);
         Ok(())
     }
 }

@@ -1,18 +1,19 @@
 //! Every HTTP listener of Callvine: the public one that providers post calls to, and the admin one.
 //!
 //! - [`Settings`], [`AdminSettings`]: flags and environment variables
-//! - `server`, `connection`: accept, limits, deadlines, HTTP/1.1 and HTTP/2, graceful end
-//! - `public`: path to endpoint; what every answer has in common
+//! - `server`, `connection`: accept, limits, deadlines, HTTP/1.1 and HTTP/2, graceful stop
+//! - `public`: from path to endpoint; the headers that every answer has
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
 //! - `auth`, [`KeyRing`]: from headers to a client, without the database
+//! - `answer`: the type of every answer, and its deadline
 //! - `body`: a bounded body within a bounded time
 //! - [`Intake`]: many calls, one transaction
 //! - `rejection`: every answer that is not a success
 //! - [`Admin`]: health, readiness, metrics
-//! - [`metrics`]: what the listeners count
+//! - [`metrics`]: the metrics of the listeners
 //!
-//! It publishes nothing and consumes nothing: what was stored is on its way to the broker by the outbox.
+//! It neither publishes nor consumes: the outbox takes every stored call to the broker.
 
 mod admin;
 mod answer;
@@ -45,14 +46,14 @@ pub use settings::{AdminListen, AdminSettings, ListenAddress, Settings, Settings
 use metrics::AnswerMetrics;
 use server::Site;
 
-/// What a public request needs. Dropped, it lets go of its [`Intake`], which ends when nobody holds it any more.
+/// Everything that the public listener needs for its answers. Dropping it drops its handle on the [`Intake`].
 #[derive(Debug)]
 pub struct Gateway {
     /// For reading calls back.
     store: Store,
-    /// For storing them.
+    /// For storing calls.
     intake: Intake,
-    /// Who may do either.
+    /// The keys that may do either.
     keys: Arc<KeyRing>,
     /// Most bytes of a request's body.
     max_body_bytes: usize,
@@ -60,22 +61,22 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Reads calls back from `store` and stores them by `intake`, for whoever has one of the `keys`; a request's body
-    /// has `max_body_bytes` at most. The metrics recorder must be installed before.
+    /// A gateway that reads calls from `store` and stores them through `intake`, for callers with one of the `keys`. A
+    /// request's body may have `max_body_bytes`. The metrics recorder must be installed before.
     #[must_use]
     pub fn new(store: Store, intake: Intake, keys: Arc<KeyRing>, max_body_bytes: usize) -> Self {
         Self { store, intake, keys, max_body_bytes, metrics: AnswerMetrics::new() }
     }
 }
 
-/// Serves providers until `shutdown`; returns when every connection has had its answers and is closed. The caller
-/// bounds that: dropping the future drops the connections.
+/// Serves providers until `shutdown`; returns when every request is answered and every connection closed. The caller
+/// bounds this wait: dropping the future drops the connections.
 pub async fn serve_public(listener: TcpListener, gateway: Arc<Gateway>, shutdown: CancellationToken) {
     server::serve(listener, Site::Public(gateway), shutdown).await;
 }
 
-/// Serves operators until `shutdown`; returns when every connection is closed. The caller bounds that: dropping the
-/// future drops the connections.
+/// Serves operators until `shutdown`; returns when every connection is closed. The caller bounds this wait: dropping
+/// the future drops the connections.
 pub async fn serve_admin(listener: TcpListener, admin: Arc<Admin>, shutdown: CancellationToken) {
     server::serve(listener, Site::Admin(admin), shutdown).await;
 }

@@ -1,4 +1,4 @@
-//! What the listeners count. The recorder must be installed before they start.
+//! The metrics of the listeners. The recorder must be installed before they start.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub fn describe() {
     describe_gauge!(IN_FLIGHT, "Calls accepted and not yet answered");
 }
 
-/// What the public listener counts. What every call needs is looked up once; the rest is rare enough to be looked up
-/// each time.
+/// The metrics of the public listener's answers. Those of a stored call are looked up once; the others are rare enough to
+/// be looked up each time.
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerMetrics {
     created: Counter,
@@ -71,7 +71,7 @@ pub(crate) fn connections(listener: &'static str) -> Gauge {
     gauge!(CONNECTIONS, "listener" => listener)
 }
 
-/// What the intake counts, looked up once.
+/// The metrics of the intake, looked up once.
 #[derive(Clone, Debug)]
 pub(crate) struct IntakeMetrics {
     pub(crate) accepted: Counter,
@@ -91,7 +91,7 @@ impl IntakeMetrics {
     }
 }
 
-/// Counts one more as long as it lives.
+/// Adds one to a gauge for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Counted(Gauge);
 

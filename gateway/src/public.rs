@@ -1,4 +1,4 @@
-//! The public listener: from path and method to an endpoint, and what every answer of it has in common.
+//! The public listener: finds the endpoint of a request, and adds the headers that every answer has.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -20,11 +20,12 @@ use crate::{Gateway, calls, metrics, webhook};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest `X-Request-Id` that is taken over from a caller.
+/// Longest `X-Request-Id` that is accepted from a caller.
 const REQUEST_ID_MAX_BYTES: usize = 128;
 
-/// A longer body that is not read ends its connection, and the client is told so, or it would send the next request
-/// into a connection that is closing. A shorter one has arrived with its head as a rule, and is passed over.
+/// Longest unread body after which the connection stays open: it has usually arrived with its head, and is skipped. After
+/// a longer one the connection ends, and the answer says so; the client would otherwise send its next request into a
+/// closing connection.
 const DRAINED_BODY_MAX_BYTES: u64 = 4096;
 
 /// Any web page may call, with a key that its user gives it.
@@ -45,37 +46,27 @@ pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>) ->
     let closes_if_unread = request.version() < Version::HTTP_2
         && request.body().size_hint().exact().is_none_or(|bytes| bytes > DRAINED_BODY_MAX_BYTES);
 
-    let mut answer = recover(endpoint, route(gateway, &mut request)).await.unwrap_or_else(|rejection| {
+    let answered = recover(endpoint, route(gateway, &mut request)).await;
+    let closes = closes_if_unread && answered.as_ref().is_err_and(Rejection::leaves_body_unread);
+    let mut answer = answered.unwrap_or_else(|rejection| {
         debug!(request.id = ?request_id, "{endpoint} answers {}: {rejection}", rejection.status());
         rejection.into_answer()
     });
     if is_head {
         answer = answer::without_body(answer);
     }
-    let status = answer.status();
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     headers.insert(REQUEST_ID, request_id);
-    if closes_if_unread && is_before_body(status) {
+    if closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     gateway.metrics.answered(endpoint, answer.status(), begun.elapsed());
     answer
 }
 
-/// Whether this is an answer that is given without the body having been read.
-fn is_before_body(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::UNAUTHORIZED
-            | StatusCode::NOT_FOUND
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::PAYLOAD_TOO_LARGE
-    )
-}
-
-/// What there is at a path.
+/// The endpoint at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint<'a> {
     Webhook,
@@ -110,7 +101,7 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// The last `call_id` of a query string; empty, which is no id, when there is none. Digits need no decoding.
+/// The last `call_id` of a query string. Without one it is empty, which no call has as its id. Digits need no decoding.
 fn call_id(query: &str) -> &str {
     query.split('&').rev().find_map(|pair| pair.strip_prefix("call_id=")).unwrap_or_default()
 }
@@ -130,7 +121,7 @@ async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Ans
     }
 }
 
-/// A browser asks before it sends what a form could not; it has no key yet.
+/// Answers a browser that asks before it sends a request that no form could send. It has sent no key yet.
 fn preflight(methods: Methods) -> Answer {
     let mut answer = answer::empty(StatusCode::NO_CONTENT);
     let headers = answer.headers_mut();
@@ -141,24 +132,24 @@ fn preflight(methods: Methods) -> Answer {
     answer
 }
 
-/// A panic while answering one request is a bug, but no reason to break the connection, which other requests use too.
+/// Turns a panic into an answer. A panic is a bug, but it must not break a connection that other requests use too.
 async fn recover(
     endpoint: &'static str,
     answering: impl Future<Output = Result<Answer, Rejection>>,
 ) -> Result<Answer, Rejection> {
-    // Whatever the request shares with others is behind locks and atomics that bear it.
+    // Requests share only locks and atomics, which stay usable after a panic.
     AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_panic| {
         error!("answering a request to {endpoint} panicked: this is a bug");
         Err(Rejection::Internal)
     })
 }
 
-/// The caller's own, or a new one.
+/// The caller's own request id, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(REQUEST_ID).filter(|value| is_request_id(value.as_bytes()));
     given.cloned().unwrap_or_else(|| {
         let mut text = Uuid::encode_buffer();
-        // To be unlikely to come twice is enough; to ask the system for every request's randomness costs a system call.
+        // An id need not be secret, so it is not worth a system call for the system's own randomness.
         let made = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
         let text = made.hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))

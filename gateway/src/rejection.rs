@@ -7,15 +7,13 @@ use serde::Serialize;
 
 use crate::answer::{self, Answer};
 
-/// Seconds after which a provider may try again when the database is out of reach: it is about to be restarted, or
-/// somebody has to look.
+/// Seconds of `Retry-After` while the database is out of reach: long enough for a restart.
 const RETRY_AFTER_DATABASE: HeaderValue = HeaderValue::from_static("5");
 
-/// Seconds after which a provider may try again when too much came at once: a batch takes milliseconds, so the queue
-/// is short again soon.
+/// Seconds of `Retry-After` when too many calls wait: a batch takes milliseconds, so the queue is soon short again.
 const RETRY_AFTER_OVERLOAD: HeaderValue = HeaderValue::from_static("1");
 
-/// Why a request is not answered with success. Shown, it is the message for the caller.
+/// Why a request is refused. `Display` is the published message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Rejection {
     #[error("There is nothing at this address")]
@@ -122,13 +120,31 @@ impl Rejection {
         }
     }
 
+    /// Whether some of the request's body may be unread when this is the answer.
+    pub(crate) fn leaves_body_unread(&self) -> bool {
+        match self {
+            Self::NotFound
+            | Self::NoSuchCall
+            | Self::Method(_)
+            | Self::KeyMissing
+            | Self::KeyUnknown
+            | Self::AdminToken
+            | Self::TooLarge { .. }
+            | Self::BodyTimeout
+            | Self::NotRead
+            // A panic may come before the body is read.
+            | Self::Internal => true,
+            Self::Invalid(_) | Self::NotStored | Self::Overloaded => false,
+        }
+    }
+
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Method(methods) => Some((ALLOW, methods.allow())),
             Self::KeyMissing | Self::KeyUnknown | Self::AdminToken => {
                 Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
             }
-            // The rest of the body is not read, so that nothing can follow it on this connection.
+            // The rest of the body stays unread, so no request can follow on this connection.
             Self::TooLarge { .. } | Self::BodyTimeout => {
                 Some((CONNECTION, HeaderValue::from_static("close")))
             }
@@ -181,7 +197,7 @@ impl Rejection {
             }
             _ => {}
         }
-        // Strings in a struct: there is nothing in it that JSON can't hold.
+        // A struct of strings always serializes.
         serde_json::to_vec(&body).unwrap_or_default()
     }
 }

@@ -1,4 +1,5 @@
-//! A listener's connections: accepted up to a bound, HTTP/1.1 or HTTP/2 by prior knowledge, and closed in peace.
+//! Accepts a listener's connections up to a bound, speaks HTTP/1.1 or HTTP/2 (prior knowledge) on them, and closes them
+//! gracefully.
 
 use std::convert::Infallible;
 use std::io;
@@ -6,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use callvine_shared::pause::pause;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Version};
 use hyper::body::Incoming;
@@ -25,8 +27,8 @@ use crate::connection::{Connection, Requests};
 use crate::metrics::{self, Counted};
 use crate::{Admin, Gateway, admin, public};
 
-/// Most connections of providers. Each costs a file descriptor and a few KiB while it is idle; more wait in the
-/// system's backlog.
+/// Most connections of providers. An idle one costs a file descriptor and a few KiB; more of them wait in the system's
+/// backlog.
 const PUBLIC_CONNECTIONS_MAX: usize = 10_000;
 
 /// Most connections of operators: probes, scrapes and a few browsers.
@@ -35,9 +37,9 @@ const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Pause after a failed `accept`: when file descriptors have run out, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A connection that is kept alive gets to carry one request more when the listener ends, if it comes this soon, and is
-/// told then that it was the last one. Closed at once, a request that is on its way just then would be lost, and few
-/// clients send a POST again by themselves. HTTP/2 has a frame for it, and no such gap.
+/// How long an idle connection stays open when the listener ends, for one more request that may be on its way: closing at
+/// once would lose it, and few clients send a POST again by themselves. The answer to it says that the connection ends.
+/// HTTP/2 needs no such wait, since it has a frame for this.
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most bytes of a request's head, and of a body read ahead. hyper's own bound of 400 KiB would let a few thousand
@@ -50,16 +52,16 @@ const HTTP2_HEAD_MAX_BYTES: u32 = 16 * 1024;
 /// Most requests at once on one HTTP/2 connection.
 const HTTP2_STREAMS_MAX: u32 = 200;
 
-/// Most HTTP/2 requests that were reset before they were looked at; past it the connection is an attack
+/// Most HTTP/2 requests of a connection that were reset before they were handled; a client with more is attacking
 /// (CVE-2023-44487).
 const HTTP2_RESETS_MAX: usize = 20;
 
-/// What a listener serves.
+/// The answers that a listener gives.
 #[derive(Clone, Debug)]
 pub(crate) enum Site {
-    /// To providers.
+    /// Those for providers.
     Public(Arc<Gateway>),
-    /// To operators.
+    /// Those for operators.
     Admin(Arc<Admin>),
 }
 
@@ -81,7 +83,7 @@ impl Site {
     async fn answer(self, request: Request<Incoming>) -> Answer {
         match self {
             Self::Public(gateway) => public::answer(&gateway, request).await,
-            // Larger, and rare.
+            // Boxed, since it is larger and rare.
             Self::Admin(admin) => Box::pin(admin::answer(&admin, &request)).await,
         }
     }
@@ -91,14 +93,14 @@ impl Site {
 pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: CancellationToken) {
     let tasks = TaskTracker::new();
     let http = Arc::new(http(tasks.clone()));
-    let slots = Arc::new(Semaphore::new(site.connections_max()));
+    let permits = Arc::new(Semaphore::new(site.connections_max()));
     let connections = metrics::connections(site.name());
-    while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener, &slots)).await {
-        let (slot, stream) = match accepted {
+    while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener, &permits)).await {
+        let (permit, stream) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!("the {} listener can't accept: {error}", site.name());
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                pause(ACCEPT_PAUSE, &shutdown).await;
                 continue;
             }
         };
@@ -106,25 +108,25 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
         let connection = serve_connection(stream, site.clone(), Arc::clone(&http), shutdown.child_token());
         tasks.spawn(async move {
             connection.await;
-            drop((slot, counted));
+            drop((permit, counted));
         });
     }
-    // From here on, whoever connects is refused rather than left waiting.
+    // From here on the system refuses new clients, rather than leave them waiting.
     drop(listener);
     tasks.close();
     tasks.wait().await;
 }
 
-/// The next connection, as soon as there is a slot for it.
+/// The next connection, as soon as there is a permit for it.
 async fn accept(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> io::Result<(tokio::sync::OwnedSemaphorePermit, TcpStream)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
-            Ok((stream, _address)) => return Ok((slot, stream)),
-            // That client is gone already; the next one has nothing to do with it.
+            Ok((stream, _address)) => return Ok((permit, stream)),
+            // That client has left already; another may be waiting.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => return Err(error),
         }
@@ -134,10 +136,10 @@ async fn accept(
 fn http(tasks: TaskTracker) -> auto::Builder<Tasks> {
     let mut http = auto::Builder::new(Tasks(tasks));
     http.http1()
-        // A client that has sent its request may close its half, and still wants the answer.
+        // A client may close its half after its request, and still wants the answer.
         .half_close(true)
         .max_buf_size(READ_BUFFER_MAX_BYTES)
-        // The connection itself has the deadlines.
+        // `Connection` has the deadlines.
         .header_read_timeout(None);
     http.http2()
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
@@ -146,7 +148,7 @@ fn http(tasks: TaskTracker) -> auto::Builder<Tasks> {
     http
 }
 
-/// Runs the tasks of HTTP/2 requests where they are waited for.
+/// Spawns the tasks of HTTP/2 requests where the stop waits for them.
 #[derive(Clone, Debug)]
 struct Tasks(TaskTracker);
 
@@ -193,7 +195,7 @@ async fn serve_connection(
     shutdown: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        debug!("a connection keeps its delay: {error}");
+        debug!("a connection can't be told to send without delay: {error}");
     }
     let requests = Requests::default();
     let io = TokioIo::new(Connection::new(stream, requests.clone()));
@@ -214,6 +216,6 @@ async fn serve_connection(
         }
     };
     if let Err(error) = ended {
-        debug!("a connection ended badly: {error}");
+        debug!("a connection failed: {error}");
     }
 }

@@ -1,20 +1,20 @@
-//! The settings of the listeners: one line each for flag, variable, default and help.
+//! The settings of the public listener; those of the admin listener are in [`admin`].
 //!
-//! A wrong value ends the start: each is judged here while the command line is read, and what only shows when they are
-//! taken together, by `check`.
+//! A wrong value ends the start: clap refuses it while it reads the command line, and `check` refuses values that
+//! contradict each other.
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::str::FromStr;
+mod address;
+mod admin;
 
 use bytesize::ByteSize;
-use callvine_shared::api_key::Digest;
-use secrecy::{ExposeSecret as _, SecretString};
 
-/// Most of `CALLVINE_MAX_BODY`: a body is held in memory, one for each request that is under way.
+pub use address::ListenAddress;
+pub use admin::{AdminListen, AdminSettings, SettingsError};
+
+/// Largest `CALLVINE_MAX_BODY`: every request under way holds its body in memory.
 const BODY_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Most of `CALLVINE_MAX_IN_FLIGHT`: at about 1 KiB each, a gigabyte of calls that wait.
+/// Largest `CALLVINE_MAX_IN_FLIGHT`: at about 1 KiB each, so many calls take a gigabyte.
 const IN_FLIGHT_MAX: u64 = 1_000_000;
 
 /// How providers reach the gateway.
@@ -52,110 +52,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether the published test keys are accepted. What was not said is on where that is the command's `default`,
-    /// but only while nobody beyond this host can connect.
+    /// Whether the published test keys are accepted. Where the setting is absent, they are if the command's `default`
+    /// says so and only this host can connect.
     #[must_use]
     pub fn accepts_dev_keys(&self, default: bool) -> bool {
         self.dev_keys.unwrap_or(default && self.listen.0.ip().is_loopback())
-    }
-}
-
-/// How operators reach a process.
-#[derive(clap::Args, Clone, Debug)]
-#[command(next_help_heading = "Admin listener")]
-#[group(id = "admin-listener")]
-pub struct AdminSettings {
-    /// Health, metrics and console, or `off`; port 0 picks a free one
-    #[arg(long, env = "CALLVINE_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
-    pub admin_listen: AdminListen,
-
-    /// Asked for as `Authorization: Bearer`, except by `/healthz` and `/readyz`; needed beyond loopback
-    #[arg(
-        long,
-        env = "CALLVINE_ADMIN_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true,
-        value_parser = admin_token
-    )]
-    pub admin_token: Option<SecretString>,
-}
-
-impl AdminSettings {
-    /// Checks what clap can't, since it takes two settings to see it.
-    ///
-    /// # Errors
-    /// [`SettingsError`] when the admin listener would be open to anybody.
-    pub fn check(&self) -> Result<(), SettingsError> {
-        match self.admin_listen {
-            AdminListen::On(ListenAddress(address))
-                if self.admin_token.is_none() && !address.ip().is_loopback() =>
-            {
-                Err(SettingsError::OpenAdmin(address))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// By which the token is known.
-    #[must_use]
-    pub fn token_digest(&self) -> Option<Digest> {
-        self.admin_token.as_ref().map(|token| Digest::of(token.expose_secret().as_bytes()))
-    }
-}
-
-/// Settings that don't go together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The admin listener has no token and is not on loopback.
-    #[error(
-        "CALLVINE_ADMIN_LISTEN={0} is open to other hosts: set CALLVINE_ADMIN_TOKEN, or listen on 127.0.0.1"
-    )]
-    OpenAdmin(SocketAddr),
-}
-
-/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for loopback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddress(pub SocketAddr);
-
-impl FromStr for ListenAddress {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let loopback_port = text.strip_prefix("localhost").unwrap_or(text).strip_prefix(':');
-        let address = match loopback_port.map(str::parse) {
-            Some(Ok(port)) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-            _ => text.parse(),
-        };
-        address.map(Self).map_err(|_error| "must be an address and a port such as 127.0.0.1:8080")
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Where the admin listener is, if it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminListen {
-    /// `off`
-    Off,
-    /// On this address.
-    On(ListenAddress),
-}
-
-impl FromStr for AdminListen {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "off" => Ok(Self::Off),
-            _ => text
-                .parse()
-                .map(Self::On)
-                .map_err(|_error| "must be `off`, or an address and a port such as 127.0.0.1:8081"),
-        }
     }
 }
 
@@ -179,13 +80,6 @@ fn max_in_flight(text: &str) -> Result<usize, String> {
 
 fn bounded(value: u64, max: u64) -> Option<usize> {
     usize::try_from(value).ok().filter(|_| (1..=max).contains(&value))
-}
-
-fn admin_token(text: &str) -> Result<SecretString, &'static str> {
-    match text.trim() {
-        "" => Err("must not be empty"),
-        token => Ok(token.into()),
-    }
 }
 
 #[cfg(test)]
@@ -256,18 +150,6 @@ mod tests {
     }
 
     #[test]
-    fn addresses_without_a_host_are_loopback() {
-        for (text, address) in [
-            (":0", "127.0.0.1:0"),
-            ("localhost:81", "127.0.0.1:81"),
-            ("[::1]:82", "[::1]:82"),
-            ("0.0.0.0:83", "0.0.0.0:83"),
-        ] {
-            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), address);
-        }
-    }
-
-    #[test]
     fn test_keys_are_accepted_by_default_on_loopback_only() {
         let accepts =
             |arguments: &[&str], default| parse(arguments).unwrap().settings.accepts_dev_keys(default);
@@ -275,17 +157,5 @@ mod tests {
         assert!(!accepts(&["--listen=0.0.0.0:0"], true));
         assert!(accepts(&["--listen=0.0.0.0:0", "--dev-keys=on"], false));
         assert!(!accepts(&["--dev-keys=off"], true));
-    }
-
-    #[test]
-    fn an_admin_listener_beyond_loopback_needs_a_token() {
-        let check = |arguments: &[&str]| parse(arguments).unwrap().admin.check();
-        let error = check(&["--admin-listen=0.0.0.0:1"]).unwrap_err();
-        assert!(error.to_string().contains("CALLVINE_ADMIN_TOKEN"));
-        assert_eq!(check(&["--admin-listen=0.0.0.0:1", "--admin-token=t"]), Ok(()));
-        assert_eq!(check(&["--admin-listen=[::1]:1"]), Ok(()));
-        assert_eq!(check(&["--admin-listen=off"]), Ok(()));
-        let settings = parse(&["--admin-token=secret"]).unwrap().admin;
-        assert!(!format!("{settings:?}").contains("secret"));
     }
 }

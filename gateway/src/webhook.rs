@@ -1,4 +1,4 @@
-//! `POST /webhook.php`: the whole order of checks from top to bottom, then the call on disk, then the answer.
+//! `POST /webhook.php`: the checks in their published order, then the call on disk, then the answer.
 
 use std::sync::Arc;
 
@@ -13,16 +13,14 @@ use crate::answer::{self, Answer};
 use crate::rejection::Rejection;
 use crate::{Gateway, auth, body};
 
-/// Bytes of an answer with short names; most are a little shorter.
+/// Bytes that are reserved for an answer; most are a little shorter.
 const ANSWER_CAPACITY_BYTES: usize = 640;
 
-/// Stores the call in a request.
+/// Stores the call that a request carries.
 pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
     let now = Utc::now();
     let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
-    // The rate of the key is checked here.
     let body = body::read(request.body_mut(), gateway.max_body_bytes).await?;
-    // An answer that was given before, to the same idempotency key, is given again here.
     let call = NewCall::parse(&body)?;
     let received =
         ReceivedCall { client: key.client().clone(), call: Arc::new(call), created_at: now.trunc_subsecs(0) };

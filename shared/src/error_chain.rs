@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// Shows an error and what caused it: `outer: inner: innermost`.
+/// Shows an error and its causes: `outer: inner: innermost`.
 #[derive(Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 

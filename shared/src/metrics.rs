@@ -9,7 +9,7 @@ pub const OUTBOX_ROWS: &str = "callvine_outbox_rows";
 /// Age of the oldest row in the outbox, in seconds.
 pub const OUTBOX_AGE: &str = "callvine_outbox_oldest_seconds";
 
-/// Tells the recorder what these metrics mean.
+/// Describes these metrics to the recorder.
 pub fn describe() {
     describe_counter!(EVENTS_PUBLISHED, "Messages published and confirmed");
     describe_gauge!(OUTBOX_ROWS, "Messages in the outbox: due, being published, or waiting for their time");

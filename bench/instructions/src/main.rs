@@ -1,10 +1,10 @@
-//! Counts the instructions of one accepted call from its body to its answer: parse, validate, write. A guard against
-//! regressions that a busy machine can't blur: the same program has the same count every time.
+//! Counts the instructions of one accepted call from its body to its answer: parse, validate, write. The same program
+//! has the same count every time, so even a busy machine shows a regression.
 //!
 //! Without arguments it runs itself under valgrind's callgrind, once for some calls and once for more, and fails when
-//! the difference for each call is above [`INSTRUCTIONS_MAX`]. `--calls N` is what runs there.
+//! the difference for each call is above [`INSTRUCTIONS_MAX`]. It runs itself with `--calls N`.
 //!
-//! It depends on `callvine-domain` alone, so that it is built optimised within a minute.
+//! It depends on `callvine-domain` alone, so an optimised build takes less than a minute.
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
@@ -14,14 +14,14 @@ use anyhow::{Context as _, ensure};
 use callvine_domain::call::{Call, CallId, NewCall, RecordingUrl};
 use chrono::DateTime;
 
-/// A call may cost so many instructions. Raise it for a reason only, and say which; lower it when a call costs a tenth
-/// less.
+/// Most instructions that a call may cost. Raise it only for a reason that the commit tells; lower it when a call costs
+/// a tenth less.
 const INSTRUCTIONS_MAX: u64 = 20_000;
 
-/// Calls of the two runs whose difference counts: what is done once falls out of it.
+/// Calls of the two runs; their difference leaves out the work that is done once.
 const CALLS: [u64; 2] = [1_000, 3_000];
 
-/// As the published page has it, with what needs some work: escapes, a name beyond ASCII, a user name in the URL.
+/// Calls as published, and with fields that need more work: escapes, a name beyond ASCII, a user name in the URL.
 const BODIES: [&str; 2] = [
     r#"{"from_phone":"+19087271234","to_phone":"+18006005678","handled_by":"Agent Smith","department":"Customer Service","start_time":"2024-01-15 09:30:00","end_time":"2024-01-15 09:45:30","recording_url":"https://example.com/recordings/2024/01/15/call-000123.wav?signature=0123456789abcdef"}"#,
     r#"{"from_phone":"+19087271234","to_phone":18006005678,"handled_by":"Zo\u00eb \"Z\" Müller","start_time":"2024-02-29 23:59:59","end_time":"2024-03-01 00:10:00","recording_url":"https://user:secret@pbx.example.com:8443/monitor/call.wav","unknown":{"nested":[1,2,3]}}"#,
@@ -53,7 +53,7 @@ fn guard() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Instructions of a run with so many calls.
+/// Counts the instructions of a run with this many calls.
 fn counted(calls: u64) -> anyhow::Result<u64> {
     let own = std::env::current_exe().context("cannot find out where this program is")?;
     let output = Command::new("valgrind")
@@ -71,7 +71,7 @@ fn counted(calls: u64) -> anyhow::Result<u64> {
     total.1.trim().parse().context("valgrind's count is not a number")
 }
 
-/// Takes and answers calls.
+/// Parses this many calls and writes their answers.
 fn answer(calls: u64) -> anyhow::Result<()> {
     let mut out = Vec::with_capacity(1024);
     for (number, body) in (1..=calls).zip(BODIES.iter().cycle()) {

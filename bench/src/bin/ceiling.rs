@@ -1,8 +1,8 @@
-//! The ceiling: what an HTTP server on this machine can answer at all. It answers with the published bytes and stores
-//! nothing.
+//! The ceiling: an HTTP server that answers with the published bytes and stores nothing. No server that stores calls
+//! can answer more on this machine.
 //!
 //! `ceiling echo` reads the body and answers the same call every time; `ceiling validate` authenticates, validates and
-//! answers the call that was sent, so that only the storing is missing.
+//! answers the call that was sent; only the storing is missing.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use callvine_shared::call::NewCall;
+use callvine_domain::call::NewCall;
 use chrono::{SubsecRound as _, Utc};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use yardstick::{Answer, Keys};
 
-/// As long as the calls that are measured.
+/// A call as long as those that are posted.
 const EXAMPLE: &[u8] = br#"{"from_phone":"9087270291","to_phone":"8006000009","handled_by":"Agent Smith",
 "department":"Customer Service","start_time":"2024-01-15 09:00:00","end_time":"2024-01-15 09:15:00",
 "recording_url":"http://127.0.0.1:9/recordings/2024/01/15/call-000000000123-agent-smith.wav"}"#;

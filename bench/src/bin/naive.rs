@@ -1,14 +1,14 @@
-//! The naive gateway: what a careful programmer writes first, and the yardstick that Callvine is measured against. One
-//! INSERT a request over a pool of connections, with prepared statements; validation and answers are Callvine's own.
+//! The naive gateway, as a careful programmer writes it first: one INSERT a request over a connection pool, with
+//! prepared statements. Validation and answers are Callvine's own.
 //!
-//! `--guarantee` gives the promise that Callvine gives: the event is written in the call's transaction, published to a
-//! quorum queue, confirmed, and its row deleted, all before the 201.
+//! With `--guarantee` it promises the same as Callvine: before the 201, the event is written in the call's transaction
+//! and published to a quorum queue, and its row is deleted after the confirm.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use callvine_shared::call::{Call, CallId, NewCall};
-use callvine_shared::event::{CALL_CREATED, CONTENT_TYPE, Event, Events};
+use callvine_domain::call::{Call, CallId, NewCall};
+use callvine_domain::event::{CALL_CREATED, CONTENT_TYPE, Event, Events};
 use chrono::{DateTime, SubsecRound as _, Utc};
 use clap::Parser as _;
 use http::{Request, StatusCode};
@@ -20,7 +20,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgExecutor, PgPool};
 use yardstick::{Answer, Keys};
 
-/// The queue that events go to, straight through the default exchange.
+/// The queue that events are published to, through the default exchange.
 const QUEUE: &str = "naive.recordings";
 
 const INSERT_CALL: &str = "
@@ -38,7 +38,7 @@ struct Arguments {
     /// A PostgreSQL database with Callvine's tables
     #[arg(long, value_name = "URL")]
     database_url: String,
-    /// RabbitMQ, needed by `--guarantee` alone
+    /// RabbitMQ, for `--guarantee`
     #[arg(long, value_name = "URL", requires = "guarantee")]
     amqp_url: Option<String>,
     /// Event and call in one transaction; published and confirmed before the answer
@@ -53,7 +53,7 @@ struct Arguments {
 struct Gateway {
     keys: Keys,
     pool: PgPool,
-    /// With `--guarantee` only.
+    /// `None` without `--guarantee`.
     events: Option<Publishing>,
 }
 
@@ -66,7 +66,7 @@ struct Publishing {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    // All connections are there before the first request: opening them is not what is measured.
+    // All connections are open before the first request, so that their start is not measured.
     let pool = PgPoolOptions::new()
         .min_connections(arguments.pool)
         .max_connections(arguments.pool)
@@ -104,7 +104,7 @@ async fn receive(gateway: Arc<Gateway>, request: Request<Incoming>) -> Answer {
         Err(refusal) => return refusal,
     };
     let created_at = Utc::now().trunc_subsecs(0);
-    // A task of its own: a client that goes away must not keep the event of a stored call from being published.
+    // In a task of its own, so that the event of a stored call is published even when the client goes away.
     let storing = tokio::spawn({
         let call = call.clone();
         async move {
@@ -171,7 +171,7 @@ async fn store_and_publish(
     Ok(id)
 }
 
-/// Publishes and waits for the confirm; other requests do the same on this channel meanwhile.
+/// Publishes an event and waits for its confirm; other requests use the channel meanwhile.
 async fn publish(channel: &Channel, event: &Event) -> anyhow::Result<()> {
     let properties = BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())

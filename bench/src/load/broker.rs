@@ -1,6 +1,6 @@
-//! The broker's own ceiling: one connection that keeps a window of persistent messages unconfirmed at a quorum queue.
-//! It speaks the few frames of AMQP 0-9-1 that this takes by itself, since a client library costs more than the broker's
-//! half of the work, and the broker is what is measured.
+//! The broker's ceiling: one connection keeps a window of persistent messages unconfirmed at a quorum queue. It writes
+//! the few frames of AMQP 0-9-1 itself: a client library would cost more than the broker's half of the work, which is
+//! to be measured.
 
 use std::collections::VecDeque;
 use std::io::{BufReader, BufWriter, Read as _, Write as _};
@@ -16,10 +16,10 @@ use super::Loaded;
 
 const QUEUE: &str = "bench.events";
 
-/// Messages not yet confirmed: enough to hide the round trip, few enough to bound the broker's memory.
+/// Messages not yet confirmed: enough to hide the round trip, and few enough to bound the broker's memory.
 const WINDOW: usize = 2048;
 
-/// A broker that confirms nothing for so long is stuck.
+/// Limit for the broker to confirm anything; after it, the broker is stuck.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 const FRAME_METHOD: u8 = 1;
@@ -27,7 +27,7 @@ const FRAME_HEADER: u8 = 2;
 const FRAME_BODY: u8 = 3;
 const FRAME_END: u8 = 0xce;
 
-/// Largest frame that is agreed on: what RabbitMQ proposes.
+/// The largest frame, as RabbitMQ proposes it.
 const FRAME_MAX: u32 = 131_072;
 
 /// Class and method, as the specification numbers them.
@@ -44,7 +44,7 @@ const CONFIRM_SELECT_OK: (u16, u16) = (85, 11);
 const BASIC_PUBLISH: (u16, u16) = (60, 40);
 const BASIC_ACK: (u16, u16) = (60, 80);
 
-/// Content type, delivery mode and message id are given.
+/// The properties that are present: content type, delivery mode and message id.
 const PROPERTY_FLAGS: u16 = 1 << 15 | 1 << 12 | 1 << 7;
 
 /// Publishes messages like this one for some seconds.
@@ -55,7 +55,7 @@ pub(crate) async fn run(url: &str, event: String, seconds: u32) -> anyhow::Resul
     tokio::task::spawn_blocking(move || publish(&url, event.as_bytes(), duration)).await?
 }
 
-/// Makes a quorum queue that does nothing but keep what is published to it.
+/// Declares a quorum queue that keeps what is published to it; nothing consumes from it.
 pub(crate) async fn declare_queue(url: &str, queue: &str) -> anyhow::Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -83,7 +83,7 @@ fn publish(url: &str, event: &[u8], duration: Duration) -> anyhow::Result<Loaded
             break;
         }
         client.read_ack(&mut window)?;
-        // What has arrived with it, before more is published.
+        // Read every confirm that has arrived before publishing more.
         while !client.reader.buffer().is_empty() {
             client.read_ack(&mut window)?;
         }
@@ -96,7 +96,7 @@ fn publish(url: &str, event: &[u8], duration: Duration) -> anyhow::Result<Loaded
     })
 }
 
-/// Which messages are not yet confirmed, from the oldest on.
+/// The messages not yet confirmed, from the oldest on.
 #[derive(Default)]
 struct Window {
     is_confirmed: VecDeque<bool>,
@@ -149,7 +149,7 @@ impl Client {
         let mut client = Self { reader: BufReader::new(stream.try_clone()?), writer: BufWriter::new(stream) };
         client.writer.write_all(b"AMQP\0\0\x09\x01")?;
         client.expect(CONNECTION_START)?;
-        // No client properties; PLAIN, with the user that every node has.
+        // No client properties; PLAIN, with the user that every node is installed with.
         let start_ok =
             [&[0; 4], short("PLAIN").as_slice(), &long(b"\0guest\0guest"), &short("en_US")].concat();
         client.send(0, CONNECTION_START_OK, &start_ok)?;
@@ -232,7 +232,7 @@ fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 fn short(text: &str) -> Vec<u8> {
-    // All that is sent is far shorter than 255.
+    // Every text that is sent is far shorter than the 255 bytes that fit.
     [&[u8::try_from(text.len()).unwrap_or_default()], text.as_bytes()].concat()
 }
 

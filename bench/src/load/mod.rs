@@ -1,4 +1,4 @@
-//! Load generators. Each answers how many calls were answered, how fast, and how many were not.
+//! Load generators. Each reports how many calls were answered, how fast, and how many were not.
 
 pub(crate) mod broker;
 pub(crate) mod oha;
@@ -13,24 +13,24 @@ use anyhow::{Context as _, ensure};
 use crate::bodies::Bodies;
 use crate::results::Latency;
 
-/// Where calls are sent.
+/// The server that calls are sent to, and the calls.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
-    /// Of the webhook.
+    /// The webhook's address.
     pub(crate) url: &'a str,
     pub(crate) key: &'a str,
     pub(crate) bodies: &'a Bodies,
     pub(crate) connections: u32,
 }
 
-/// What came of it.
+/// The outcome of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Loaded {
-    /// Answered 201.
+    /// Calls answered 201.
     pub(crate) calls: u64,
-    /// Answered otherwise, or not at all.
+    /// Calls answered otherwise, or not at all.
     pub(crate) failures: u64,
-    /// From the first request to the last answer.
+    /// Time from the first request to the last answer.
     pub(crate) seconds: f64,
     pub(crate) latency: Option<Latency>,
 }

@@ -1,4 +1,5 @@
-//! oha: calls at a fixed rate, whether the last ones were answered or not; latency counts from when a call was due.
+//! oha: calls come at a fixed rate, whether the last ones were answered or not. Latency counts from the moment when a
+//! call was due.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use super::{Loaded, Target, output_of};
 use crate::results::Latency;
 
-/// Seconds after which an answer counts as a failure.
+/// Time after which a missing answer counts as a failure.
 const TIMEOUT: &str = "10s";
 
 const CREATED: &str = "201";
@@ -24,14 +25,14 @@ struct Report {
     error_distribution: BTreeMap<String, u64>,
 }
 
-/// Seconds.
+/// Times in seconds.
 #[derive(Deserialize)]
 struct Summary {
     total: f64,
     slowest: f64,
 }
 
-/// Seconds.
+/// Latencies in seconds.
 #[derive(Deserialize)]
 struct Percentiles {
     p50: f64,

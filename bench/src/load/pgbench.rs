@@ -1,5 +1,5 @@
-//! pgbench: what PostgreSQL takes in single-row INSERTs, each its own transaction; the same statement as the naive
-//! gateway's, prepared.
+//! pgbench: single-row INSERTs into PostgreSQL, each a transaction of its own, with the naive gateway's statement,
+//! prepared.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ values (:client, :number, :to_phone, :handled_by, :department, :start_time, :end
 returning id;
 ";
 
-/// As long as those of the calls that are posted.
+/// Values as long as those of the calls that are posted.
 const VALUES: [(&str, &str); 9] = [
     ("client", "bench"),
     ("to_phone", "+18006000009"),
@@ -58,7 +58,7 @@ pub(crate) async fn run(
     let transactions_per_second = figure("tps = ")?;
     let calls = figure("number of transactions actually processed: ")?;
     Ok(Loaded {
-        // As it is printed: a whole number.
+        // pgbench prints a whole number.
         calls: format!("{calls:.0}").parse()?,
         failures: 0,
         seconds: calls / transactions_per_second,

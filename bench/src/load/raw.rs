@@ -1,5 +1,5 @@
-//! A counted number of calls over a few connections, every answer looked at: for bursts, and for lonely calls. The
-//! least HTTP client that will do, so that it takes little of the machine that it measures.
+//! A small HTTP client for bursts and for lonely calls. It sends a given number of calls and checks every answer, and
+//! it takes little of the machine that it measures.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::{Loaded, Target};
 use crate::results::Latency;
 
-/// An answer is far shorter; one that is not is no answer of ours.
+/// Bound of an answer, far above the length of any that the program gives.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
 const CREATED: &[u8] = b"HTTP/1.1 201 ";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// What one connection has seen.
+/// The outcome of one connection's calls.
 #[derive(Default)]
 struct Seen {
     latencies: Vec<Duration>,
     failures: u64,
 }
 
-/// Sends this many calls as fast as the connections take them, the same number over each.
+/// Sends this many calls as fast as they are answered, the same number over each connection.
 pub(crate) async fn burst(target: Target<'_>, calls: u32) -> anyhow::Result<Loaded> {
     let mut connections = Vec::new();
     for _ in 0..target.connections {
@@ -52,7 +52,7 @@ pub(crate) async fn burst(target: Target<'_>, calls: u32) -> anyhow::Result<Load
     Ok(loaded(all, began_at.elapsed()))
 }
 
-/// Sends this many calls over one connection, one at a time with a pause between two.
+/// Sends this many calls over one connection, one at a time, with a pause between two.
 pub(crate) async fn lonely(target: Target<'_>, calls: u32, pause: Duration) -> anyhow::Result<Loaded> {
     let mut connection = Connection::open(target).await?;
     let mut seen = Seen::default();
@@ -66,9 +66,17 @@ pub(crate) async fn lonely(target: Target<'_>, calls: u32, pause: Duration) -> a
     Ok(loaded(seen, began_at.elapsed()))
 }
 
+/// Posts one call and makes sure that it is answered 201; returns how many were.
+pub(crate) async fn probe(target: Target<'_>) -> anyhow::Result<u64> {
+    let mut seen = Seen::default();
+    Connection::open(target).await?.call(0, &mut seen).await?;
+    ensure!(seen.failures == 0, "a valid call is not answered 201");
+    Ok(1)
+}
+
 fn loaded(mut seen: Seen, elapsed: Duration) -> Loaded {
     seen.latencies.sort_unstable();
-    // In parts of ten thousand, so that 99.9 % is a whole number.
+    // Percentiles count in parts of ten thousand, so that 99.9 % is a whole number.
     let percentile = |parts: usize| {
         let rank = (seen.latencies.len() * parts).div_ceil(10_000);
         let latency = seen.latencies.get(rank.saturating_sub(1));
@@ -88,7 +96,7 @@ fn loaded(mut seen: Seen, elapsed: Duration) -> Loaded {
     }
 }
 
-/// A kept-alive connection with its requests ready to be sent.
+/// An open connection, and the requests that are sent over it in turn.
 struct Connection {
     stream: TcpStream,
     requests: Vec<Vec<u8>>,
@@ -136,7 +144,7 @@ impl Connection {
     }
 }
 
-/// How long the answer is that begins like this; `None` when its head is not complete.
+/// The length of the answer that begins like this; `None` when its head is not complete.
 fn answer_bytes(begin: &[u8]) -> anyhow::Result<Option<usize>> {
     let Some(end) = begin.windows(END_OF_HEAD.len()).position(|window| window == END_OF_HEAD) else {
         return Ok(None);

@@ -12,7 +12,7 @@ use crate::results::Latency;
 
 const SCRIPT: &str = include_str!("wrk.lua");
 
-/// An answer that takes longer counts as a failure; the program itself answers within 5 s, whatever happens.
+/// Time after which a missing answer counts as a failure; the program answers every call within 5 s.
 const TIMEOUT: &str = "10s";
 
 /// The last line that the script prints.

@@ -1,27 +1,18 @@
-//! What is written about an hour of load: some of its samples, as a table and as a plot.
+//! The part of the report about an hour of load: some of its samples, as a table and as a plot.
 
-use super::format::{self, Column};
+use super::columns::columns;
+use super::format;
 use super::plot::Stacks;
 use crate::results::{Outbox, Run, Sitting};
+use crate::scenario::Scenario;
 
-/// Lines of the table, and bars of the plot, at most.
+/// Most rows of the table, and most bars of the plot.
 const LINES_MAX: usize = 10;
 
-const BYTES_PER_KIB: f64 = 1024.0;
-
-const TABLE: Column = Column::median("outbox KiB", 0, |measures| Some(table_kib(&measures.outbox?)));
-const INDEXES: Column = Column::median("its indexes KiB", 0, |measures| Some(indexes_kib(&measures.outbox?)));
-const LIVE: Column = Column::median("live rows", 0, |measures| Some(measures.outbox?.live_rows as f64));
-const DEAD: Column = Column::median("dead rows", 0, |measures| Some(measures.outbox?.dead_rows as f64));
-const WAITING: Column = Column::median("events waiting", 0, |measures| Some(measures.outbox?.waiting as f64));
-
-pub(super) const COLUMNS: &[Column] =
-    &[super::RATE, super::P99, TABLE, INDEXES, LIVE, DEAD, WAITING, super::MEMORY, super::FAILURES];
-
-/// The table, and how much was written in all.
+/// Writes the table, and a sentence with the totals.
 pub(super) fn table(sitting: &Sitting) -> String {
     let cases: Vec<&str> = shown(sitting).into_iter().map(|run| run.case.as_str()).collect();
-    format::table_of(sitting, &cases, COLUMNS) + &totals(sitting)
+    format::table_of(sitting, &cases, columns(Scenario::Bloat)) + &totals(sitting)
 }
 
 fn totals(sitting: &Sitting) -> String {
@@ -31,24 +22,24 @@ fn totals(sitting: &Sitting) -> String {
     let most = |of: fn(&Outbox) -> f64| outboxes.iter().map(of).max_by(f64::total_cmp).unwrap_or_default();
     let count = |count: u64| format::number(count as f64, 0);
     format!(
-        "\nIn all {} calls were answered 201. At the last look {} rows had been written to the database, of them {} to the \
-         outbox, which had been vacuumed {} times. Of all {} samples, the most were {} KiB in the table and {} KiB in its \
-         indexes.\n",
+        "\n{} calls were answered 201. By the last sample, {} rows had been written to the database, {} of them to the \
+         outbox, and autovacuum had run on it {} times. In {} samples, the table had at most {} KiB, and its indexes at \
+         most {} KiB.\n",
         count(calls),
         count(last.rows_written_in_all),
         count(last.rows_written),
         count(last.vacuums),
         sitting.runs.len(),
-        format::number(most(table_kib), 0),
-        format::number(most(indexes_kib), 0),
+        format::number(most(Outbox::table_kib), 0),
+        format::number(most(Outbox::indexes_kib), 0),
     )
 }
 
-/// The size of the outbox over time; `None` when there are no samples.
+/// Plots the size of the outbox over time; `None` when there are no samples.
 pub(super) fn plot(sitting: &Sitting) -> Option<String> {
     let row = |run: &&Run| {
         let outbox = run.measures.outbox?;
-        Some((format::case(&run.case), vec![table_kib(&outbox), indexes_kib(&outbox)]))
+        Some((format::case(&run.case), vec![outbox.table_kib(), outbox.indexes_kib()]))
     };
     Stacks {
         title: "KiB of the outbox under load",
@@ -59,18 +50,10 @@ pub(super) fn plot(sitting: &Sitting) -> Option<String> {
     .svg()
 }
 
-/// Samples as far apart as can be, the last among them.
+/// Samples at equal distances, the last among them.
 fn shown(sitting: &Sitting) -> Vec<&Run> {
     let step = sitting.runs.len().div_ceil(LINES_MAX).max(1);
     let mut shown: Vec<&Run> = sitting.runs.iter().rev().step_by(step).collect();
     shown.reverse();
     shown
-}
-
-fn table_kib(outbox: &Outbox) -> f64 {
-    outbox.table_bytes as f64 / BYTES_PER_KIB
-}
-
-fn indexes_kib(outbox: &Outbox) -> f64 {
-    outbox.index_bytes as f64 / BYTES_PER_KIB
 }

@@ -1,10 +1,10 @@
-//! Numbers and tables for people.
+//! Numbers and tables as text.
 
 use crate::results::Sitting;
 use crate::spread::{Figure, Spread};
 use crate::subject::Subject;
 
-/// A number with its thousands apart: `12,345.6`.
+/// Writes a number with separated thousands: `12,345.6`.
 pub(super) fn number(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (whole, fraction) =
@@ -21,7 +21,7 @@ pub(super) fn number(value: f64, digits: usize) -> String {
     format!("{sign}{grouped}{fraction}")
 }
 
-/// A case with its thousands apart: `10,000,000 rows`.
+/// Writes a case with separated thousands: `10,000,000 rows`.
 pub(super) fn case(label: &str) -> String {
     let digits = label.find(|character: char| !character.is_ascii_digit()).unwrap_or(label.len());
     match (label.get(..digits).and_then(|digits| digits.parse().ok()), label.get(digits..)) {
@@ -30,7 +30,7 @@ pub(super) fn case(label: &str) -> String {
     }
 }
 
-/// The median, and the range of several rounds: `12,345 (12,000 to 13,000)`.
+/// Writes the median, and the range of several rounds: `12,345 (12,000 to 13,000)`.
 pub(super) fn spread(spread: Spread, digits: usize) -> String {
     let median = number(spread.median, digits);
     if spread.min < spread.max {
@@ -45,17 +45,17 @@ pub(super) struct Column {
     pub(super) title: &'static str,
     pub(super) figure: Figure,
     pub(super) digits: usize,
-    /// Whether the range of the rounds is shown beside the median.
+    /// Whether the range of the rounds follows the median.
     pub(super) with_range: bool,
 }
 
 impl Column {
-    /// The median alone.
+    /// A column with the median alone.
     pub(super) const fn median(title: &'static str, digits: usize, figure: Figure) -> Self {
         Self { title, figure, digits, with_range: false }
     }
 
-    /// Median and range.
+    /// A column with the median and the range.
     pub(super) const fn range(title: &'static str, digits: usize, figure: Figure) -> Self {
         Self { title, figure, digits, with_range: true }
     }
@@ -66,12 +66,12 @@ impl Column {
     }
 }
 
-/// A row for each subject in each case that was measured.
+/// Writes a row for each subject in each case that was measured.
 pub(super) fn table(sitting: &Sitting, columns: &[Column]) -> String {
     table_of(sitting, &sitting.cases(), columns)
 }
 
-/// The same of these cases alone.
+/// Writes the same for these cases alone.
 pub(super) fn table_of(sitting: &Sitting, cases: &[&str], columns: &[Column]) -> String {
     let titles: Vec<&str> = columns.iter().map(|column| column.title).collect();
     let mut text = format!("|  |  | {} |\n", titles.join(" | "));
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_are_apart() {
+    fn thousands_are_separated() {
         for (value, digits, text) in
             [(0.0, 0, "0"), (999.4, 0, "999"), (1234.56, 1, "1,234.6"), (-1e6, 0, "-1,000,000")]
         {

@@ -1,4 +1,5 @@
-//! Plots as SVG: horizontal bars, one for each value, or stacked. Plain shapes and text, so that any viewer shows them.
+//! Plots as SVG: horizontal bars, one for each value, or stacked. They have plain shapes and text, which any viewer
+//! shows.
 
 use std::fmt::Write as _;
 
@@ -6,37 +7,37 @@ use super::format::number;
 use crate::spread::Spread;
 
 const WIDTH: f64 = 900.0;
-/// Names are left of this.
+/// The names end left of this.
 const LEFT: f64 = 290.0;
-/// Bars end here at the latest; figures stand right of them.
+/// The longest bar ends here; figures are right of the bars.
 const RIGHT: f64 = 790.0;
 const TOP: f64 = 64.0;
 const BAR: f64 = 15.0;
 const GAP: f64 = 9.0;
 const LEGEND_STEP: f64 = 150.0;
-/// About how many lines the scale has.
+/// Lines of the scale, roughly.
 const LINES: f64 = 5.0;
 
-/// Told apart also by who confuses colours (Okabe and Ito).
+/// Colours that colour-blind readers can tell apart (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#777777"];
 
-/// Bars in groups: a group a subject, a bar a case.
+/// Bars in groups: a group for each subject, with a bar for each case.
 pub(super) struct Bars<'a> {
     pub(super) title: &'a str,
-    /// What the bars stand side by side for.
+    /// The names of the bars in a group.
     pub(super) series: Vec<String>,
-    /// Name, and a value for each series; a value that was not measured has no bar.
+    /// The name, and a value for each series; a value that was not measured has no bar.
     pub(super) groups: Vec<(String, Vec<Option<Spread>>)>,
-    /// Behind the point.
+    /// Digits after the decimal point.
     pub(super) digits: usize,
 }
 
-/// One bar a row, made of parts.
+/// Rows of one bar each, which is made of parts.
 pub(super) struct Stacks<'a> {
     pub(super) title: &'a str,
     pub(super) parts: Vec<String>,
     pub(super) rows: Vec<(String, Vec<f64>)>,
-    /// Behind the point.
+    /// Digits after the decimal point.
     pub(super) digits: usize,
 }
 
@@ -61,7 +62,7 @@ impl Bars<'_> {
                     y += BAR;
                 }
             }
-            // What has no value at all keeps its line.
+            // A group without any value keeps its line.
             y = end + GAP;
         }
         Some(drawing.end())
@@ -157,7 +158,7 @@ impl Drawing {
         ));
     }
 
-    /// From the least to the most of the rounds.
+    /// Draws a line from the smallest to the largest value of the rounds.
     fn range(&mut self, spread: &Spread, y: f64) {
         self.add(&format!(
             "<line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"black\"/>",
@@ -184,7 +185,7 @@ impl Drawing {
     }
 }
 
-/// 1, 2 or 5 times a power of ten.
+/// The distance of two lines of the scale: 1, 2 or 5 times a power of ten.
 fn step(most: f64) -> f64 {
     let rough = (most / LINES).max(f64::MIN_POSITIVE);
     let power = 10_f64.powf(rough.log10().floor());

@@ -1,46 +1,49 @@
-//! An hour of load on one running instance: does the outbox, which every event enters and leaves, stay small?
+//! An hour of load on one running instance. It shows whether the outbox, which every event enters and leaves, stays
+//! small.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use tokio::time::sleep;
 
-use super::{USUAL_CONNECTIONS, sizes};
+use super::cases::USUAL_CONNECTIONS;
+use super::sizes;
 use crate::arguments::Arguments;
 use crate::bodies::{Bodies, USUAL_BYTES};
 use crate::instance::Instance;
-use crate::load::Target;
-use crate::measure::{self, Load, Plan, Seen, Watch, probe};
+use crate::load::{self, Target};
+use crate::measure::{self, Load, Plan};
 use crate::results::{Measures, Run};
 use crate::say;
 use crate::stage::Stage;
 use crate::subject::Subject;
+use crate::watch::{Seen, Watch};
 
-/// What is put under load.
-pub(super) const SUBJECT: Subject = Subject::GatewayConfirmed;
+/// The subject that is put under load.
+const SUBJECT: Subject = Subject::GatewayConfirmed;
 
-/// However long it takes, there are no more samples: each is of more than a minute then.
+/// Most samples; a longer load has samples of more than a minute.
 const SAMPLES_MAX: u32 = 60;
 
-/// How many samples a smoke run takes.
+/// Samples of a short run.
 const QUICK_SAMPLES: u32 = 3;
 
-/// How long before the end of a sample the outbox is looked at: still under load.
+/// The outbox is read this long before a sample ends, while the load goes on.
 const LOOK_BEFORE_END: Duration = Duration::from_millis(500);
 
-/// More than any machine of ours takes, where calls come as fast as they are answered.
+/// An upper bound of the calls a second under full load, for the estimate of the disk.
 const BUSY_MAX_RATE: u32 = 20_000;
 
-/// Disk that a call takes, with its share of the write-ahead log and of the broker's own.
+/// Bytes of disk that a call takes, with its share of the write-ahead log and of the broker's files.
 const CALL_BYTES: u64 = 2_000;
 
-/// When samples are taken.
+/// The load, and its division into samples.
 struct Pace {
     samples: u32,
-    /// Of each.
+    /// Seconds of each sample.
     seconds: u32,
     load: Load,
-    /// Calls at most.
+    /// An upper bound of all calls.
     calls_max: u64,
 }
 
@@ -60,7 +63,7 @@ impl Pace {
         Self { samples, seconds, load, calls_max }
     }
 
-    /// What a sample is called: how much of the load is over at its end.
+    /// The name of a sample: the part of the load that is over at its end.
     fn label(&self, sample: u32) -> String {
         match sample * self.seconds {
             seconds if self.seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
@@ -69,7 +72,7 @@ impl Pace {
     }
 }
 
-/// A run a sample, and how many seconds each is of.
+/// Returns a run for each sample, and the seconds of each.
 pub(super) async fn run(stage: &Stage, arguments: &Arguments) -> anyhow::Result<(Vec<Run>, u32)> {
     let pace = Pace::of(arguments);
     if !arguments.only.contains(&SUBJECT) {
@@ -80,19 +83,19 @@ pub(super) async fn run(stage: &Stage, arguments: &Arguments) -> anyhow::Result<
     let mut instance = Instance::start(stage, SUBJECT, None).await?;
     let (url, key) = (instance.url.clone(), instance.key.clone());
     let target = Target { url: &url, key: &key, bodies: &bodies, connections: USUAL_CONNECTIONS };
-    let mut answered = probe(target).await?;
+    let mut answered = load::raw::probe(target).await?;
     let mut taken = 0;
     let mut runs = Vec::new();
     for sample in 1..=pace.samples {
         let measures = measure_one(stage, &mut instance, target, &pace).await?;
         answered += measures.calls;
-        // As a worker would: it is the outbox that is to be seen, and not what a broker does with a queue that only grows.
+        // As a worker would. A queue that only grows would slow the broker down, and the outbox is to be measured.
         taken += instance.empty_queue().await?;
         let run = Run { subject: SUBJECT, case: pace.label(sample), round: 1, measures };
         say::run(&run);
         runs.push(run);
     }
-    let ledger = instance.ledger.as_mut().context("there is no database to look into")?;
+    let ledger = instance.ledger.as_mut().context("the subject has no database")?;
     let left = ledger.drain().await?.left;
     ensure!(left == 0, "{left} events were never confirmed");
     let stored = ledger.calls().await?;
@@ -118,7 +121,7 @@ async fn measure_one(
         full: None,
     };
     let watch = Watch::begin(&instance.pids())?;
-    let ledger = instance.ledger.as_mut().context("there is no database to look into")?;
+    let ledger = instance.ledger.as_mut().context("the subject has no database")?;
     let mut outbox = None;
     let load = async {
         let look = async {
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_never_more_samples_than_are_kept() {
+    fn the_number_of_samples_is_bounded() {
         for (minutes, samples, seconds, last) in
             [(1, 1, 60, "1 min"), (60, 60, 60, "60 min"), (90, 45, 120, "90 min")]
         {

@@ -1,4 +1,4 @@
-//! Tables that are full before the first call: made once a sitting, and used by every round.
+//! Tables that are full before the first call. They are made once and serve every round.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use crate::instance::create_key;
 use crate::say;
 use crate::stage::Stage;
 
-/// Rows of one statement: a transaction of some seconds.
+/// Rows of one statement, which takes some seconds.
 const CHUNK_ROWS: u64 = 1_000_000;
 
-/// Disk that a row takes, with its indexes and some room.
+/// Bytes of disk for a row, with its indexes and some room.
 const ROW_BYTES: u64 = 500;
 
-/// Disk that everything else of a sitting takes: the write-ahead log, and the calls of each run.
+/// Bytes of disk for everything else: the write-ahead log, and the calls of each run.
 const SITTING_BYTES: u64 = 12_000_000_000;
 
-/// Calls as they are posted, a minute apart.
+/// Inserts calls like those that are posted, a second apart.
 const FILL_CALLS: &str = "
 insert into call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time, recording_url,
                        title, created_at)
@@ -31,7 +31,7 @@ const FILL_RECORDINGS: &str = "
 insert into recordings (call_id, status, attempts, size_bytes, stored_at)
 select id, 'stored', 1, 242880, timestamp '2024-01-15 10:30:00' from generate_series";
 
-/// Makes a database for each of these numbers of rows, but for none: that is a new database for each run anyway.
+/// Makes a database for each of these numbers of rows. Zero needs none: each run then has a new database.
 pub(super) async fn fill(
     stage: &Stage,
     rows: impl Iterator<Item = u64>,
@@ -59,7 +59,7 @@ pub(super) async fn fill(
     Ok(full)
 }
 
-/// Before hours are lost, or somebody else's disk is full.
+/// Fails when the disk is too small, before hours are lost.
 pub(super) fn check_disk(stage: &Stage, needed: u64) -> anyhow::Result<()> {
     let disk = rustix::fs::statvfs(&stage.directory).context("cannot look at the disk")?;
     let free = disk.f_bavail * disk.f_frsize;
@@ -70,7 +70,7 @@ pub(super) fn check_disk(stage: &Stage, needed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes them again.
+/// Removes the databases again.
 pub(super) async fn remove(stage: &Stage, full: BTreeMap<u64, String>) -> anyhow::Result<()> {
     for url in full.into_values() {
         stage.drop_database(&url).await?;

@@ -15,7 +15,7 @@ use anyhow::Context;
 use callvine_gateway::{Admin, AdminListen, Gateway, Intake, KeyRing, ListenAddress};
 use callvine_shared::bus::{Bus, Local, RabbitMq};
 use callvine_shared::objects::{Address, Objects};
-use callvine_shared::relay;
+use callvine_shared::relay::{self, Handoff};
 use callvine_shared::store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -138,9 +138,11 @@ impl Running {
         if self.store.is_embedded() {
             self.store.release_leases(chrono::Utc::now()).await.context("cannot take over the database")?;
         }
+        let handoff = Arc::new(Handoff::default());
         self.serving_tasks.push(tokio::spawn(relay::run(
             self.store.clone(),
             self.bus.clone(),
+            handoff.clone(),
             plan.broker.publish_delay,
             self.serving.clone(),
         )));
@@ -152,17 +154,22 @@ impl Running {
             self.accepting_tasks.push(tokio::spawn(consuming));
         }
         if let (Some(public), Some(listener)) = (plan.gateway, public_listener) {
-            self.serve_public(&public, listener).await?;
+            self.serve_public(&public, listener, handoff).await?;
         }
         Ok(())
     }
 
-    async fn serve_public(&mut self, public: &Public, listener: TcpListener) -> Result<(), Failure> {
+    async fn serve_public(
+        &mut self,
+        public: &Public,
+        listener: TcpListener,
+        handoff: Arc<Handoff>,
+    ) -> Result<(), Failure> {
         let keys = KeyRing::load(&self.store, public.dev_keys).await.context("cannot read the API keys")?;
         let keys = Arc::new(keys);
         self.serving_tasks
             .push(tokio::spawn(keys.clone().keep_current(self.store.clone(), self.serving.clone())));
-        let (intake, committing) = Intake::start(self.store.clone(), public.settings.max_in_flight);
+        let (intake, committing) = Intake::start(self.store.clone(), handoff, public.settings.max_in_flight);
         let gateway = Gateway::new(self.store.clone(), intake, keys, public.settings.max_body);
         let accepting = self.accepting.clone();
         let failed = self.failed.clone();

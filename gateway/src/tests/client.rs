@@ -92,12 +92,12 @@ impl Client {
         Reply { status, headers, body }
     }
 
-    /// Whether the server has closed the connection in peace, with nothing more to say.
+    /// Whether the server has closed the connection without an error and without another answer.
     pub(super) async fn is_closed(&mut self) -> bool {
         self.received.is_empty() && !self.read_more().await
     }
 
-    /// Waits until the server closes the connection, whatever it says before.
+    /// Waits until the server closes the connection, whatever it sends before.
     pub(super) async fn hung_up(&mut self) {
         while self.read_more().await {}
     }

@@ -1,4 +1,4 @@
-//! Clients that keep us waiting. The clock is stopped: it jumps to the next deadline whenever everybody waits.
+//! Clients that miss their deadlines. The clock is stopped: it jumps to the next deadline whenever every task waits.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::time::{Instant, pause, sleep};
 use super::client::{Client, post, request};
 use super::{CALL, KEY, Server};
 
-/// Sends the text byte by byte, one every `interval`, until the server hangs up; says after how long that was.
+/// Sends the text byte by byte, one every `interval`, until the server hangs up; returns how long that took.
 async fn drip(client: &mut Client, text: &str, interval: Duration) -> Duration {
     let begun = Instant::now();
     for byte in text.bytes() {
-        // On a connection that is closed, it is the read below that shows it.
+        // The read below notices a closed connection.
         client.stream.try_write(&[byte]).ok();
         tokio::select! {
             () = client.hung_up() => return begun.elapsed(),

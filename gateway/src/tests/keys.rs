@@ -5,10 +5,9 @@ use std::time::Duration;
 use callvine_shared::api_key::{ApiKey, Environment};
 use callvine_shared::store::NewApiKey;
 use chrono::Utc;
-use tokio::time::{Instant, sleep};
 
-use super::Server;
 use super::client::request;
+use super::{Server, eventually};
 
 /// A key counts everywhere within this time.
 const PROMISED: Duration = Duration::from_secs(5);
@@ -16,15 +15,6 @@ const PROMISED: Duration = Duration::from_secs(5);
 async fn status_with(server: &Server, key: &ApiKey) -> u16 {
     let sent = request("POST", "/webhook", &format!("X-API-Key: {}\r\n", key.reveal()));
     server.connect().await.exchange(&sent).await.status
-}
-
-/// Asks until the status is the expected one, within the promised time.
-async fn becomes(server: &Server, key: &ApiKey, status: u16) {
-    let deadline = Instant::now() + PROMISED;
-    while status_with(server, key).await != status {
-        assert!(Instant::now() < deadline, "the key does not count");
-        sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]
@@ -36,21 +26,20 @@ async fn a_key_counts_soon_after_it_is_made_and_until_soon_after_it_is_revoked()
     assert_eq!(status_with(&server, &key).await, 401);
     let new = NewApiKey {
         client: "acme".to_owned(),
-        environment: Environment::Live.to_string(),
+        environment: Environment::Live,
         prefix: key.prefix().to_owned(),
-        digest: key.digest().as_bytes().to_vec(),
+        digest: key.digest(),
     };
     let id = server.store.create_api_key(&new, Utc::now()).await.unwrap();
     // The key is accepted, its body is not.
-    becomes(&server, &key, 400).await;
-    let used_at = |rows: Vec<callvine_shared::store::ApiKeyRow>| rows.first().unwrap().last_used_at;
-    let deadline = Instant::now() + PROMISED;
-    while used_at(server.store.api_keys().await.unwrap()).is_none() {
-        assert!(Instant::now() < deadline, "its use is not written down");
-        sleep(Duration::from_millis(20)).await;
-    }
+    eventually(PROMISED, "the new key counts", async || status_with(&server, &key).await == 400).await;
+    eventually(PROMISED, "its use is recorded", async || {
+        server.store.api_keys().await.unwrap().first().unwrap().last_used_at.is_some()
+    })
+    .await;
     assert!(server.store.revoke_api_key(id, Utc::now()).await.unwrap());
-    becomes(&server, &key, 401).await;
+    eventually(PROMISED, "the revoked key is refused", async || status_with(&server, &key).await == 401)
+        .await;
     server.stop().await;
     keeping.await.unwrap();
 }

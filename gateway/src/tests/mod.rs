@@ -10,12 +10,14 @@ mod limits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use callvine_shared::store::Store;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Admin, Gateway, Intake, KeyRing, serve_admin, serve_public};
@@ -46,7 +48,7 @@ impl Server {
     /// `calls_store` is where calls go; the keys come from `store`.
     async fn start_with(directory: TempDir, store: Store, calls_store: Store, max_in_flight: usize) -> Self {
         let keys = Arc::new(KeyRing::load(&store, true).await.unwrap());
-        let (intake, committing) = Intake::start(calls_store.clone(), max_in_flight);
+        let (intake, committing) = Intake::start(calls_store.clone(), Arc::default(), max_in_flight);
         let gateway = Gateway::new(calls_store, intake, keys.clone(), MAX_BODY_BYTES);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -55,7 +57,7 @@ impl Server {
         Self { address, store, keys, shutdown, serving, committing, _directory: directory }
     }
 
-    /// One whose database accepts connections and then says nothing.
+    /// A server whose database for calls accepts connections and then says nothing.
     async fn start_without_database(max_in_flight: usize) -> (Self, TcpListener) {
         let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("postgres://nobody@{}/none", mute.local_addr().unwrap());
@@ -68,11 +70,20 @@ impl Server {
         Client::connect(self.address).await
     }
 
-    /// Everything ends, in order, without being forced.
+    /// Stops everything in order, and waits for it.
     async fn stop(self) {
         self.shutdown.cancel();
         self.serving.await.unwrap();
         self.committing.await.unwrap();
+    }
+}
+
+/// Asks until the condition holds; fails the test if it does not `within` this time.
+async fn eventually(within: Duration, what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + within;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        sleep(Duration::from_millis(10)).await;
     }
 }
 

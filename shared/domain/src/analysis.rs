@@ -5,7 +5,7 @@ use crate::names::named;
 /// The state of an analysis that was requested at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// An analyzer is to answer.
+    /// It waits for an analyzer's answer.
     Requested,
     /// An analyzer has answered.
     Completed,

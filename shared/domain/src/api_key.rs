@@ -1,5 +1,5 @@
-//! API keys: what they look like, how they are made, and the digest by which they are known. Pure, but for the random
-//! bytes of a new key.
+//! API keys: their form, how they are made, and the digest that is kept of each. Pure, but for the random bytes of a new
+//! key.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -57,7 +57,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// What a key is for. Both are treated alike; the name keeps a test system's key from passing for a live one.
+/// The environment that a key is for. Callvine treats both alike; the name keeps a test system's key from being taken for
+/// a live one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
     /// `test`
@@ -68,7 +69,7 @@ pub enum Environment {
 
 named!(Environment, "environment of a key", { Test => "test", Live => "live" });
 
-/// A new key in plain text. It is shown once, to whoever made it, and stored nowhere.
+/// A new key in plain text. It is shown once, to its maker, and stored nowhere.
 #[derive(Clone)]
 pub struct ApiKey(String);
 
@@ -83,13 +84,13 @@ impl ApiKey {
         Ok(Self(format!("cv_{environment}_{}", hex::encode(random))))
     }
 
-    /// The key itself. For its maker's eyes alone.
+    /// The key itself, for its maker alone.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Its first characters, by which people tell keys apart; of no use to anybody else.
+    /// Its first characters, by which people tell keys apart. They give no access.
     #[must_use]
     pub fn prefix(&self) -> &str {
         self.0.get(..PREFIX_CHARS).unwrap_or_default()

@@ -1,8 +1,7 @@
 //! Events as subscribers see them: routing keys, stable ids, CloudEvents 1.0 JSON. Pure.
 //!
-//! An event's id is a UUIDv5 of what it says: made again, from memory or from the tables, it is the same id. That is
-//! what lets a subscriber drop what it sees twice, and what lets events be published again long after they left the
-//! outbox.
+//! An event's id is a UUIDv5 of its facts, so the same event has the same id whenever it is made, from memory or from the
+//! tables. Subscribers drop repetitions by it, and events can be published again long after they left the outbox.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -31,7 +30,7 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 pub struct Event {
     /// The CloudEvents id and AMQP message id.
     pub id: Uuid,
-    /// What happened; the AMQP routing key.
+    /// The kind of event, which is the AMQP routing key.
     pub routing_key: &'static str,
     /// A CloudEvents 1.0 JSON object.
     pub body: String,
@@ -43,17 +42,17 @@ pub struct Events {
     namespace: Uuid,
 }
 
-/// Room for the data of a usual event, so that it is written where it stays.
+/// Bytes that are reserved for an event's data: enough for most, so that the buffer need not grow.
 const USUAL_DATA_BYTES: usize = 512;
 
 impl Events {
-    /// Events whose ids belong to this name space, which the database made once at random.
+    /// Events whose ids belong to this name space. A database makes its own once, at random.
     #[must_use]
     pub fn new(namespace: Uuid) -> Self {
         Self { namespace }
     }
 
-    /// `call.created`: the call as it was answered, but for a user name and password in the recording's URL.
+    /// `call.created`: the call as in its 201 answer, but without user name and password in the recording's URL.
     #[must_use]
     pub fn call_created(&self, call: &Call) -> Event {
         self.event(Occasion(CALL_CREATED, call.id, 0), call.created_at, |body| {
@@ -79,7 +78,7 @@ impl Events {
         self.event(Occasion(RECORDING_STORED, call_id, 0), now, |body| write_json(&data, body))
     }
 
-    /// `recording.failed` after `attempts` tries, at `now`.
+    /// `recording.failed`, at `now`.
     #[must_use]
     pub fn recording_failed(
         &self,
@@ -97,15 +96,15 @@ impl Events {
         self.event(Occasion(RECORDING_FAILED, call_id, failed.attempts), now, |body| write_json(&data, body))
     }
 
-    /// The id of [`recording_failed`](Self::recording_failed) after `attempts` tries. All tries there ever were are
-    /// counted, so a recording that is given up again, after an operator had it tried again, is another event.
+    /// The id of [`recording_failed`](Self::recording_failed) after `attempts` attempts. These are all that
+    /// there ever were, so a recording that an operator retries and that fails again is another event.
     #[must_use]
     pub fn recording_failed_id(&self, call_id: CallId, attempts: u32) -> Uuid {
         self.id(Occasion(RECORDING_FAILED, call_id, attempts))
     }
 
     /// `analysis.requested` for a stored recording, at `now`; carries the call's fields too, so that an analyzer
-    /// need ask nobody.
+    /// needs no other source.
     #[must_use]
     pub fn analysis_requested(&self, call: &Call, recording: &StoredRecording, now: DateTime<Utc>) -> Event {
         #[derive(Serialize)]
@@ -135,7 +134,7 @@ impl Events {
         Uuid::new_v5(&self.namespace, format!("{routing_key}/{call_id}/{round}").as_bytes())
     }
 
-    /// An event whose data, a JSON object, is written to the end of what it is given.
+    /// An event; `write_data` appends its data, a JSON object.
     fn event(&self, occasion: Occasion, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
         let id = self.id(occasion);
         let Occasion(routing_key, call_id, _) = occasion;
@@ -151,20 +150,20 @@ impl Events {
     }
 }
 
-/// Our own JSON, which is UTF-8; should it ever not be, the event is published all the same.
+/// The JSON is our own, and so UTF-8. If a bug made it anything else, the event would be published all the same.
 fn into_text(json: Vec<u8>) -> String {
     String::from_utf8(json).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// What an event's id is made of: what happened, to which call, and, where the same can happen to a call more than
-/// once, which time it was.
+/// The facts of an event that make its id: the routing key, the call and, where the event can recur for a call, the
+/// number of attempts.
 #[derive(Clone, Copy)]
 struct Occasion(&'static str, CallId, u32);
 
 /// The call that an event is about, read from its body.
 ///
 /// # Errors
-/// When the body is not one of our events.
+/// [`NotAnEvent`] when the body is not one of our events.
 pub fn call_id_of(body: &[u8]) -> Result<CallId, NotAnEvent> {
     #[derive(serde::Deserialize)]
     struct Envelope<'a> {
@@ -189,7 +188,7 @@ pub enum NotAnEvent {
     Subject,
 }
 
-/// Our own structs of strings and numbers: there is nothing in them that JSON can't hold.
+/// Appends our own structs of strings and numbers, which always serialize.
 fn write_json(data: &impl Serialize, body: &mut Vec<u8>) {
     if let Err(error) = serde_json::to_writer(body, data) {
         tracing::error!(%error, "an event has no data");

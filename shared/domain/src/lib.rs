@@ -4,6 +4,7 @@
 //! - [`call`]: a call as a provider sends it and as Callvine answers it
 //! - [`recording`]: the states, reasons and facts of a recording
 //! - [`analysis`]: the states of an analysis
+//! - [`dead_letter`]: the names of recordings and analyses that were given up
 //! - [`event`]: events as subscribers see them
 //! - [`queue`]: the queues, their bindings, and the messages that go to them
 //! - [`api_key`]: API keys and their digests
@@ -14,6 +15,7 @@
 pub mod analysis;
 pub mod api_key;
 pub mod call;
+pub mod dead_letter;
 pub mod event;
 pub mod names;
 pub mod queue;

@@ -1,17 +1,17 @@
-//! The queues of Callvine, which events they get, and the messages that go to them.
+//! The queues of Callvine, the events that they get, and the messages that go to them.
 
 use std::borrow::Cow;
 
 use crate::event::{ANALYSIS_REQUESTED, CALL_CREATED, Event};
 
-/// A message is handed out at most this often; then it goes to its queue's dead letters.
+/// Most deliveries of a message; then it goes to its queue's dead letters.
 ///
-/// A guard against a message that kills its consumer again and again. Failures of a recording are counted in the
-/// database and end much sooner; but each restart of a worker counts here for every message that it held, so the limit
-/// must not be small.
+/// The limit guards against a message that kills its consumer again and again. Failed attempts at a recording are counted
+/// in the database and end much sooner. But each restart of a worker counts here for every message that it held, so the
+/// limit must not be small.
 pub const DELIVERY_LIMIT: u16 = 100;
 
-/// Which queues get the events of a routing key. `callvine.stream` gets all of them.
+/// The queues that get the events of a routing key. `callvine.stream` gets the events of all.
 pub const BINDINGS: [(&str, Queue); 2] =
     [(CALL_CREATED, Queue::Recordings), (ANALYSIS_REQUESTED, Queue::Analysis)];
 
@@ -54,7 +54,7 @@ impl Queue {
         BINDINGS.into_iter().filter(move |(key, _)| *key == routing_key).map(|(_, queue)| queue)
     }
 
-    /// Where its dead letters go.
+    /// The queue of its dead letters; `None` for a queue that has dead letters itself.
     #[must_use]
     pub fn dead_letters(self) -> Option<Self> {
         match self {
@@ -65,8 +65,8 @@ impl Queue {
     }
 }
 
-/// The name of a queue that a message goes to. It may be one that only a newer version of Callvine knows: during a rolling
-/// upgrade an older process publishes such messages all the same.
+/// The name of a queue that a message goes to. Only a newer version of Callvine may know the queue: in a rolling upgrade,
+/// an older process publishes such messages too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueueName(Cow<'static, str>);
 
@@ -103,14 +103,14 @@ pub struct Message {
     pub event_id: String,
     /// The event's routing key.
     pub routing_key: Cow<'static, str>,
-    /// Straight to this queue; `None`: to every queue that is bound to the routing key.
+    /// The one queue that it goes to; `None`: every queue that is bound to the routing key.
     pub queue: Option<QueueName>,
     /// A CloudEvents JSON object.
     pub body: String,
 }
 
 impl From<Event> for Message {
-    /// To every queue that is bound to the event.
+    /// A message to every queue that is bound to the event.
     fn from(event: Event) -> Self {
         Self {
             event_id: event.id.to_string(),

@@ -1,4 +1,4 @@
-//! A recording: the states that it goes through, why it is given up, and the facts that are kept of it.
+//! A recording: its states, the reasons for giving it up, and the facts that are kept of it.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::names::named;
 /// The state of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// It is to be fetched, or a worker is at it.
+    /// It waits to be fetched, or a worker is fetching it.
     Pending,
     /// It is in the object store.
     Stored,
@@ -33,7 +33,7 @@ named!(Verification, "kind of proof", { Decoded => "decoded", HeaderOnly => "hea
 pub enum Reason {
     /// The host has no such recording (404, 410).
     NotFound,
-    /// The host wants other credentials or none will do (401, 403).
+    /// The host refuses the credentials, or their absence (401, 403).
     Forbidden,
     /// Any other answer without a recording.
     HttpStatus,
@@ -41,9 +41,9 @@ pub enum Reason {
     Dns,
     /// No connection.
     Connect,
-    /// A connection, but no trust in it.
+    /// The connection could not be secured, or is not trusted.
     Tls,
-    /// Too slow: to connect, to answer, to go on or to end.
+    /// Connecting, the answer, a pause within it, or the whole took too long.
     Timeout,
     /// Fewer bytes than promised, by the host or by the file's own header.
     Truncated,
@@ -83,7 +83,7 @@ pub struct StoredRecording {
     /// Bytes.
     #[serde(rename = "size")]
     pub size_bytes: u64,
-    /// Of the bytes, 64 lower-case hexadecimal digits.
+    /// SHA-256 of the bytes: 64 lower-case hexadecimal digits.
     pub sha256: String,
     /// Such as `audio/wav`.
     pub media_type: String,
@@ -98,7 +98,7 @@ pub struct StoredRecording {
     /// How it was proved to be audio.
     #[serde(skip)]
     pub verification: Verification,
-    /// Its peaks as [`crate::waveform`] writes them, where it was decoded.
+    /// Its peaks as [`crate::waveform`] writes them; `None` when it was not decoded.
     #[serde(skip)]
     pub waveform: Option<Vec<u8>>,
 }
@@ -108,7 +108,7 @@ pub struct StoredRecording {
 pub struct Cause<'a> {
     /// The published reason.
     pub reason: Reason,
-    /// What went wrong, for people.
+    /// The fault, for people.
     pub last_error: &'a str,
 }
 
@@ -117,9 +117,9 @@ pub struct Cause<'a> {
 pub struct FailedRecording<'a> {
     /// The published reason.
     pub reason: Reason,
-    /// How often it was attempted.
+    /// The number of attempts, those before an operator's retry included.
     pub attempts: u32,
-    /// What went wrong the last time, for people.
+    /// The fault of the last attempt, for people.
     pub last_error: &'a str,
 }
 

@@ -1,17 +1,17 @@
-//! How long to wait before trying again: exponential backoff with full jitter. Pure.
+//! How long to wait before the next attempt: exponential backoff with full jitter. Pure.
 
 use std::time::Duration;
 
-/// The longest wait between two tries, whatever the attempt or a server's `Retry-After` says.
+/// The longest wait between two attempts, however many there were and whatever a server's `Retry-After` says.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// Doubles up to this many times; by then every base of a second or more has reached [`LONGEST_WAIT`].
+/// Most doublings of the base; by then every base of a second or more has reached [`LONGEST_WAIT`].
 const MOST_DOUBLINGS: u32 = 20;
 
-/// The wait after the `attempt`-th failed try (counted from 1): uniformly random between zero and
+/// The wait after failed attempt number `attempt`, counted from 1: uniformly random between zero and
 /// `base * 2^(attempt - 1)`, at most [`LONGEST_WAIT`].
 ///
-/// Full jitter, because tries that failed together would otherwise come back together (AWS Architecture Blog,
+/// Full jitter, because attempts that failed together would otherwise come back together (AWS Architecture Blog,
 /// "Exponential Backoff And Jitter").
 #[must_use]
 pub fn backoff(base: Duration, attempt: u32) -> Duration {

@@ -3,7 +3,7 @@
 //! The format, also for readers of the table: one byte, the version, 1; one byte, the number of channels; two bytes,
 //! little-endian, the number of pieces, at most 1,000; then for each channel, and in it for each piece, two signed
 //! bytes: the lowest and the highest sample, as 128ths of full scale, rounded away from each other. All pieces of a
-//! recording are equally long but the last. A minute of stereo takes 4,004 bytes, and so does an hour.
+//! recording but the last are equally long. A minute of stereo takes 4,004 bytes, and so does an hour.
 
 /// The version that is written.
 const VERSION: u8 = 1;
@@ -48,7 +48,7 @@ pub fn decode(bytes: &[u8]) -> Option<Peaks<i8>> {
     Some(peaks.chunks_exact(piece_count * 2).map(channel).collect())
 }
 
-/// +32,767 rounds up to 128, which a signed byte doesn't hold.
+/// Clamps to a signed byte: +32,767 rounds up to 128, which it can't hold.
 fn eighth_bit(value: i16) -> i8 {
     i8::try_from(value).unwrap_or(if value < 0 { i8::MIN } else { i8::MAX })
 }

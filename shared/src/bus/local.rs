@@ -1,11 +1,12 @@
 //! In-process delivery: a queue is the rows of `deliveries` with its name. A channel in memory would lose, with the
-//! process, what the outbox has already let go.
+//! process, messages that have left the outbox.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +123,7 @@ impl Local {
             }
             return;
         }
-        in_hand.lock().insert(row.id);
+        in_hand.0.lock().insert(row.id);
         let delivery = Delivery::new(row.body.into_bytes(), super::Receipt::Local(receipt));
         if sender.send(delivery).await.is_err() {
             tracing::debug!(
@@ -141,13 +142,13 @@ impl Local {
         }
     }
 
-    /// Renews the claims of what is in hand, well before they end. Never returns.
+    /// Renews the claims of the messages in hand, well before they end. Never returns.
     async fn renew(&self, queue: Queue, in_hand: &InHand) {
         let mut renewal = tokio::time::interval(DELIVERY_LEASE / 3);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             renewal.tick().await;
-            let ids: Vec<i64> = in_hand.lock().iter().copied().collect();
+            let ids: Vec<i64> = in_hand.0.lock().iter().copied().collect();
             if !ids.is_empty()
                 && let Err(error) = self.store.renew_deliveries(&ids, Utc::now()).await
             {
@@ -169,13 +170,6 @@ fn destinations(message: &Message) -> Vec<&str> {
 /// Ids of the deliveries whose claims are to be renewed.
 #[derive(Clone, Debug, Default)]
 struct InHand(Arc<Mutex<HashSet<i64>>>);
-
-impl InHand {
-    /// A set of numbers is whole whatever panicked while it was locked.
-    fn lock(&self) -> MutexGuard<'_, HashSet<i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The claim on one row; dropped, it is no longer renewed.
 #[derive(Debug)]
@@ -202,6 +196,6 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        self.in_hand.lock().remove(&self.id);
+        self.in_hand.0.lock().remove(&self.id);
     }
 }

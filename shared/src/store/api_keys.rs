@@ -2,53 +2,56 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{Store, StoreError, seconds, with_pool, with_transaction, with_writer};
+use super::dialect::Ending::Commit;
+use super::dialect::{columns, seconds, with_pool, with_transaction, with_writer};
+use super::{Store, StoreError};
 use crate::api_key::{Digest, Environment};
 
 /// A key to be stored.
 #[derive(Clone, Debug)]
 pub struct NewApiKey {
-    /// Whose key it is.
+    /// The client whose key it is.
     pub client: String,
-    /// What it is for.
+    /// Tells a test system's key from a live one.
     pub environment: Environment,
-    /// The key's first characters, by which people tell keys apart.
+    /// The key's first characters; people tell keys apart by them.
     pub prefix: String,
-    /// Of the key.
+    /// The key's digest.
     pub digest: Digest,
 }
 
 /// A stored key.
 #[derive(Clone, Debug)]
 pub struct ApiKeyRow {
-    /// By which it is revoked.
+    /// Names it in commands.
     pub id: i64,
-    /// Whose key it is.
+    /// The client whose key it is.
     pub client: String,
-    /// What it is for.
+    /// Tells a test system's key from a live one.
     pub environment: Environment,
     /// The key's first characters.
     pub prefix: String,
-    /// Of the key.
+    /// The key's digest.
     pub digest: Digest,
     /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// When it was last seen, to within a few seconds.
+    /// When it was last used, to within a few seconds.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// Since when it is refused.
+    /// When it was revoked; it is refused since then.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: i64,
-    client: String,
-    environment: String,
-    prefix: String,
-    digest: Vec<u8>,
-    created_at: NaiveDateTime,
-    last_used_at: Option<NaiveDateTime>,
-    revoked_at: Option<NaiveDateTime>,
+columns! {
+    struct Row {
+        id: i64,
+        client: String,
+        environment: String,
+        prefix: String,
+        digest: Vec<u8>,
+        created_at: NaiveDateTime,
+        last_used_at: Option<NaiveDateTime>,
+        revoked_at: Option<NaiveDateTime>,
+    }
 }
 
 impl Row {
@@ -142,6 +145,7 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
             }
+            Commit(())
         });
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The queues of in-process delivery, as rows: what was taken from the outbox is not lost with the process.
+//! The queues of in-process delivery, as rows: a message that has left the outbox is not lost with the process.
 
 use std::time::Duration;
 
@@ -6,26 +6,45 @@ use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use sqlx::QueryBuilder;
 
-use super::clocks::latest_lease_us;
-use super::outbox::json_array;
-use super::{Store, StoreError, with_pool, with_writer};
+use super::dialect::{columns, json_array, with_pool, with_writer};
+use super::upkeep::clocks::latest_lease_us;
+use super::{Store, StoreError};
+use crate::queue::Queue;
 
 /// How long a claimed delivery is left alone unless its claim is renewed.
 pub const LEASE: Duration = Duration::from_secs(15);
+
+/// Rows of one page: some hundred kilobytes, and few round trips.
+const PAGE: i64 = 1000;
 
 /// Rows of one insert at most. Few enough that on SQLite, where a row takes some 10 us, the intake doesn't wait long for
 /// the connection.
 const PUSH_CHUNK: usize = 64;
 
-/// A claimed delivery.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct DeliveryRow {
-    /// Of the row.
-    pub id: i64,
-    /// A CloudEvents JSON object.
-    pub body: String,
-    /// How often it was claimed, this time included.
-    pub attempts: i32,
+/// Claims messages of a queue. A macro, because `concat!` takes literals alone.
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            "update deliveries set available_at = $3, attempts = attempts + 1
+             where id in (select id from deliveries where queue = $1 and available_at <= $2
+                          order by available_at, id limit $4",
+            $lock,
+            ") returning id, body, attempts"
+        )
+    };
+}
+
+columns! {
+    /// A claimed delivery.
+    #[derive(Clone, Debug)]
+    pub struct DeliveryRow {
+        /// The row's id.
+        pub id: i64,
+        /// A CloudEvents JSON object.
+        pub body: String,
+        /// How often it was claimed, this time included.
+        pub attempts: i32,
+    }
 }
 
 impl Store {
@@ -38,7 +57,7 @@ impl Store {
         messages: &[(&str, &str, &str)],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        // All in line at once, so that on SQLite they share a transaction if there is time.
+        // All are in line at once, so that on SQLite they share a transaction if there is time.
         try_join_all(messages.chunks(PUSH_CHUNK).map(|chunk| self.push_chunk(chunk, now))).await?;
         Ok(())
     }
@@ -66,38 +85,15 @@ impl Store {
         now: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
-        const POSTGRES: &str = "
-            update deliveries set available_at = $3, attempts = attempts + 1
-            where id in (select id from deliveries where queue = $1 and available_at <= $2
-                         order by available_at, id limit $4 for update skip locked)
-            returning id, body, attempts";
-        // One writer at a time, so there is nothing to skip.
-        const SQLITE: &str = "
-            update deliveries set available_at = $3, attempts = attempts + 1
-            where id in (select id from deliveries where queue = $1 and available_at <= $2
-                         order by available_at, id limit $4)
-            returning id, body, attempts";
-        let (now_us, until_us) = (now.timestamp_micros(), (now + LEASE).timestamp_micros());
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut rows: Vec<DeliveryRow> = with_writer!(self.write, self, pool => {
-            postgres: {
-                sqlx::query_as(POSTGRES)
-                    .bind(queue)
-                    .bind(now_us)
-                    .bind(until_us)
-                    .bind(limit)
-                    .fetch_all(pool)
-                    .await?
-            },
-            sqlite: {
-                sqlx::query_as(SQLITE)
-                    .bind(queue)
-                    .bind(now_us)
-                    .bind(until_us)
-                    .bind(limit)
-                    .fetch_all(pool)
-                    .await?
-            },
+        let text = self.locking(claim!(" for update skip locked"), claim!(""));
+        let mut rows: Vec<DeliveryRow> = with_writer!(self, pool => {
+            sqlx::query_as(text)
+                .bind(queue)
+                .bind(now.timestamp_micros())
+                .bind((now + LEASE).timestamp_micros())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .fetch_all(pool)
+                .await?
         });
         rows.sort_unstable_by_key(|row| row.id);
         Ok(rows)
@@ -130,7 +126,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a message that was dealt with.
+    /// Removes a message that is done.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be written.
@@ -157,7 +153,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether messages of a queue wait to be claimed, or to be recalled because they were put off under another clock.
+    /// Whether messages of a queue wait to be claimed, or to be recalled because they were postponed under another clock.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
@@ -175,7 +171,7 @@ impl Store {
         Ok(waiting.is_some())
     }
 
-    /// Messages in a queue, those that are being dealt with included.
+    /// Messages in a queue, those in hand included.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
@@ -184,5 +180,20 @@ impl Store {
             sqlx::query_scalar("select count(*) from deliveries where queue = $1").bind(queue).fetch_one(pool).await?
         });
         Ok(depth)
+    }
+
+    /// Messages in a queue of in-process delivery, by id, from above `after`: their ids and bodies.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be asked.
+    pub async fn deliveries_in(&self, queue: Queue, after: i64) -> Result<Vec<(i64, String)>, StoreError> {
+        Ok(with_pool!(self.read, pool => {
+            sqlx::query_as("select id, body from deliveries where queue = $1 and id > $2 order by id limit $3")
+                .bind(queue.name())
+                .bind(after)
+                .bind(PAGE)
+                .fetch_all(pool)
+                .await?
+        }))
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with the database, by what a caller does about it.
+//! The failures of the database, told apart by the caller's remedy.
 
 /// A failed database operation.
 #[derive(Debug, thiserror::Error)]

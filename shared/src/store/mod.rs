@@ -1,135 +1,76 @@
-//! The database: PostgreSQL or SQLite behind one type. The only place that names sqlx.
+//! The database: PostgreSQL or SQLite behind one type. The only room that names sqlx.
 //!
-//! A method is one transaction. Operations that both databases understand are written once, in the files named after
-//! their table; what only one understands is in `postgres.rs` and `sqlite.rs`.
+//! A method is one transaction, in the file named after its table:
+//!
+//! - `calls`, `recordings`, `analyses`, `outbox`, `deliveries`, `api_keys`: a file a table
+//! - `insert`: how calls come in, a batch at a time
+//! - `upkeep`: chores across tables, a file each
+//! - `dialect`: how one statement serves both backends; `postgres` and `sqlite`: their connection pools and options
+//! - `migrations`: the schema
 
+mod analyses;
 mod api_keys;
-mod audit;
 mod calls;
-mod clocks;
-mod dead_letters;
 mod deliveries;
+mod dialect;
 mod error;
-mod ingestion;
-mod kept;
-mod lines;
-mod lost;
+mod insert;
+mod migrations;
 mod outbox;
 mod postgres;
 mod recordings;
-mod repair;
 mod sqlite;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::SqlitePool;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use uuid::Uuid;
 
-pub use api_keys::{ApiKeyRow, NewApiKey};
-pub use audit::{AuditedCall, Idle, WaitingMessage, Window};
-pub use calls::{AnalysisState, CallRecord, ReceivedCall, RecordingState};
-pub use dead_letters::{DeadLetter, DeadLetterId, DeadLetterKind, NotADeadLetterId, Retried};
-pub use deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
-pub use error::StoreError;
-pub use lost::SEARCH_STEP;
-pub use outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
-pub use recordings::{Begun, PendingRecording, PutOff};
-
+pub use self::analyses::AnalysisCause;
+pub use self::api_keys::{ApiKeyRow, NewApiKey};
+pub use self::calls::{AnalysisState, CallRecord, RecordingState};
+pub use self::deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
+use self::dialect::with_pool;
+pub use self::error::StoreError;
+pub use self::insert::{Inserted, ReceivedCall};
+pub use self::outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
+pub use self::recordings::{Begun, PendingRecording, PutOff};
+pub use self::upkeep::audit::{AuditedCall, Idle, WaitingMessage, Window};
+pub use self::upkeep::dead_letters::{DeadLetter, Retried};
+pub use self::upkeep::lost::SEARCH_STEP;
+pub use crate::dead_letter::{DeadLetterId, DeadLetterKind, NotADeadLetterId};
 use crate::event::Events;
-use crate::handoff::Handoff;
-use crate::names::UnknownName;
 
-/// How long a statement waits for a free connection; a caller is answered "Database error" within 5 s.
+/// A statement waits this long for a free connection; a caller is answered "Database error" within 5 s.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs the body for the database that there is, with its concrete pool, and on PostgreSQL within its deadline (see
-/// [`lines`]). A function can't: the two pools have no common type, and sqlx's `Any` lacks timestamps.
-macro_rules! by_database {
-    ($pool:expr, $p:ident => { postgres: $postgres:expr, sqlite: $sqlite:expr $(,)? }) => {
-        match &$pool {
-            $crate::store::Pool::Postgres(lines) => {
-                let line = lines.current();
-                let $p = &line.pool;
-                lines.watch(&line, async { Ok::<_, $crate::store::StoreError>($postgres) }).await?
-            }
-            $crate::store::Pool::Sqlite($p) => $sqlite,
-        }
-    };
-}
-
-/// Runs `$body` with the concrete pool of either database. The statement must be text that both understand: `$1`
-/// binds, `returning`, `on conflict`, and times as parameters rather than `now()`.
-macro_rules! with_pool {
-    ($pool:expr, $p:ident => $body:expr) => {
-        $crate::store::by_database!($pool, $p => { postgres: $body, sqlite: $body })
-    };
-}
-
-/// Runs `$body`, which is one statement, with what it is to be executed on for writing: PostgreSQL's pool, or SQLite's
-/// connection when it is this caller's turn (see [`sqlite::Turns`]). No turn may be asked for in the body: it would wait
-/// for itself.
-macro_rules! with_writer {
-    ($store:expr, $p:ident => $body:expr) => {
-        $crate::store::with_writer!($store.write, $store, $p => { postgres: $body, sqlite: $body })
-    };
-    ($pool:expr, $store:expr, $p:ident => { postgres: $postgres:expr, sqlite: $sqlite:expr $(,)? }) => {
-        $crate::store::by_database!($pool, $p => {
-            postgres: $postgres,
-            sqlite: {
-                let one = $crate::store::sqlite::Statements::One;
-                $store.turns.take($p, &$store.ingestion, one, async |$p| Ok($sqlite)).await?
-            },
-        })
-    };
-}
-
-/// Runs `$body` in one transaction of the writing pool and commits it; `return Ok(…)` in the body leaves it before its
-/// end, when it has written nothing. As with [`with_writer`], no turn may be asked for in the body.
-macro_rules! with_transaction {
-    ($store:expr, $tx:ident => $body:expr) => {
-        $crate::store::by_database!($store.write, pool => {
-            postgres: {
-                let mut $tx = pool.begin().await?;
-                let out = $body;
-                $tx.commit().await?;
-                out
-            },
-            sqlite: {
-                let several = $crate::store::sqlite::Statements::Several;
-                $store.turns.take(pool, &$store.ingestion, several, async |$tx| Ok($body)).await?
-            },
-        })
-    };
-}
-
-pub(crate) use ingestion::LOOK_INTERVAL;
-pub(crate) use {by_database, with_pool, with_transaction, with_writer};
-
-/// The database. Cheap to clone. SQLite has one writing connection and a few reading ones; PostgreSQL uses one pool
-/// for both.
+/// The database. Cheap to clone. SQLite has one writing connection and a few reading ones; PostgreSQL uses one connection
+/// pool for both.
 #[derive(Clone, Debug)]
 pub struct Store {
     read: Pool,
     write: Pool,
-    /// For what may be lost in a crash because it is then done again; on PostgreSQL a commit here doesn't wait for the
-    /// disk.
-    repeatable: Pool,
-    /// On SQLite, everything that writes but the intake waits here for its turn.
+    /// For changes that are done again after a crash; on PostgreSQL a commit here doesn't wait for the disk.
+    unsynced: Pool,
+    /// For reports, which people read: pages, exports, audits. However slow, they take no connection from the others.
+    reports: Pool,
+    /// On SQLite, every writer but the intake waits here for its turn.
     turns: Arc<sqlite::Turns>,
     checkpoints: Option<sqlite::Checkpoints>,
-    ingestion: Arc<ingestion::Ingestion>,
-    ingest: Arc<postgres::Ingest>,
-    settling: Arc<kept::Kept>,
+    ingest: Arc<insert::Ingest>,
+    /// The connection that removes published rows from the outbox.
+    settling: Arc<postgres::Kept>,
     events: Arc<OnceCell<Events>>,
-    handoff: Arc<Handoff>,
+    /// Notified when a transaction of this process has written the outbox.
+    outbox_written: Arc<Notify>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
-    Postgres(lines::Lines),
+    Postgres(postgres::ReplaceablePool),
     Sqlite(SqlitePool),
 }
 
@@ -141,28 +82,33 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] when the URL can't be used; [`StoreError::Unavailable`] when the SQLite file can't be opened.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let (read, write, repeatable, checkpoints) =
-            if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-                let pool = Pool::Postgres(postgres::pool(url)?);
-                (pool.clone(), pool, Pool::Postgres(postgres::repeatable_pool(url)?), None)
-            } else if url.starts_with("sqlite:") {
-                let (read, write, checkpoints) = sqlite::pools(url).await?;
-                (Pool::Sqlite(read), Pool::Sqlite(write.clone()), Pool::Sqlite(write), Some(checkpoints))
-            } else {
-                return Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()));
-            };
-        Ok(Self {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let postgres::Pools { main, unsynced, reports } = postgres::pools(url)?;
+            let [main, unsynced, reports] = [main, unsynced, reports].map(Pool::Postgres);
+            Ok(Self::over(main.clone(), main, unsynced, reports))
+        } else if url.starts_with("sqlite:") {
+            let sqlite::Pools { read, write, reports, checkpoints } = sqlite::pools(url).await?;
+            let [read, write, reports] = [read, write, reports].map(Pool::Sqlite);
+            let store = Self::over(read, write.clone(), write, reports);
+            Ok(Self { checkpoints: Some(checkpoints), ..store })
+        } else {
+            Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()))
+        }
+    }
+
+    fn over(read: Pool, write: Pool, unsynced: Pool, reports: Pool) -> Self {
+        Self {
             read,
             write,
-            repeatable,
+            unsynced,
+            reports,
             turns: Arc::default(),
-            checkpoints,
-            ingestion: Arc::default(),
+            checkpoints: None,
             ingest: Arc::default(),
             settling: Arc::default(),
             events: Arc::default(),
-            handoff: Arc::default(),
-        })
+            outbox_written: Arc::default(),
+        }
     }
 
     /// Brings the database to the current schema. Safe when several processes do it at once on PostgreSQL (sqlx takes
@@ -173,7 +119,7 @@ impl Store {
     /// database is newer than this program.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.write {
-            Pool::Postgres(lines) => postgres::migrate(&lines.current().pool).await,
+            Pool::Postgres(pool) => postgres::migrate(&pool.current().pool).await,
             Pool::Sqlite(pool) => sqlite::migrate(pool).await,
         }
     }
@@ -196,49 +142,31 @@ impl Store {
         matches!(self.write, Pool::Sqlite(_))
     }
 
-    /// Gives up every lease on outbox rows, deliveries and recordings. Only for a process that owns the database
-    /// alone: what is leased then was left by a process that died, and need not wait for its lease to end.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database can't be written.
-    pub async fn release_leases(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let now_us = now.timestamp_micros();
-        with_transaction!(self, tx => {
-            sqlx::query("update recordings set claimed_until = 0 where claimed_until > $1").bind(now_us).execute(&mut *tx).await?;
-            // A leased row is due within a lease; what is due later is a retry that waits for its time.
-            for statement in [
-                "update outbox set available_at = $1 where available_at > $1 and available_at <= $2 and queue is null",
-                "update deliveries set available_at = $1 where available_at > $1 and available_at <= $2",
-            ] {
-                sqlx::query(statement).bind(now_us).bind(now_us + LONGEST_LEASE_US).execute(&mut *tx).await?;
-            }
-        });
-        Ok(())
-    }
-
-    /// What this process's intake is doing.
-    pub(crate) fn ingestion(&self) -> &ingestion::Ingestion {
-        &self.ingestion
-    }
-
-    /// The way for what this process commits to the relay of this process.
-    pub(crate) fn handoff(&self) -> &Handoff {
-        &self.handoff
+    /// Returns when this process has written the outbox since this last returned, but for rows that it leased to itself
+    /// at once ([`Store::insert_leased_calls`]). Cancel-safe. One task waits at a time.
+    pub async fn outbox_written(&self) {
+        self.outbox_written.notified().await;
     }
 
     /// Closes all connections, after the statements that are under way.
     pub async fn close(&self) {
-        self.ingest.kept.close().await;
+        self.ingest.close().await;
         self.settling.close().await;
         if let Some(checkpoints) = &self.checkpoints {
             checkpoints.close().await;
         }
-        for pool in [&self.read, &self.write, &self.repeatable] {
+        for pool in [&self.read, &self.write, &self.unsynced, &self.reports] {
             match pool {
-                Pool::Postgres(lines) => lines.close().await,
+                Pool::Postgres(pool) => pool.close().await,
                 Pool::Sqlite(pool) => pool.close().await,
             }
         }
+    }
+
+    /// The text for PostgreSQL, where several processes claim rows at the same time and skip those that another one has
+    /// locked, or for SQLite, where one writer at a time has nothing to skip.
+    fn locking(&self, postgres: &'static str, sqlite: &'static str) -> &'static str {
+        if self.is_embedded() { sqlite } else { postgres }
     }
 
     /// The maker of this database's events.
@@ -251,39 +179,4 @@ impl Store {
         };
         self.events.get_or_try_init(read).await.copied()
     }
-}
-
-/// Runs what is missing. Migrations that only a newer version knows are let be: in a rolling deploy, old and new
-/// overlap, and migrations are written so that the old one still works.
-async fn run_migrations<C>(
-    mut migrator: sqlx::migrate::Migrator,
-    connection: &mut C,
-) -> Result<(), StoreError>
-where
-    C: sqlx::migrate::Migrate,
-    for<'c> &'c mut C: sqlx::Acquire<'c, Connection: std::ops::Deref<Target = C>>,
-{
-    migrator.set_ignore_missing(true);
-    migrator.run_direct(None, connection, false).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(source) => StoreError::from(source),
-        other => StoreError::Migration(other),
-    })
-}
-
-/// No lease on an outbox row or a delivery is longer than this.
-const LONGEST_LEASE_US: i64 = 60 * 1_000_000;
-
-/// `now` as whole seconds without a zone, as the columns that people read hold it.
-fn seconds(now: DateTime<Utc>) -> chrono::NaiveDateTime {
-    DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now).naive_utc()
-}
-
-/// A published name, as a column holds it.
-fn parsed<T: std::str::FromStr<Err = UnknownName>>(name: &str) -> Result<T, StoreError> {
-    name.parse().map_err(|error: UnknownName| sqlx::Error::Decode(Box::new(error)).into())
-}
-
-/// A time that code compares: microseconds since 1970 UTC.
-fn from_us(us: i64) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_micros(us)
 }

@@ -1,32 +1,68 @@
-//! The outbox: what is to be published. Rows come in with the change that they tell of, in its transaction, and leave
-//! when the bus has confirmed them.
+//! The outbox: messages to be published. Rows come in with the change that they tell of, in its transaction, and leave when
+//! the bus has confirmed them.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::calls::CallRow;
-use super::{Store, StoreError, postgres, sqlite, with_pool, with_writer};
+use super::dialect::{columns, from_us, json_array, with_pool, with_writer};
+use super::{Store, StoreError};
 use crate::call::{Call, CallId};
 use crate::queue::{Message, QueueName};
+
+/// A claimed row is left alone for this long. Longer than a publish may take, so that a slow one isn't published twice;
+/// short, because the rows of a relay that was killed wait for it to end.
+pub const LEASE: Duration = Duration::from_secs(8);
 
 const SELECT_CALLS: &str = "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
     recording_url, created_at from call_logs where id between $1 and $2 order by id";
 
-/// How long a claimed row is left alone. Longer than a publish may take, so that a slow one isn't published twice;
-/// short, because the rows of a relay that was killed wait for it to end.
-pub const LEASE: Duration = Duration::from_secs(8);
+/// Claims rows that are due. A macro, because `concat!` takes literals alone.
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            "update outbox set available_at = $2
+             where id in (select id from outbox where available_at <= $1 order by available_at, id limit $3",
+            $lock,
+            ") returning id, routing_key, queue, event_id, body, first_call_id, last_call_id"
+        )
+    };
+}
+
+/// Puts an event into the outbox: for every queue that is bound to it, or for one queue alone. A function can't: the two
+/// databases' transactions have no common type.
+macro_rules! insert_event {
+    ($tx:ident, $event:expr, $queue:expr, $available_at:expr, $now:expr) => {{
+        let event = &$event;
+        let queue: Option<$crate::queue::Queue> = $queue;
+        sqlx::query(
+            "insert into outbox (event_id, routing_key, queue, body, available_at, created_at)
+             values ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(event.id.to_string())
+        .bind(event.routing_key)
+        .bind(queue.map($crate::queue::Queue::name))
+        .bind(&event.body)
+        .bind($available_at.timestamp_micros())
+        .bind($now.timestamp_micros())
+        .execute(&mut *$tx)
+        .await?;
+    }};
+}
+
+pub(super) use insert_event;
 
 /// A claimed row.
 #[derive(Clone, Debug)]
 pub struct OutboxRow {
-    /// Of the row, not of an event.
+    /// The row's id, not an event's.
     pub id: i64,
-    /// What is to be published.
+    /// The messages that it stands for.
     pub content: OutboxContent,
 }
 
-/// What a row of the outbox stands for.
+/// The content of an outbox row.
 #[derive(Clone, Debug)]
 pub enum OutboxContent {
     /// One message with its body.
@@ -35,19 +71,21 @@ pub enum OutboxContent {
     CallsCreated(CallId, CallId),
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct Row {
-    id: i64,
-    routing_key: String,
-    queue: Option<String>,
-    event_id: Option<String>,
-    body: Option<String>,
-    first_call_id: Option<i64>,
-    last_call_id: Option<i64>,
+columns! {
+    struct Row {
+        id: i64,
+        routing_key: String,
+        queue: Option<String>,
+        event_id: Option<String>,
+        body: Option<String>,
+        first_call_id: Option<i64>,
+        last_call_id: Option<i64>,
+    }
 }
 
 impl Row {
-    /// The table's checks see to it that a row has either a body or ids.
+    /// `None`: neither one message nor a range of calls, which the table's checks forbid. A newer version wrote it, and
+    /// publishes it.
     fn into_outbox_row(self) -> Option<OutboxRow> {
         let content = match (self.event_id, self.body, self.first_call_id, self.last_call_id) {
             (Some(event_id), Some(body), None, None) => {
@@ -60,7 +98,10 @@ impl Row {
                 })
             }
             (None, None, Some(first), Some(last)) => OutboxContent::CallsCreated(CallId(first), CallId(last)),
-            _ => return None,
+            _ => {
+                tracing::warn!("row {} of the outbox is of a kind that only a newer version knows", self.id);
+                return None;
+            }
         };
         Some(OutboxRow { id: self.id, content })
     }
@@ -69,15 +110,20 @@ impl Row {
 impl Store {
     /// Claims up to `limit` rows that are due, those that have waited longest first, for [`LEASE`].
     ///
-    /// Claims are leases and never a "last id seen": ids become visible out of order, and a cursor would step over
-    /// what commits late.
+    /// Claims are leases and never a "last id seen": ids become visible out of order, and a cursor would step over a row
+    /// that commits late.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be written.
     pub async fn claim_due(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<OutboxRow>, StoreError> {
-        let rows = with_writer!(self.write, self, pool => {
-            postgres: postgres::claim_due(pool, now, limit).await?,
-            sqlite: sqlite::claim_due(pool, now, limit).await?,
+        let text = self.locking(claim!(" for update skip locked"), claim!(""));
+        let rows: Vec<Row> = with_writer!(self, pool => {
+            sqlx::query_as(text)
+                .bind(now.timestamp_micros())
+                .bind((now + LEASE).timestamp_micros())
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await?
         });
         Ok(rows.into_iter().filter_map(Row::into_outbox_row).collect())
     }
@@ -105,7 +151,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database can't be written; the rows are then published again when their lease ends.
     pub async fn remove_published(&self, ids: &[i64]) -> Result<(), StoreError> {
-        with_writer!(self.repeatable, self, pool => {
+        with_writer!(self.unsynced, self, pool => {
             postgres: {
                 let delete = sqlx::query("delete from outbox where id = any($1)").bind(ids);
                 self.settling.run(pool, async |connection| Ok(delete.execute(connection).await?)).await?;
@@ -144,6 +190,7 @@ impl Store {
                 .await?;
             },
         });
+        self.outbox_written.notify_one();
         Ok(())
     }
 
@@ -155,7 +202,7 @@ impl Store {
         let at_us: Option<i64> = with_pool!(self.read, pool => {
             sqlx::query_scalar("select min(available_at) from outbox").fetch_one(pool).await?
         });
-        Ok(at_us.and_then(super::from_us))
+        Ok(at_us.and_then(from_us))
     }
 
     /// Rows in the outbox, and when the oldest of them was written.
@@ -166,12 +213,6 @@ impl Store {
         let (rows, oldest_us): (i64, Option<i64>) = with_pool!(self.read, pool => {
             sqlx::query_as("select count(*), min(created_at) from outbox").fetch_one(pool).await?
         });
-        Ok((rows, oldest_us.and_then(super::from_us)))
+        Ok((rows, oldest_us.and_then(from_us)))
     }
-}
-
-/// SQLite binds no arrays; it takes a list as a JSON array.
-pub(super) fn json_array(ids: &[i64]) -> String {
-    let digits: Vec<String> = ids.iter().map(i64::to_string).collect();
-    format!("[{}]", digits.join(","))
 }

@@ -4,7 +4,7 @@ use callvine_shared::analysis;
 use callvine_shared::call::CallId;
 use callvine_shared::queue::Queue;
 use callvine_shared::recording::{Cause, Reason, Status};
-use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, PutOff, Retried, Store};
+use callvine_shared::store::{AnalysisCause, Begun, DeadLetterId, DeadLetterKind, PutOff, Retried, Store};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -100,8 +100,9 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     due(store, now).await;
     let analysis = DeadLetterId { kind: DeadLetterKind::Analysis, call_id: id };
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);
-    assert!(store.analysis_failed(id, ("unreadable", "no sound in it"), now).await.unwrap());
-    assert!(!store.analysis_failed(id, ("unreadable", "no sound in it"), now).await.unwrap());
+    let cause = AnalysisCause { reason: "unreadable", last_error: "no sound in it" };
+    assert!(store.analysis_failed(id, cause, now).await.unwrap());
+    assert!(!store.analysis_failed(id, cause, now).await.unwrap());
     let letters = store.dead_letters(DeadLetterKind::Analysis, CallId(0)).await.unwrap();
     assert_eq!((letters.len(), letters[0].id, letters[0].attempts), (1, analysis, 1));
     assert_eq!(letters[0].reason.as_deref(), Some("unreadable"));

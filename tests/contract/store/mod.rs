@@ -38,6 +38,8 @@ mod keys;
 mod lost;
 mod outbox;
 mod recordings;
+mod reports;
+mod waking;
 
 async fn postgres() -> Store {
     let url = Postgres::shared().await.database().await;

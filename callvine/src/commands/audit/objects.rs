@@ -41,7 +41,7 @@ async fn judge_page(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let ids: Vec<CallId> = page.iter().filter_map(|object| call_id(&object.key)).collect();
-    let places = reading(scope.store.recording_places(&ids).await)?;
+    let places = reading(scope.store.recording_locations(&ids).await)?;
     let places: HashMap<i64, (Option<String>, bool)> =
         places.into_iter().map(|(id, location, is_pending)| (id.0, (location, is_pending))).collect();
     for object in page {

@@ -1,7 +1,7 @@
-//! The JSON of calls: the published fields out of a request's body, and a call's fields into an answer.
+//! The JSON of calls: reads the published fields of a request's body, and writes a call's fields into an answer.
 //!
-//! Values are kept as they were sent until their type is known: an integer with more digits than any number type
-//! holds is a telephone number all the same.
+//! Values are kept as they were sent until their type is known, since a telephone number may be an integer with more
+//! digits than any number type holds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::Invalid;
 
-/// Objects and arrays within each other, the body's own object counted. The limit of `serde_json` does not reach into
+/// Deepest nesting of objects and arrays, the body's own object included. The limit of `serde_json` does not reach into
 /// values that are skipped or kept as text.
 const DEPTH_MAX: usize = 128;
 
@@ -30,11 +30,11 @@ pub(super) struct Fields<'a> {
     pub(super) department: Value<'a>,
 }
 
-/// What was sent for a field.
+/// The value that was sent for a field.
 pub(super) enum Value<'a> {
     /// Nothing, null, or white space alone.
     Missing,
-    /// A string, or an integer where digits stand for the string of them.
+    /// A string, or an integer of digits alone where it counts as their string.
     Text(Cow<'a, str>),
     /// Anything else.
     NotText,
@@ -101,7 +101,7 @@ impl<'a> Value<'a> {
             return Ok(Self::NotText);
         };
         let text = if inner.contains('\\') {
-            // Half of a surrogate pair passes as JSON, but there is no such character.
+            // Half of a surrogate pair is valid JSON, but no character.
             Cow::Owned(serde_json::from_str(raw).map_err(|_no_character| Invalid::Json)?)
         } else {
             Cow::Borrowed(inner)
@@ -174,9 +174,9 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
     }
 }
 
-/// Whether objects and arrays are nested deeper than allowed. What it says of a text that is not JSON means nothing.
+/// Whether objects and arrays are nested deeper than allowed. Meaningless for a text that is not JSON.
 fn is_too_deep(text: &str) -> bool {
-    // Counted in bytes that can't overflow, which is many times faster than in one large number.
+    // Counted in a byte for each chunk of 255, which is many times faster than in one large number and can't overflow.
     let opens =
         |chunk: &[u8]| chunk.iter().fold(0_u8, |count, byte| count + u8::from(matches!(byte, b'{' | b'[')));
     if text.as_bytes().chunks(u8::MAX.into()).map(|chunk| usize::from(opens(chunk))).sum::<usize>()
@@ -225,7 +225,7 @@ pub(super) fn write_time_field(out: &mut Vec<u8>, name: &str, time: NaiveDateTim
     out.push(b'"');
 }
 
-/// Appends `YYYY-MM-DD HH:MM:SS`. Not with chrono's formatter: it would take longer than the rest of an answer.
+/// Appends `YYYY-MM-DD HH:MM:SS`. chrono's formatter would take longer than the rest of an answer.
 pub(super) fn write_time(out: &mut Vec<u8>, time: NaiveDateTime) {
     write_digits(out, u32::try_from(time.year()).unwrap_or_default(), 4);
     for (separator, part) in [
@@ -249,7 +249,7 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
 /// Appends the inside of a JSON string. Slashes and characters beyond ASCII stay as they are.
 fn write_escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    // Looked for without stopping at the first, so that many bytes are looked at at once; there hardly ever is one.
+    // Without stopping at the first one, so that the compiler can compare many bytes at once. There hardly ever is one.
     let mut is_special = false;
     for byte in rest {
         is_special |= matches!(byte, b'"' | b'\\' | 0..0x20);
@@ -263,7 +263,7 @@ fn write_escaped(out: &mut Vec<u8>, text: &str) {
         if let Some((byte, after)) = special.split_first() {
             match byte {
                 b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-                // Validation lets none through; a row that somebody else wrote might hold one.
+                // Validation refuses these, but a row that another program wrote may have one.
                 _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
             }
             rest = after;

@@ -35,9 +35,9 @@ impl fmt::Display for CallId {
 /// A valid call that is not stored yet. Its strings are as they were sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCall {
-    /// Who called.
+    /// The caller's number.
     pub from_phone: String,
-    /// Who was called.
+    /// The number that was called.
     pub to_phone: String,
     /// The agent who handled the call.
     pub handled_by: String,
@@ -47,7 +47,7 @@ pub struct NewCall {
     pub start_time: NaiveDateTime,
     /// When it ended; after `start_time`.
     pub end_time: NaiveDateTime,
-    /// Where its recording is: `http` or `https`, perhaps with a user name and password.
+    /// The recording's URL: `http` or `https`, perhaps with a user name and password.
     pub recording_url: String,
 }
 
@@ -55,7 +55,7 @@ impl NewCall {
     /// Reads the body of a webhook request. The first check that fails, in the published order, is the one reported.
     ///
     /// # Errors
-    /// [`Invalid`]: what the provider has to change.
+    /// [`Invalid`]: the fault that the provider has to mend.
     pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
         let fields = Fields::parse(body)?;
         let missing: Vec<_> = fields
@@ -113,7 +113,7 @@ pub fn time_text(time: NaiveDateTime) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// Why a body is not a call. Shown, it is the published message.
+/// Why a body is not a call. `Display` is the published message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Not one JSON object in UTF-8, or nested too deep.
@@ -122,18 +122,18 @@ pub enum Invalid {
     /// These required fields are absent, null or blank; in the published order.
     #[error("The following fields are required: {}", .0.join(", "))]
     MissingFields(Vec<&'static str>),
-    /// A field is no string, nor an integer where digits alone make sense.
+    /// A field is neither a string nor an integer that counts as one.
     #[error("{field} must be a string")]
     FieldType {
         /// Its name.
         field: &'static str,
     },
-    /// A field's text can't be kept.
+    /// A field's text can't be stored.
     #[error("{field} {fault}")]
     FieldValue {
         /// Its name.
         field: &'static str,
-        /// What is wrong with it.
+        /// The fault of its text.
         fault: TextFault,
     },
     /// A time is not exactly `YYYY-MM-DD HH:MM:SS`, or does not exist.
@@ -150,7 +150,7 @@ pub enum Invalid {
     RecordingUrl,
 }
 
-/// What is wrong with a text.
+/// The fault of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFault {
     /// It has more characters than this.
@@ -172,7 +172,7 @@ impl fmt::Display for TextFault {
 }
 
 fn check_text(field: &'static str, text: &str, max_chars: usize) -> Result<(), Invalid> {
-    // There are never more characters than bytes, so that most texts need not be counted.
+    // A text never has more characters than bytes, so most need no count.
     let fault = if text.len() > max_chars && text.chars().count() > max_chars {
         TextFault::TooLong { max_chars }
     } else if has_control_character(text) {
@@ -185,14 +185,14 @@ fn check_text(field: &'static str, text: &str, max_chars: usize) -> Result<(), I
 
 fn has_control_character(text: &str) -> bool {
     if text.is_ascii() {
-        // Not stopping at the first, which is many times faster than asking for each whether to go on.
+        // Without stopping at the first one, which is many times faster than a branch for each byte.
         text.bytes().fold(false, |has, byte| has | byte.is_ascii_control())
     } else {
         text.chars().any(char::is_control)
     }
 }
 
-/// Reads exactly `YYYY-MM-DD HH:MM:SS`. chrono's own parser takes one-digit months, signs, odd spaces and leap seconds.
+/// Reads exactly `YYYY-MM-DD HH:MM:SS`. chrono's parser accepts one-digit months, signs, odd spaces and leap seconds too.
 fn parse_time(text: &str) -> Option<NaiveDateTime> {
     let bytes: &[u8; 19] = text.as_bytes().try_into().ok()?;
     let [y0, y1, y2, y3, b'-', mo0, mo1, b'-', d0, d1, b' ', h0, h1, b':', mi0, mi1, b':', s0, s1] = *bytes
@@ -222,7 +222,7 @@ fn number(digits: &[u8]) -> Option<u32> {
 pub struct Call {
     /// Its number.
     pub id: CallId,
-    /// What was sent; read back from the database, `recording_url` is without user name and password.
+    /// The call as it was sent. Read back from the database, its `recording_url` has no user name and password.
     pub call: Arc<NewCall>,
     /// When it was received; whole seconds.
     pub created_at: DateTime<Utc>,
@@ -231,9 +231,9 @@ pub struct Call {
 /// How a recording's URL is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordingUrl {
-    /// To the provider who sent it.
+    /// With user name and password, for the provider who sent them.
     AsSent,
-    /// To everybody else.
+    /// Without them, for everybody else.
     WithoutUserinfo,
 }
 
@@ -245,7 +245,7 @@ impl Call {
         out.push(b'}');
     }
 
-    /// Appends the fields of that object without its braces, so that more can follow.
+    /// Appends the fields of that object without its braces, so that the caller can add more.
     pub fn write_json_fields(&self, url: RecordingUrl, out: &mut Vec<u8>) {
         let NewCall { from_phone, to_phone, handled_by, department, start_time, end_time, recording_url } =
             &*self.call;
@@ -272,6 +272,8 @@ impl Call {
     }
 }
 
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

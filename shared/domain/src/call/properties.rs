@@ -1,4 +1,4 @@
-//! What holds of every call, not only of the examples.
+//! Properties of every call, not only of the examples.
 
 use proptest::prelude::*;
 use serde_json::Value as Json;

@@ -1,11 +1,12 @@
-//! The published validation, told a second time and in another way: as an oracle over what was put into a body. Whatever
-//! mixture of good and bad fields is sent, the parser must agree with it.
+//! The published validation a second time, as an oracle that knows which fields were put into a body. The parser must
+//! agree with it on any mixture of good and bad fields.
 
 use proptest::prelude::*;
 
+use super::examples::{NO_TIMES, NO_URLS, TIMES, URLS};
 use super::*;
 
-/// What is sent in the place of a field's value.
+/// The value that is sent for a field.
 #[derive(Clone, Debug)]
 enum Sent {
     Absent,
@@ -20,53 +21,8 @@ enum Sent {
 /// The fields in the published order, with the optional one last.
 const FIELDS: [&str; 7] =
     ["from_phone", "to_phone", "handled_by", "start_time", "end_time", "recording_url", "department"];
-/// Where digits stand for the string of them.
+/// The fields in which digits alone count as their string.
 const DIGITS_GO: [&str; 4] = ["from_phone", "to_phone", "handled_by", "department"];
-/// Times that exist and are written as published, in ascending order.
-const TIMES: [&str; 6] = [
-    "1970-01-01 00:00:00",
-    "2000-02-29 12:00:00",
-    "2024-01-15 09:00:00",
-    "2024-01-15 09:00:01",
-    "2024-02-29 23:59:59",
-    "9999-12-31 23:59:59",
-];
-const NO_TIMES: [&str; 14] = [
-    "1969-12-31 23:59:59",
-    "1900-02-29 12:00:00",
-    "2023-02-29 00:00:00",
-    "2024-04-31 00:00:00",
-    "2024-01-15 24:00:00",
-    "2024-01-15 09:00:60",
-    "2024-01-15 9:00:00",
-    "2024-1-15 09:00:00",
-    "2024-01-15T09:00:00",
-    "2024-01-15 09:00:00 ",
-    "2024-01-15 09:00:00Z",
-    "10000-01-01 00:00:00",
-    "2024-00-10 00:00:00",
-    "２024-01-15 09:00",
-];
-const URLS: [&str; 6] = [
-    "https://example.com/a.wav",
-    "HTTP://EXAMPLE.com:8080/?a=\"b\"",
-    "http://u:p@h/ä",
-    "http://10.0.0.1",
-    "https://[::1]/x",
-    "http://localhost/x#y",
-];
-const NO_URLS: [&str; 9] = [
-    "ftp://example.com/a",
-    "example.com/a.wav",
-    "//example.com/a",
-    "http:/example.com",
-    "https:example.com",
-    "http://",
-    "http:///a",
-    "http://exa mple.com/a",
-    "http://h/a b",
-];
-
 fn number_of_chars(least: usize, most: usize) -> impl Strategy<Value = Sent> {
     (least..=most, prop::sample::select(vec!['a', '0', 'é', '名', '\u{1F4DE}', '"', '\\', '/']))
         .prop_map(|(count, char)| Sent::Text(std::iter::repeat_n(char, count).collect()))
@@ -108,7 +64,7 @@ fn bodies() -> impl Strategy<Value = Vec<(&'static str, Sent)>> {
     FIELDS.map(|field| value(field).prop_map(move |sent| (field, sent))).prop_map(Vec::from)
 }
 
-/// The text that a field comes to, `None` where it counts as missing, or that it is no text.
+/// The text of a field; `None` where it counts as missing, an error where it is no text.
 fn text_of(field: &'static str, sent: &Sent) -> Result<Option<String>, Invalid> {
     match sent {
         Sent::Text(text) if text.trim().is_empty() => Ok(None),
@@ -119,7 +75,7 @@ fn text_of(field: &'static str, sent: &Sent) -> Result<Option<String>, Invalid> 
     }
 }
 
-/// What the published page and its order of checks make of a body.
+/// The result that the published page demands for a body.
 fn expected(body: &[(&'static str, Sent)]) -> Result<Vec<Option<String>>, Invalid> {
     let texts: Vec<_> = body.iter().map(|(field, sent)| (*field, text_of(field, sent))).collect();
     let is_missing =
@@ -171,15 +127,15 @@ fn json_of(sent: &Sent) -> Option<String> {
     }
 }
 
-/// The body, with its fields in the order that `rank` gives, and with something before, between and after them that
-/// changes nothing.
+/// The body, with its fields in the order of `rank`, and with a byte order mark, white space and `noise` that must change
+/// nothing.
 fn written(body: &[(&'static str, Sent)], rank: &[u8], noise: &str) -> String {
     let mut fields: Vec<_> = body.iter().zip(rank).collect();
     fields.sort_by_key(|(_, rank)| **rank);
     let mut members: Vec<String> = Vec::new();
     for ((field, sent), _) in fields {
         if let Some(json) = json_of(sent) {
-            // Of a name that is given twice, the last counts.
+            // The last of two equal names counts.
             members.push(format!("\"{field}\" : {noise}"));
             members.push(format!("\"{field}\":{json}"));
         }

@@ -1,4 +1,4 @@
-//! Consuming, and the acknowledgement of what was consumed.
+//! Consuming, and acknowledging.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use lapin::types::FieldTable;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{RECONNECT_DOUBLINGS, RabbitMq, STATE_INTERVAL, answered, broker, close, wait};
+use super::{RECONNECT_ATTEMPT_MAX, RabbitMq, STATE_INTERVAL, answered, broker, close, wait};
 use crate::bus::{self, BusError, Delivery};
 use crate::error_chain::Chain;
 use crate::queue::Queue;
@@ -31,7 +31,7 @@ impl RabbitMq {
                 Ok(connection) => connection,
                 Err(error) => {
                     tracing::warn!(queue = queue.name(), error = %Chain(&error), "cannot reach the broker to consume");
-                    attempt = (attempt + 1).min(RECONNECT_DOUBLINGS);
+                    attempt = (attempt + 1).min(RECONNECT_ATTEMPT_MAX);
                     wait(attempt, &shutdown).await;
                     continue;
                 }
@@ -43,7 +43,7 @@ impl RabbitMq {
                     tracing::warn!(queue = queue.name(), "lost the broker; consuming again");
                 }
                 () = shutdown.cancelled() => {
-                    // What is in hand is acknowledged over this connection; it may close when the receiver is gone.
+                    // Messages in hand are acknowledged over this connection; it may close when the receiver is gone.
                     sender.closed().await;
                 }
                 () = sender.closed() => {}

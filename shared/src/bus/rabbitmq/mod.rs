@@ -1,8 +1,8 @@
 //! RabbitMQ: the only room that names lapin and deadpool. Here: its connections.
 //!
 //! Connections are supervised here, and lapin's own recovery is not used: when one breaks, everything on it is made
-//! again (connection, topology, channels, consumers) with jittered backoff. What was not confirmed stays in the outbox
-//! and is published again. Publishing and consuming have a connection each, since a broker short of memory stops
+//! again (connection, topology, channels, consumers) with jittered backoff. Unconfirmed messages stay in the outbox and
+//! are published again. Publishing and consuming have a connection each, since a broker short of memory stops
 //! reading from a publishing one, and acknowledgements must still get through.
 
 mod consume;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::BusError;
 use crate::error_chain::Chain;
+use crate::pause::pause;
 use crate::retry::backoff;
 
 pub(super) use consume::Receipt;
@@ -32,24 +33,24 @@ pub use sweep::sweep;
 /// A connection that is not open by then is given up; a broker that is reachable needs a few milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The first wait before connecting again; it doubles up to [`RECONNECT_DOUBLINGS`] times.
+/// The first wait before connecting again; it doubles with each attempt up to [`RECONNECT_ATTEMPT_MAX`].
 const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 
-/// Attempts after which the wait stops growing: 100 ms doubled five times is 3.2 s, so a broker that is back is
-/// found within seconds.
-const RECONNECT_DOUBLINGS: u32 = 6;
+/// The wait stops growing with this attempt: 100 ms doubled five times is 3.2 s, so a broker that is back is found within
+/// seconds.
+const RECONNECT_ATTEMPT_MAX: u32 = 6;
 
 /// Seconds between heartbeats, unless the URL says otherwise: a peer that vanished without a FIN is noticed after two.
 const HEARTBEAT_SECONDS: u16 = 5;
 
-/// How often exchange and queues are declared again. A queue that somebody deletes is not missed by a publish as long as
-/// another one gets the event, the stream for one; so this bounds for how long its messages are lost.
+/// Exchange and queues are declared again this often. A publish does not miss a deleted queue as long as another one gets
+/// the event, the stream for one; so this bounds the time for which its messages are lost.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often a connection's state is looked at, beside listening to its events.
+/// A connection's state is looked at this often, beside listening to its events.
 const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a connection is asked for is answered by then, or never: lapin leaves unanswered what it is handed while the
+/// A request on a connection is answered by then, or never: lapin leaves unanswered what it is handed while the
 /// broker is closing the connection. Longer than a broker takes that is busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -137,7 +138,7 @@ impl RabbitMq {
                     tracing::warn!(error = %Chain(&error), "cannot reach the broker; events wait in the outbox");
                 }
             }
-            attempt = (attempt + 1).min(RECONNECT_DOUBLINGS);
+            attempt = (attempt + 1).min(RECONNECT_ATTEMPT_MAX);
             wait(attempt, &self.closing).await;
         }
     }
@@ -223,8 +224,5 @@ async fn close(connection: &Connection) {
 
 /// Waits before the next connection, or until `end`.
 async fn wait(attempt: u32, end: &CancellationToken) {
-    tokio::select! {
-        () = end.cancelled() => {}
-        () = tokio::time::sleep(backoff(RECONNECT_FIRST, attempt)) => {}
-    }
+    pause(backoff(RECONNECT_FIRST, attempt), end).await;
 }

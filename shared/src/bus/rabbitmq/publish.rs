@@ -15,16 +15,13 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 
 use super::topology::EXCHANGE;
 use super::{RabbitMq, broker};
-use crate::bus::{BusError, Published};
+use crate::bus::{BusError, PUBLISHING_CHANNELS, Published};
 use crate::event::CONTENT_TYPE;
 use crate::queue::{Message, Queue};
 
 /// A publish that is not confirmed by then has failed. Shorter than the outbox's lease, so that a slow one is not
 /// published twice.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Channels that publish at the same time.
-const PUBLISHING_CHANNELS: usize = crate::relay::WINDOW;
 
 /// The publishing connection while it lasts.
 #[derive(Debug)]
@@ -104,7 +101,7 @@ async fn publish_one(channel: &Channel, message: &Message) -> Result<Confirmatio
         Some(queue) => ("", queue.as_str()),
         None => (EXCHANGE, message.routing_key.as_ref()),
     };
-    // What no queue of ours is bound to may well have no taker, when the stream is off.
+    // An event that no queue of ours is bound to may well have no taker, when the stream is off.
     let mandatory = message.queue.is_some() || Queue::bound_to(&message.routing_key).next().is_some();
     let properties = BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())

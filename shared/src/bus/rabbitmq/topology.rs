@@ -17,7 +17,7 @@ const STREAM: &str = "callvine.stream";
 /// How long the stream keeps an event.
 const STREAM_MAX_AGE: &str = "7D";
 
-/// Declares exchange, queues and bindings. Declaring what exists changes nothing.
+/// Declares exchange, queues and bindings. Declaring one that exists changes nothing.
 ///
 /// Without a delivery limit, a dead-letter exchange, at-least-once dead-lettering and reject-publish, all four
 /// together, RabbitMQ drops messages at one point or another (rabbitmq.com, "Quorum Queues").
@@ -28,7 +28,7 @@ pub(super) async fn declare(connection: &Connection, stream: bool) -> Result<(),
         .exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default())
         .await
         .map_err(broker)?;
-    // Dead-letter queues come first: with at-least-once they must be there to take what is sent to them.
+    // Dead-letter queues come first: with at-least-once they must be there to take the messages that are sent to them.
     for queue in Queue::ALL.into_iter().filter(|queue| queue.dead_letters().is_none()) {
         declare_queue(&channel, queue.name(), &[("x-queue-type", text("quorum"))]).await?;
     }

@@ -1,7 +1,7 @@
-//! Checkpoints: what is in the write-ahead log is copied to the database file, beside the connection that writes.
+//! Checkpoints copy the write-ahead log to the database file, beside the connection that writes.
 //!
-//! SQLite does it by itself at the end of the commit that fills the log, and all who wait for that connection then wait
-//! for a copy of many pages, and for two syncs. Done beside it, little by little, commits go on meanwhile.
+//! SQLite does it by itself at the end of the commit that fills the log; every writer in line then waits for a copy of
+//! many pages and for two syncs. Done beside that connection, little by little, commits go on meanwhile.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use tokio::time::sleep;
 use crate::error_chain::Chain;
 use crate::store::{ACQUIRE_TIMEOUT, StoreError};
 
-/// Transactions from one checkpoint to the next: calls that come alone need no checkpoint each.
+/// Transactions from one checkpoint to the next: a call that comes alone needs no checkpoint of its own.
 const TRANSACTIONS: u32 = 32;
 
 /// From the end of one checkpoint to the next at least. Longer, there is more to copy at once, and the commits wait for
 /// the disk behind it: with 100 ms, their 99th percentile was up to ten times as long.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// The same after one that failed: what it failed for, a full disk for one, lasts, and each failure is logged.
+/// The same after one that failed: its cause, a full disk for one, lasts, and each failure is logged.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes checkpoints for as long as it lives. Cheap to clone.
@@ -36,13 +36,13 @@ impl Checkpoints {
             .max_connections(1)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
-        // One is as good as many: who comes late is served by the checkpoint that is still to begin.
+        // One pending request is enough: the next checkpoint covers every earlier commit.
         let (due, asked) = mpsc::channel(1);
         tokio::spawn(keep_up(pool.clone(), asked));
         Self { pool, due }
     }
 
-    /// Counts what is committed on a connection, whoever does it.
+    /// Counts the commits on a connection.
     pub(super) async fn watch(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let mut transactions = 0;
         connection.lock_handle().await?.set_commit_hook(move || {
@@ -61,7 +61,7 @@ impl Checkpoints {
     }
 }
 
-/// Until nobody is left who could ask, or the pool is closed.
+/// Makes checkpoints until the last sender is gone or the pool is closed.
 async fn keep_up(pool: SqlitePool, mut asked: mpsc::Receiver<()>) {
     while asked.recv().await.is_some() && !pool.is_closed() {
         let pause = match checkpoint(&pool).await {
@@ -76,7 +76,7 @@ async fn keep_up(pool: SqlitePool, mut asked: mpsc::Receiver<()>) {
     }
 }
 
-/// Copies what it can without making anybody wait.
+/// Copies as much as it can without making a reader or writer wait.
 async fn checkpoint(pool: &SqlitePool) -> Result<(), StoreError> {
     sqlx::query("pragma wal_checkpoint(passive)").execute(pool).await?;
     Ok(())
@@ -87,7 +87,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::store::sqlite::pools;
+    use crate::store::sqlite::{Pools, pools};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -96,7 +96,7 @@ mod tests {
         const ROW_BYTES: usize = 8192;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rows.db");
-        let (_read, write, checkpoints) = pools(&format!("sqlite://{}", path.display())).await.unwrap();
+        let Pools { write, checkpoints, .. } = pools(&format!("sqlite://{}", path.display())).await.unwrap();
         sqlx::query("create table rows (content blob)").execute(&write).await.unwrap();
         for _ in 0..2 * TRANSACTIONS {
             sqlx::query("insert into rows values (zeroblob($1))")

@@ -1,40 +1,35 @@
-//! Turns at the one connection that writes to SQLite, for everybody but the intake: one after the other, in
-//! transactions that they share.
+//! Turns at SQLite's one writing connection, for every writer but the intake: one after the other, in transactions that
+//! they share.
 //!
-//! A transaction costs a wait for the disk, whatever is in it. So whoever gets a turn opens one, those that wait behind
-//! it take their turns in the same, and it is committed when the line is through; nobody is told that something is done
-//! before that. Each turn is all or nothing for itself; only what ends a transaction as a whole, a full disk for one,
-//! fails those that share it.
+//! A transaction costs one wait for the disk, whatever is in it. So the first writer in line opens one, the writers behind
+//! it take their turns in the same one, and it is committed when the line is through; no writer is told that its work is
+//! done before that. Each turn is all or nothing for itself; only a fault that ends a transaction as a
+//! whole, a full disk for one, fails the writers that share it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sqlx::{Acquire, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use super::giving_way::GivingWay;
 use crate::store::StoreError;
-use crate::store::ingestion::Ingestion;
-
-/// How long a transaction waits for a lull of the ingestion before it begins.
-const GIVE_WAY: Duration = Duration::from_millis(20);
-
-/// How long it takes turns while the intake waits for the connection. With [`GIVE_WAY`], in a burst without end the
-/// others have about a tenth of the time.
-const SHARE: Duration = Duration::from_millis(1);
-
-/// How long it takes turns at most: those that had theirs wait for the commit.
-const LONGEST: Duration = Duration::from_millis(50);
+use crate::store::dialect::Ending;
+use crate::throttle::Batch;
 
 /// The line for the writing connection. It is as long as there are callers: the steps of the recordings that a worker has
 /// in hand, and the relay's window.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Turns(Arc<Mutex<Line>>);
+pub(in crate::store) struct Turns {
+    line: Arc<Mutex<Line>>,
+    giving_way: GivingWay,
+}
 
 /// The transaction that is open, if one is. Locked in the order in which it is asked for.
 #[derive(Debug, Default)]
 struct Line {
     open: Option<Shared>,
-    /// Of the transaction that was opened last.
+    /// The number of the transaction that was opened last.
     number: u64,
 }
 
@@ -43,81 +38,78 @@ struct Line {
 struct Shared {
     transaction: Transaction<'static, Sqlite>,
     begun: Instant,
-    /// Not while a turn of several statements is under way: one that is given up half-way leaves this unset, and nobody
-    /// knows what is in the transaction.
+    /// Unset while a turn of several statements is under way: an abandoned turn leaves it unset, and the transaction's
+    /// content is unknown.
     is_whole: bool,
-    /// Of its commit; dropped without one when it is rolled back.
+    /// The result of its commit; dropped without one when it is rolled back.
     outcome: watch::Sender<Option<Outcome>>,
 }
 
 type Outcome = Result<(), Arc<sqlx::Error>>;
 
-/// What is done in a turn.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) enum Statements {
-    /// One; given up half-way, it may be carried out or not.
-    One,
-    /// Several, of which all are carried out or none.
-    Several,
-}
-
 impl Turns {
-    /// Does the work when it is its turn, and returns when that is on disk.
+    /// Counts a batch of calls as waiting for the connection, or being stored, until the guard is dropped.
+    pub(in crate::store) fn begin_batch(&self) -> Batch<'_> {
+        self.giving_way.begin_batch()
+    }
+
+    /// Runs one statement when it is its turn, and returns when its effect is on disk. Abandoned half-way, it may be
+    /// carried out or not.
     pub(in crate::store) async fn take<T>(
         &self,
         pool: &SqlitePool,
-        ingestion: &Ingestion,
-        statements: Statements,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut line = self.open(pool, ingestion).await?;
+        let mut line = self.open(pool).await?;
         let Some(shared) = &mut line.open else { return Err(rolled_back()) };
         let outcome = shared.outcome.subscribe();
-        let done = match statements {
-            Statements::One => work(&mut shared.transaction).await,
-            Statements::Several => {
-                shared.is_whole = false;
-                let done = in_savepoint(&mut shared.transaction, work).await;
-                shared.is_whole = true;
-                done
-            }
-        };
+        let done = work(&mut shared.transaction).await;
+        settle(line, outcome, done).await
+    }
+
+    /// Runs several statements when it is their turn, all or none, and returns when their effect is on disk.
+    pub(in crate::store) async fn take_transaction<T>(
+        &self,
+        pool: &SqlitePool,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<Ending<T>, StoreError>,
+    ) -> Result<Ending<T>, StoreError> {
+        let mut line = self.open(pool).await?;
+        let Some(shared) = &mut line.open else { return Err(rolled_back()) };
+        let outcome = shared.outcome.subscribe();
+        shared.is_whole = false;
+        let done = in_savepoint(&mut shared.transaction, work).await;
+        shared.is_whole = true;
         settle(line, outcome, done).await
     }
 
     /// The line when it is this caller's turn, with a transaction that is open.
-    async fn open(
-        &self,
-        pool: &SqlitePool,
-        ingestion: &Ingestion,
-    ) -> Result<OwnedMutexGuard<Line>, StoreError> {
-        let mut line = self.0.clone().lock_owned().await;
-        if let Some(shared) = line.open.take_if(|shared| !shared.takes_turns(ingestion)) {
-            // A task, so that it is carried through although this caller may be gone; the connection is free then.
+    async fn open(&self, pool: &SqlitePool) -> Result<OwnedMutexGuard<Line>, StoreError> {
+        let mut line = self.line.clone().lock_owned().await;
+        if let Some(shared) = line.open.take_if(|shared| !self.has_a_turn_left(shared)) {
+            // A task carries the end through even if this caller goes away; then the connection is free.
             tokio::spawn(shared.end());
         }
         if line.open.is_none() {
-            ingestion.lull(GIVE_WAY).await;
+            self.giving_way.before_a_transaction().await;
             // Immediate: a transaction that reads first and writes then would fail at once when another process wrote
             // in between, whatever the busy timeout.
             let transaction = pool.begin_with("begin immediate").await?;
             let (outcome, _) = watch::channel(None);
             line.open = Some(Shared { transaction, begun: Instant::now(), is_whole: true, outcome });
             line.number += 1;
-            // Behind those that wait already, and whatever becomes of this caller.
-            tokio::spawn(end_in_turn(self.0.clone(), line.number));
+            // Behind the writers that wait already, and whatever becomes of this caller.
+            tokio::spawn(end_in_turn(self.line.clone(), line.number));
         }
         Ok(line)
+    }
+
+    fn has_a_turn_left(&self, shared: &Shared) -> bool {
+        shared.is_whole && self.giving_way.allows_a_turn(shared.begun)
     }
 }
 
 impl Shared {
-    fn takes_turns(&self, ingestion: &Ingestion) -> bool {
-        let longest = if ingestion.is_storing() { SHARE } else { LONGEST };
-        self.is_whole && self.begun.elapsed() < longest
-    }
-
-    /// Commits, or rolls back what nobody knows.
+    /// Commits; an abandoned turn drops the transaction, which rolls it back.
     async fn end(self) {
         if self.is_whole {
             let outcome = self.transaction.commit().await.map_err(Arc::new);
@@ -137,23 +129,26 @@ async fn end_in_turn(line: Arc<Mutex<Line>>, number: u64) {
 
 async fn in_savepoint<T>(
     transaction: &mut Transaction<'static, Sqlite>,
-    work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+    work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<Ending<T>, StoreError>,
+) -> Result<Ending<T>, StoreError> {
     let mut savepoint = transaction.begin().await?;
-    // Dropped, it is rolled back.
-    let done = work(&mut savepoint).await?;
-    savepoint.commit().await?;
-    Ok(done)
+    // A savepoint that is dropped is rolled back.
+    let ending = work(&mut savepoint).await?;
+    match &ending {
+        Ending::Commit(_) => savepoint.commit().await?,
+        Ending::Leave(_) => savepoint.rollback().await?,
+    }
+    Ok(ending)
 }
 
-/// What a turn has done, as soon as it is on disk.
+/// Returns the result of a turn as soon as its effect is on disk.
 async fn settle<T>(
     mut line: OwnedMutexGuard<Line>,
     mut outcome: watch::Receiver<Option<Outcome>>,
     done: Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     if matches!(done, Err(StoreError::Unavailable(_))) {
-        // After some errors SQLite has rolled back the transaction by itself, and what follows would not be in it.
+        // After some errors SQLite has rolled back the transaction by itself; later turns would not be in it.
         line.open = None;
     }
     drop(line);
@@ -175,152 +170,4 @@ fn rolled_back() -> StoreError {
 struct RolledBack;
 
 #[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use futures_util::future::{join, join_all};
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::store::sqlite::pools;
-
-    /// A line over a database with a table of different numbers.
-    struct Fixture {
-        pool: SqlitePool,
-        /// Of the database; removed at the end.
-        _directory: tempfile::TempDir,
-        turns: Turns,
-        ingestion: Ingestion,
-    }
-
-    impl Fixture {
-        async fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let url = format!("sqlite://{}", directory.path().join("numbers.db").display());
-            let (_read, pool, _checkpoints) = pools(&url).await.unwrap();
-            sqlx::query("create table numbers (number integer primary key)").execute(&pool).await.unwrap();
-            Self { pool, _directory: directory, turns: Turns::default(), ingestion: Ingestion::default() }
-        }
-
-        async fn insert(&self, number: i64) -> Result<(), StoreError> {
-            let work = async |connection: &mut SqliteConnection| insert(connection, number).await;
-            self.turns.take(&self.pool, &self.ingestion, Statements::One, work).await
-        }
-
-        async fn insert_both(&self, one: i64, other: i64) -> Result<(), StoreError> {
-            let work = async |connection: &mut SqliteConnection| {
-                insert(connection, one).await?;
-                insert(connection, other).await
-            };
-            self.turns.take(&self.pool, &self.ingestion, Statements::Several, work).await
-        }
-
-        /// Runs `work` with everybody in line before the first one's turn; returns how many transactions it took.
-        async fn in_line<T>(&self, work: impl Future<Output = T>) -> (T, u64) {
-            let held = self.turns.0.clone().lock_owned().await;
-            let before = held.number;
-            // Polled first, everybody is in line when the line begins to move.
-            let (done, ()) = join(work, async { drop(held) }).await;
-            let after = self.turns.0.lock().await.number;
-            (done, after - before)
-        }
-
-        async fn numbers(&self) -> Vec<i64> {
-            sqlx::query_scalar("select number from numbers order by number")
-                .fetch_all(&self.pool)
-                .await
-                .unwrap()
-        }
-    }
-
-    async fn insert(connection: &mut SqliteConnection, number: i64) -> Result<(), StoreError> {
-        sqlx::query("insert into numbers values ($1)").bind(number).execute(connection).await?;
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn those_in_line_share_one_transaction() {
-        let fixture = Fixture::new().await;
-        let (done, transactions) =
-            fixture.in_line(join_all((0..8).map(|number| fixture.insert(number)))).await;
-        assert!(done.iter().all(Result::is_ok), "{done:?}");
-        assert_eq!(transactions, 1);
-        assert_eq!(fixture.numbers().await, (0..8).collect::<Vec<_>>());
-    }
-
-    #[tokio::test]
-    async fn while_the_intake_waits_a_transaction_ends_after_its_share() {
-        let fixture = Fixture::new().await;
-        let slow = async {
-            let work = async |connection: &mut SqliteConnection| {
-                insert(connection, 1).await?;
-                tokio::time::sleep(2 * SHARE).await;
-                Ok(())
-            };
-            fixture.turns.take(&fixture.pool, &fixture.ingestion, Statements::One, work).await
-        };
-        let batch = fixture.ingestion.begin();
-        let (done, transactions) = fixture.in_line(join(slow, fixture.insert(2))).await;
-        drop(batch);
-        assert!(done.0.is_ok() && done.1.is_ok(), "{done:?}");
-        assert_eq!(transactions, 2);
-        assert_eq!(fixture.numbers().await, [1, 2]);
-    }
-
-    #[tokio::test]
-    async fn one_that_is_refused_fails_alone_and_leaves_nothing() {
-        let fixture = Fixture::new().await;
-        fixture.insert(7).await.unwrap();
-        let both = join_all([(1, 2), (3, 7), (4, 5)].map(|(one, other)| fixture.insert_both(one, other)));
-        let ((both, single), transactions) = fixture.in_line(join(both, fixture.insert(7))).await;
-        assert!(both[0].is_ok() && both[2].is_ok(), "{both:?}");
-        assert!(matches!(both[1], Err(StoreError::Rejected(_))), "{both:?}");
-        assert!(matches!(single, Err(StoreError::Rejected(_))), "{single:?}");
-        assert_eq!(transactions, 1);
-        assert_eq!(fixture.numbers().await, [1, 2, 4, 5, 7]);
-    }
-
-    #[tokio::test]
-    async fn one_that_is_given_up_half_way_takes_the_others_with_it_and_the_line_goes_on() {
-        let fixture = Fixture::new().await;
-        let (inserted, half_way) = oneshot::channel();
-        let half = async |connection: &mut SqliteConnection| {
-            insert(connection, 1).await?;
-            inserted.send(()).unwrap();
-            pending::<Result<(), StoreError>>().await
-        };
-        let given_up = async {
-            tokio::select! {
-                done = fixture.turns.take(&fixture.pool, &fixture.ingestion, Statements::Several, half) => panic!("{done:?}"),
-                inserted = half_way => inserted.unwrap(),
-            }
-        };
-        let work = join(fixture.insert(2), join(given_up, fixture.insert(3)));
-        let ((before, ((), behind)), transactions) = fixture.in_line(work).await;
-        assert!(matches!(before, Err(StoreError::Unavailable(_))), "{before:?}");
-        behind.unwrap();
-        fixture.insert(4).await.unwrap();
-        assert_eq!(transactions, 2);
-        assert_eq!(fixture.numbers().await, [3, 4]);
-    }
-
-    #[tokio::test]
-    async fn what_ends_the_transaction_fails_those_that_share_it_and_nobody_else() {
-        let fixture = Fixture::new().await;
-        let ending =
-            fixture.turns.take(&fixture.pool, &fixture.ingestion, Statements::One, async |connection| {
-                // As SQLite does by itself when the disk is full.
-                sqlx::query("rollback").execute(connection).await?;
-                Err::<(), _>(StoreError::Unavailable(sqlx::Error::WorkerCrashed))
-            });
-        let work = async { join_all([fixture.insert(1), fixture.insert(2)]).await };
-        let ((shared, (ended, behind)), transactions) =
-            fixture.in_line(join(work, join(ending, fixture.insert(3)))).await;
-        for refused in shared.iter().chain([&ended]) {
-            assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        }
-        behind.unwrap();
-        assert_eq!(transactions, 2);
-        assert_eq!(fixture.numbers().await, [3]);
-    }
-}
+mod tests;
