@@ -29,7 +29,8 @@ const PRIVILEGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Where HTTP is spoken.
-const HTTP: &[&str] = &["gateway/src/", "callvine/src/commands/demo", "worker/src/recording/fetch/"];
+const HTTP: &[&str] =
+    &["gateway/src/", "callvine/src/commands/demo", "worker/src/recording/fetch/", "shared/src/objects/s3/"];
 
 /// Files and folders that only compute, and what shows that something does more.
 const PURE: [&str; 1] = ["shared/domain/src/"];
