@@ -186,6 +186,33 @@ fn no_banned_crate_is_linked() {
     }
 }
 
+/// `make demo` selects no tests: a feature that only their dependencies ask for would have a crate compiled twice.
+#[test]
+fn the_demo_and_the_tests_compile_the_same_dependencies() {
+    let features = |edges: &str| -> BTreeSet<String> {
+        let tree = std::process::Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--locked",
+                "--offline",
+                "--workspace",
+                "--prefix=none",
+                "--format={p} {f}",
+                "--edges",
+            ])
+            .arg(edges)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        let text = String::from_utf8(tree.stdout).unwrap();
+        text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    };
+    let (demo, tests) = (features("normal,build"), features("normal,build,dev"));
+    let differ: Vec<String> = demo.difference(&tests).cloned().collect();
+    none(&differ);
+}
+
 /// README's table has every variable that `--help` of any command names, and no other.
 #[tokio::test]
 async fn every_setting_is_in_the_readme() {
