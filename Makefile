@@ -4,8 +4,8 @@
 # The directory to which Cargo builds.
 target := $(or $(CARGO_TARGET_DIR),target)
 
-# Builds the program in the tests' profile. With the whole workspace selected, Cargo gives each dependency the features that
-# `make test` gives it, so neither compiles the other's again.
+# Builds the program in the tests' profile. With the whole workspace selected, Cargo gives each dependency the features
+# that `make test` gives it, so neither compiles the other's again.
 build:
 	cargo build --locked --workspace --bin callvine
 
@@ -19,8 +19,8 @@ test:
 	docker-compose --env-file .env.example --file docker-compose.yml config --quiet
 	cargo test --workspace --locked --no-fail-fast
 
-# Repeats the faults of `make test` for longer: 50 kills of each process, then random faults on both engines, for MINUTES
-# in all. Every test prints its seed; SEED=… makes the same decisions again. The report at the end stays in
+# Repeats the faults of `make test` for longer: 50 kills of each process, then random faults on both engines, for
+# MINUTES in all. Every test prints its seed; SEED=… makes the same decisions again. The report at the end stays in
 # target/chaos-report.txt; docs/reliability.md says more.
 MINUTES ?= 10
 chaos:
@@ -39,8 +39,8 @@ chaos:
 		} >> chaos-report.txt; \
 		echo; cat chaos-report.txt; exit $$status
 
-# Fetches RECORDINGS recordings from hosts that fail one request in five in every way, on both engines: each ends stored,
-# or dead with the right reason. Then keeps one of 512 MiB, the largest allowed, in an S3-compatible store. `make test`
+# Fetches RECORDINGS recordings from hosts that fail one request in five in every way, on both engines: each ends
+# stored, or dead with the right reason. Then keeps one of 512 MiB, the largest allowed, in an S3-compatible store. `make test`
 # does the same with 300, and with 41 MiB.
 RECORDINGS ?= 5000
 soak:
@@ -48,8 +48,8 @@ soak:
 	CALLVINE_SOAK_RECORDINGS=$(RECORDINGS) CALLVINE_SOAK_LARGEST=512 \
 		cargo test --package callvine-tests --locked --test end_to_end -- soak largest --nocapture --test-threads=1
 
-# Feeds hostile bytes to every parser of outside input, MINUTES each; an input that breaks one is kept in fuzz/artifacts.
-# Needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
+# Feeds hostile bytes to every parser of outside input, MINUTES each; an input that breaks one is kept in
+# fuzz/artifacts. Needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
 fuzz:
 	for target in request url_guard wav amr event; do \
 		mkdir -p fuzz/corpus/$$target; \
@@ -57,13 +57,15 @@ fuzz:
 			-max_total_time=$$((60 * $(MINUTES))) -max_len=65536 -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-# Builds target/shipped/callvine, the program as it is deployed, without its line tables. These are in callvine.debug beside
-# it: `addr2line --exe callvine.debug ADDRESS` reads them, and so does a backtrace where both files are in one directory.
+# Builds target/shipped/callvine, the program as it is deployed, without its line tables. These are in callvine.debug
+# beside it: `addr2line --exe callvine.debug ADDRESS` reads them, and so does a backtrace where both files are in one
+# directory.
 dist:
 	cargo build --profile dist --locked --package callvine
 	mkdir -p $(target)/shipped
 	objcopy --only-keep-debug $(target)/dist/callvine $(target)/shipped/callvine.debug
-	objcopy --strip-debug --add-gnu-debuglink=$(target)/shipped/callvine.debug $(target)/dist/callvine $(target)/shipped/callvine
+	objcopy --strip-debug --add-gnu-debuglink=$(target)/shipped/callvine.debug \
+		$(target)/dist/callvine $(target)/shipped/callvine
 
 # Measures Callvine against its ceilings, the naive gateway and PHP, on servers of its own; writes a report to
 # target/bench. Everything takes over two hours of an idle machine, and 40 GB of disk. ARGS="--help" says how to measure a

@@ -1,7 +1,7 @@
 //! Connections to the S3 store, over TLS that trusts what the machine trusts.
 //!
-//! An `https://` store is reached through the proxy that `HTTPS_PROXY` (or `ALL_PROXY`) names, unless `NO_PROXY` exempts
-//! it. An `http://` store is reached directly.
+//! An `https://` store is reached through the proxy that `HTTPS_PROXY` (or `ALL_PROXY`) names, unless `NO_PROXY`
+//! exempts it. An `http://` store is reached directly.
 
 use std::error::Error;
 use std::io;

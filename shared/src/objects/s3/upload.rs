@@ -77,7 +77,7 @@ impl Bucket {
         }
     }
 
-    /// Writes in parts. Two workers that write one key at once leave one whole object, since both write the same content.
+    /// Writes in parts. Two workers that write one key at once leave one whole object, since both write the same.
     async fn put_parts(
         &self,
         path: &Path,
