@@ -1,4 +1,4 @@
-//! A file that begins as an AMR recording does: proved or refused, without a panic and within bounds.
+//! A file that begins like an AMR recording is read or refused, without a panic and within bounds.
 #![no_main]
 
 #[path = "common/audio.rs"]
@@ -10,5 +10,5 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((choice, rest)) = bytes.split_first() else { return };
     let magic: &[u8] =
         [b"#!AMR\n".as_slice(), b"#!AMR-WB\n", b"#!AMR_MC1.0\n", b"#!AM"][usize::from(choice % 4)];
-    audio::prove(&[magic, rest].concat());
+    audio::read(&[magic, rest].concat());
 });

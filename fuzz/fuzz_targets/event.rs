@@ -1,4 +1,4 @@
-//! A message of a queue: one of ours or refused; and the call of one of ours is the one that it was made for.
+//! A message of a queue is one of ours or refused, and one of ours leads to the call that it was made for.
 #![no_main]
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ fuzz_target!(|body: &[u8]| {
     if let Err(refused) = call_id_of(body) {
         assert!(!refused.to_string().is_empty());
     }
-    // The same bytes as a call: its event leads back to it, whatever is in its fields.
+    // The same bytes as a call: its event leads back to it, whatever its fields hold.
     let Ok(call) = NewCall::parse(body) else { return };
     let id = CallId(i64::try_from(body.len()).expect("it is short"));
     let call = Call { id, call: Arc::new(call), created_at: DateTime::UNIX_EPOCH };

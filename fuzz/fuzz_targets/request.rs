@@ -1,4 +1,4 @@
-//! The body of a webhook: parsed or refused, and what is accepted comes back in the answer as it was sent, which is
+//! The body of a webhook is parsed or refused. An accepted call comes back in the answer as it was sent, and that answer is
 //! accepted again as the same call.
 #![no_main]
 

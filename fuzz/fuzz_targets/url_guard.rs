@@ -1,4 +1,4 @@
-//! The address of a recording: what the guard lets through leads to no address that is not public, however it is spelt.
+//! The address of a recording: the guard lets through no address that is not public, however it is spelt.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,11 +23,11 @@ fuzz_target!(|text: &str| {
             assert!(name != "localhost" && !name.ends_with(".localhost"));
         }
     }
-    // What the client makes of it is the same.
+    // The client parses the same URL from it.
     assert_eq!(guard.parse(url.as_str()), Ok(url.clone()));
 });
 
-/// Of what the standard library knows about addresses, not of what the guard does.
+/// Judges by the standard library, not by the guard.
 fn assert_public(address: Ipv4Addr) {
     let [first, second, ..] = address.octets();
     let is_shared = first == 100 && (64..128).contains(&second);

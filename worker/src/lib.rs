@@ -2,13 +2,17 @@
 //!
 //! - [`settings`]: flags, variables, defaults
 //! - `consume`: from a queue to a handler
+//! - `lease`: keeps a recording this worker's own while the work lasts
+//! - `patience`: waits for a database that is away
 //! - [`recording`]: a recording's life
-//! - `lost`: finds recordings of which no message is left
-//! - [`metrics`]: what is counted
+//! - `lost`: finds recordings whose message was lost
+//! - [`metrics`]: the metrics of the worker
 
 mod consume;
+mod lease;
 mod lost;
 pub mod metrics;
+mod patience;
 pub mod recording;
 pub mod settings;
 
@@ -26,11 +30,11 @@ use crate::recording::Recordings;
 use crate::recording::fetch::{CredentialsError, FetchSettings, Fetcher, FetcherError};
 pub use crate::settings::Settings;
 
-/// Messages in hand for each recording that is fetched at the same time: the others wait for a place at their host, or
-/// for their turn, so that one slow host does not fill the worker.
+/// Messages in hand for each recording that is fetched at the same time. The others wait for a permit of their host or of
+/// the worker, so that one slow host does not fill the worker.
 const IN_HAND_PER_FETCH: usize = 4;
 
-/// How often what dead processes left in the place of the recordings is swept: as long as it is left alone there.
+/// How often leftovers of dead processes are removed. A staged file counts as one from the same age on.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// The recording worker.
@@ -44,7 +48,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with these settings, on this database and place for recordings.
+    /// A worker with these settings, on this database and location of recordings.
     ///
     /// # Errors
     /// [`WorkerError`] when a setting can't be used.
@@ -71,7 +75,9 @@ impl Worker {
             bus,
             requeue_after: self.requeue_after,
         };
-        let consuming = consume::run(consumer, self.recordings, in_hand, shutdown.clone());
+        let (recordings, ending) = (self.recordings, shutdown.clone());
+        let handler = move |call_id| recordings.clone().process(call_id, ending.clone());
+        let consuming = consume::run(consumer, handler, in_hand, shutdown.clone());
         let working = async { tokio::join!(consuming, search.run(shutdown)) };
         tokio::select! {
             _ = working => {}
@@ -80,7 +86,7 @@ impl Worker {
     }
 }
 
-/// Sweeps at the start and then every hour. Never returns.
+/// Removes leftovers at the start and then every hour. Never returns.
 async fn keep_swept(objects: &Objects) {
     let mut hour = tokio::time::interval(SWEEP_EVERY);
     hour.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -93,7 +99,7 @@ async fn keep_swept(objects: &Objects) {
             }
             Err(error) => tracing::warn!(
                 error = %callvine_shared::error_chain::Chain(&error),
-                "cannot sweep what dead processes have left with the recordings; trying again in an hour"
+                "cannot remove what dead processes left with the recordings; trying again in an hour"
             ),
         }
     }

@@ -1,8 +1,8 @@
-//! Finds pending recordings of which no message is left, and queues them again: their queue was deleted or emptied, or
-//! their message was delivered so often that the broker gave it up.
+//! Finds pending recordings whose message was lost, and queues them again. Their queue was deleted or emptied, or
+//! the broker dropped their message after too many deliveries.
 //!
-//! It looks only while nothing waits in the queue and the outbox keeps up: then what is pending, and was in nobody's
-//! hands for a good while, has no message. Should it have one all the same, it is fetched once: its lease decides.
+//! A search runs only while the queue is empty and the outbox keeps up. Then a recording that has been pending and
+//! without a lease for some time has no message. If it has one after all, its lease still lets only one worker fetch it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use callvine_shared::bus::{Bus, BusError};
 use callvine_shared::call::CallId;
 use callvine_shared::error_chain::Chain;
+use callvine_shared::pause::pause;
 use callvine_shared::queue::Queue;
 use callvine_shared::store::{SEARCH_STEP, Store, StoreError};
 use chrono::{TimeDelta, Utc};
@@ -18,24 +19,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::recording::Recordings;
 
-/// Searches within the time that a recording may be idle.
+/// Searches within the time that a recording may be idle, so that a lost one is found at most a fifth later.
 const SEARCHES: u32 = 5;
 
-/// Of the newest so many calls every search takes account: the calls of five minutes at 1,600 a second.
+/// Every search covers this many of the newest calls: those of five minutes at 1,600 a second.
 const RECENT: i64 = 500_000;
 
-/// How often a search takes account of all calls, for retries that were lost long after their calls came.
+/// How often a search covers all calls, for retries that were lost long after their calls came.
 const FULL_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// The rest between two steps of a search, which leaves the database to others.
+/// The pause between two steps of a search, which leaves the database to others.
 const STEP_PAUSE: Duration = Duration::from_millis(20);
 
-/// What a search needs.
+/// The search for lost recordings.
 pub(crate) struct Search {
     pub(crate) recordings: Arc<Recordings>,
     pub(crate) store: Store,
     pub(crate) bus: Bus,
-    /// How long nothing has happened to a lost recording.
+    /// A recording to which nothing happened for this long is lost: `CALLVINE_REQUEUE_AFTER`.
     pub(crate) requeue_after: Duration,
 }
 
@@ -48,13 +49,13 @@ impl Search {
             match self.search(is_full, &shutdown).await {
                 Ok(true) if is_full => full_at = Instant::now() + FULL_INTERVAL,
                 Ok(_) => {}
-                // Whoever needs database or broker for more than this says so louder.
+                // Consumer and relay log the same trouble louder.
                 Err(error) => tracing::debug!(error = %Chain(&error), "cannot search for lost recordings"),
             }
         }
     }
 
-    /// `false`: it could not be told which recordings are lost, or the shutdown came first.
+    /// Searches once. `false`: lost recordings could not be told from others, or the shutdown came first.
     async fn search(&self, is_full: bool, shutdown: &CancellationToken) -> Result<bool, SearchError> {
         let now = Utc::now();
         let idle_for = TimeDelta::from_std(self.requeue_after).unwrap_or(TimeDelta::MAX);
@@ -76,14 +77,6 @@ impl Search {
             }
         }
         Ok(true)
-    }
-}
-
-/// Whether the pause has passed; `false`: the shutdown came first.
-async fn pause(pause: Duration, shutdown: &CancellationToken) -> bool {
-    tokio::select! {
-        () = shutdown.cancelled() => false,
-        () = tokio::time::sleep(pause) => true,
     }
 }
 

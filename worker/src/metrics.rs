@@ -1,29 +1,29 @@
-//! What the worker counts.
+//! The metrics of the worker.
 
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 
-/// Hosts that rest because they fail again and again.
+/// Hosts that rest because they keep failing.
 pub(crate) const RESTING_HOSTS: &str = "callvine_fetch_resting_hosts";
 /// How often a host was sent to rest.
 pub(crate) const BREAKER_OPENED: &str = "callvine_fetch_breaker_opened_total";
-/// How often a broken transfer was taken up where it broke.
+/// How often a broken transfer was resumed.
 pub(crate) const RESUMES: &str = "callvine_fetch_resumes_total";
 const SETTLED: &str = "callvine_recordings_total";
 const FETCH_SECONDS: &str = "callvine_recording_fetch_seconds";
 const FETCHED_BYTES: &str = "callvine_recording_fetched_bytes_total";
 
-/// Tells the recorder what these metrics mean.
+/// Gives the recorder the help texts of these metrics.
 pub fn describe() {
     describe_counter!(
         SETTLED,
-        "Tries of recordings by result: stored, retried (to be tried again), failed, postponed (not tried, since \
-         its host rests, or is slow and has no place), or lost (its message was lost, and it is queued again)"
+        "Attempts at recordings by result: stored, retried (to be attempted again), failed, postponed (not attempted, \
+         since its host rests, or is slow and has no permit), or lost (its message was lost, and it is queued again)"
     );
-    describe_gauge!(RESTING_HOSTS, "Hosts that rest because they failed again and again");
+    describe_gauge!(RESTING_HOSTS, "Hosts that rest because they kept failing");
     describe_counter!(BREAKER_OPENED, "Times that a host was sent to rest");
-    describe_counter!(RESUMES, "Transfers that broke and were taken up where they broke");
+    describe_counter!(RESUMES, "Transfers that broke and were resumed where they broke");
     describe_histogram!(
         FETCH_SECONDS,
         Unit::Seconds,
@@ -32,7 +32,7 @@ pub fn describe() {
     describe_counter!(FETCHED_BYTES, Unit::Bytes, "Bytes of recordings fetched");
 }
 
-/// A try ended: `stored`, `retried`, `failed`, `postponed` or `lost`.
+/// An attempt ended: `stored`, `retried`, `failed`, `postponed` or `lost`.
 pub(crate) fn settled(result: &'static str) {
     counter!(SETTLED, "result" => result).increment(1);
 }

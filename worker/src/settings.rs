@@ -10,21 +10,21 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 
-/// Longest `CALLVINE_FETCH_TIMEOUT`: RabbitMQ closes a channel whose delivery is unacknowledged for 30 minutes, and
-/// proving and storing what was fetched needs time too.
+/// Longest `CALLVINE_FETCH_TIMEOUT`. RabbitMQ closes a channel whose delivery is unacknowledged for 30 minutes, and
+/// proving and storing the recording needs time too.
 const FETCH_TIMEOUT_MAX: Duration = Duration::from_secs(25 * 60);
 
-/// Longest `CALLVINE_FETCH_BACKOFF`: no try waits longer than an hour, so a longer first wait has no meaning.
+/// Longest `CALLVINE_FETCH_BACKOFF`: no attempt waits longer than an hour, so a longer first wait has no meaning.
 const FETCH_BACKOFF_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Longest `CALLVINE_REQUEUE_AFTER`: whoever doesn't want a lost recording back within a week doesn't want it at all.
+/// Longest `CALLVINE_REQUEUE_AFTER`: a lost recording that may wait for more than a week is not missed.
 const REQUEUE_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Most fetches at once, of one worker or of one host. Each holds a connection, an open file and under 1 MiB of
-/// buffers: more are served by a second worker.
+/// Most fetches at once, by one worker or from one host. Each holds a connection, an open file and under 1 MiB of buffers.
+/// For more, run a second worker.
 const CONCURRENCY_MAX: u64 = 1024;
 
-/// Most tries of one recording. With waits of up to an hour this is more than four days.
+/// Most attempts at one recording. With waits of up to an hour this is more than four days.
 const ATTEMPTS_MAX: u64 = 100;
 
 /// How recordings are fetched: flags, each with an environment variable and a default.

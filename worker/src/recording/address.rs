@@ -1,8 +1,8 @@
-//! Which addresses may be fetched from: nothing inside this network, whatever it is called.
+//! Which addresses may be fetched from: none inside this network, however it is spelt.
 //!
-//! A recording's URL comes from outside, so it is a request forgery waiting to happen. The text is parsed once and
-//! the same [`Url`] goes to the client; IP literals are judged here, names by every address they resolve to, and the
-//! client connects to exactly the addresses that were judged. Nothing else decides what may be connected to.
+//! A recording's URL comes from outside, so it can be a forged request to this network. The text is parsed once, and the
+//! same [`Url`] goes to the client. IP literals are judged here, names by every address that they resolve to, and the
+//! client connects to exactly the addresses that were judged. No other code decides which address may be connected to.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,10 +14,10 @@ use url::{Host, Url};
 
 use super::failure::{Failure, Reason};
 
-/// Longest resolution of one name. A name server that is slower than this holds a worker's place for nothing.
+/// Longest resolution of one name. A recording that waits for it holds a permit of its host and one of the worker.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Most addresses of one name that are judged and tried; a name with more is refused rather than judged in part.
+/// Most addresses of one name. A name with more is refused rather than judged in part.
 const ADDRESSES_MAX: usize = 64;
 
 /// IANA's IPv4 special-purpose registry, multicast and reserved space, and Azure's platform address.
@@ -41,8 +41,8 @@ const DENIED_V4: [Ipv4Net; 17] = [
     v4([255, 255, 255, 255], 32),
 ];
 
-/// The only IPv6 space that is given out for use on the internet; all else is special, local or unassigned. Among it
-/// are `::1`, IPv4-compatible addresses, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), `100::/64`, `5f00::/16`,
+/// The only IPv6 space that is assigned for use on the internet; the rest is special, local or unassigned. The rest
+/// includes `::1`, IPv4-compatible addresses, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), `100::/64`, `5f00::/16`,
 /// `fc00::/7`, `fe80::/10`, `fec0::/10` and `ff00::/8`.
 const UNICAST_V6: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
@@ -54,8 +54,8 @@ const DENIED_V6: [Ipv6Net; 4] = [
     v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),
 ];
 
-/// Where clouds hand out credentials to whoever asks: AWS (also to containers), Azure, Alibaba, Oracle, Google.
-/// An allowed network does not include them; only their own /32 or /128 does.
+/// Addresses at which clouds give credentials to any process that asks: AWS (also to containers), Azure, Alibaba, Oracle,
+/// Google. An allowed network does not include them; only their own /32 or /128 does.
 const METADATA: [IpAddr; 9] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
@@ -68,7 +68,7 @@ const METADATA: [IpAddr; 9] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254)),
 ];
 
-/// Names that mean this machine or this network, and are not asked for.
+/// Names that mean this machine or this network, and are refused without a query.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "internal", "local"];
 
 const fn v4(octets: [u8; 4], prefix: u8) -> Ipv4Net {
@@ -118,7 +118,7 @@ impl Guard {
     /// # Errors
     /// [`Reason::BlockedAddress`] where this can't be fetched from, or can't be understood.
     pub fn parse(&self, text: &str) -> Result<Url, Failure> {
-        // The URL standard also reads `https:host` and `http:///host`, which its sender did not mean.
+        // The URL standard also accepts `https:host` and `http:///host`, which no sender means.
         let host = text.split_once("://").filter(|(scheme, _)| {
             scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
         });
@@ -130,8 +130,8 @@ impl Guard {
         Ok(url)
     }
 
-    /// Judges scheme and host of a URL: an address within it now, a name for what it says; what the name resolves to
-    /// is judged by [`Resolver`].
+    /// Judges the scheme and the host of a URL. A name is judged by its spelling here, and by its addresses in
+    /// [`Resolver`].
     ///
     /// # Errors
     /// [`Reason::BlockedAddress`] where this may not be fetched from.
@@ -148,8 +148,8 @@ impl Guard {
         if permitted { Ok(()) } else { Err(blocked(NOT_PUBLIC)) }
     }
 
-    /// With networks allowed, local names are the point, and their addresses decide. Between two dots there is something,
-    /// or it is no name: what a resolver makes of `localhost..` is its own affair.
+    /// Where networks are allowed, local names are too, and their addresses decide. A name with nothing between two dots is
+    /// refused: resolvers differ about `localhost..`.
     fn permits_name(&self, name: &str) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name);
         let top = name.rsplit('.').next().unwrap_or(name);
@@ -157,7 +157,7 @@ impl Guard {
     }
 }
 
-/// What API clients learn of a refused address: not which network it is in.
+/// The text that API clients see of a refused address. It does not tell which network the address is in.
 const NOT_PUBLIC: &str = "the address is not public";
 
 fn blocked(detail: &str) -> Failure {
@@ -175,10 +175,10 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
 }
 
-/// Why a name gave no addresses. Found by the fetch in the source chain of the client's error.
+/// A name without permitted addresses. The fetch finds it in the source chain of the client's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// At least one of its addresses may not be connected to, so none is: whoever mixes them in is up to something.
+    /// At least one of its addresses may not be connected to. Then none is: only an attack mixes both kinds.
     #[error("{NOT_PUBLIC}")]
     Blocked,
     /// No address, or no answer.
@@ -200,14 +200,14 @@ impl From<ResolveError> for Failure {
 }
 
 /// Resolves names for the HTTP client, and judges every answer. Resolving and connecting use one answer, so a name
-/// that changes its mind in between gains nothing. IP literals never come here: [`Guard::judge`] has them.
+/// that changes its mind in between gains nothing. IP literals never come here: [`Guard::judge`] judges them.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     guard: Guard,
     source: Source,
 }
 
-/// Where answers come from.
+/// The source of answers.
 #[derive(Clone, Debug)]
 enum Source {
     System,

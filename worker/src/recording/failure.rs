@@ -1,42 +1,43 @@
-//! Why a recording could not be had, and whether trying again can help: the one place that decides it.
+//! Why an attempt brought no recording, and whether another can: this file alone decides it.
 //!
-//! Pure: `now` comes in as a parameter. Nothing here ever holds credentials, or the body or headers of an answer.
+//! Pure: `now` comes in as a parameter. No failure ever holds credentials, or the body or headers of an answer.
 
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use http::header::{HeaderMap, RETRY_AFTER};
 
+use callvine_audio::Refusal;
 use callvine_shared::recording::Cause;
 pub use callvine_shared::recording::Reason;
 
-/// Longest wait that a host's `Retry-After` is granted: a call whose recording comes hours later is looked after by
-/// an operator anyway, and a hostile host must not park deliveries for a century.
+/// Longest wait that a host's `Retry-After` is granted. An operator looks after a call whose recording comes hours later,
+/// and a hostile host must not postpone recordings for a century.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Whether and when to try again.
+/// Whether and when another attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Never: no later try can end otherwise.
+    /// Never: no later attempt can end otherwise.
     Final,
     /// After the usual backoff.
     Later,
     /// After this time, which wins over the backoff. Above zero, at most [`RETRY_AFTER_MAX`].
     After(Duration),
-    /// Not a try at all: the host was not asked, because it rests. After this time.
-    Untried(Duration),
+    /// After this time, and this was no attempt: the host was not asked, because it rests.
+    Unattempted(Duration),
 }
 
-/// One try that did not bring a recording, or, with [`Retry::Untried`], one that was not made.
+/// An attempt that brought no recording, or, with [`Retry::Unattempted`], one that was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", reason.name())]
 pub struct Failure {
     /// The published reason.
     pub reason: Reason,
-    /// What happened, for people. Never holds credentials, addresses, or the body or headers of an answer: it is
+    /// The failure in words, for people. Never holds credentials, addresses, or the body or headers of an answer: it is
     /// shown to API clients, who must not learn from it what else listens inside this network.
     pub detail: String,
-    /// Whether and when to try again.
+    /// Whether and when another attempt is made.
     pub retry: Retry,
 }
 
@@ -47,7 +48,7 @@ impl Failure {
         Cause { reason: self.reason, last_error: &self.detail }
     }
 
-    /// A failure that is not an HTTP answer; its reason decides whether it is tried again.
+    /// A failure that is not an HTTP answer; its reason decides whether another attempt is made.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         let retry = if passes(reason) { Retry::Later } else { Retry::Final };
@@ -64,7 +65,7 @@ impl Failure {
             401 => (Reason::Forbidden, false),
             204 | 205 => (Reason::Empty, true),
             // Accepted but not ready; request timeout, conflict, too early, too many requests; any server's trouble.
-            // And no such part: the next try asks for all of it.
+            // And no such part: the next attempt asks for all of it.
             202 | 408 | 409 | 416 | 425 | 429 | 500..=599 => (Reason::HttpStatus, true),
             _ => (Reason::HttpStatus, false),
         };
@@ -77,7 +78,21 @@ impl Failure {
     }
 }
 
-/// Whether a later try may find it otherwise. Answers are judged by their status instead ([`Failure::of_answer`]).
+impl From<Refusal> for Failure {
+    /// The failure of a file that was fetched and is no recording.
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotAudio(detail) => Self::new(Reason::NotAudio, detail),
+            Refusal::Truncated => Self::new(Reason::Truncated, refusal.to_string()),
+            Refusal::Empty => Self::new(Reason::Empty, refusal.to_string()),
+            Refusal::Unreadable(error) => {
+                Self::new(Reason::Storage, format!("cannot read the temporary file: {}", error.kind()))
+            }
+        }
+    }
+}
+
+/// Whether a later attempt may end otherwise. Answers are judged by their status instead ([`Failure::of_answer`]).
 const fn passes(reason: Reason) -> bool {
     match reason {
         Reason::Dns
@@ -93,7 +108,7 @@ const fn passes(reason: Reason) -> bool {
 }
 
 /// The wait that `Retry-After` asks for (RFC 9110, 10.2.3): seconds or an HTTP date. `None` where it is absent, not
-/// understood, or asks for no wait at all, which would burn every try within a second.
+/// understood, or asks for no wait at all, which would use up every attempt within a second.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

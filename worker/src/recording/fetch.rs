@@ -1,7 +1,7 @@
 //! Fetches a recording over HTTP into a temporary file, within bounds of size, time and trust.
 //!
-//! Which addresses may be connected to is decided by [`super::address`] alone, at every redirect. What came is not
-//! looked at here: the proof that it is audio comes after.
+//! [`super::address`] alone decides which addresses may be connected to, at every redirect. The bytes are not looked at
+//! here: the proof that they are audio comes after.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,12 +28,12 @@ use breaker::Breakers;
 use client::Client;
 pub use credentials::{Credentials, CredentialsError};
 use hosts::Hosts;
-pub use hosts::Place;
+pub use hosts::Permit;
 pub use sink::TEMPORARY_PREFIX;
 use threads::Threads;
 use transfer::Transfers;
 
-/// What a fetch may take and where it may go.
+/// The bounds of a fetch.
 #[derive(Clone, Debug)]
 pub struct FetchSettings {
     /// Largest recording, in bytes.
@@ -50,7 +50,7 @@ pub struct FetchSettings {
     pub per_host: usize,
     /// Networks that are fetched from although they are not public.
     pub allowed: Vec<IpNet>,
-    /// What to sign in with, by host.
+    /// Credentials by host.
     pub credentials: Credentials,
 }
 
@@ -77,7 +77,7 @@ impl FetchSettings {
     }
 }
 
-/// Why nothing can be fetched.
+/// A fetcher that can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum FetcherError {
     /// There are no certificates to trust.
@@ -91,7 +91,7 @@ pub enum FetcherError {
     Threads(#[source] std::io::Error),
 }
 
-/// A recording, fetched and not yet proved to be one.
+/// A file that was fetched and is not yet proved to be a recording.
 #[derive(Debug)]
 pub struct Fetched {
     /// The bytes, in a file that is removed when this is dropped.
@@ -102,7 +102,7 @@ pub struct Fetched {
     pub sha256: [u8; 32],
 }
 
-/// Fetches recordings. Share it by reference or `Arc`: connections, places and breakers belong to it.
+/// Fetches recordings. Share it by reference or `Arc`: connections, permits and breakers belong to it.
 #[derive(Debug)]
 pub struct Fetcher {
     transfers: Arc<Transfers>,
@@ -129,31 +129,19 @@ impl Fetcher {
         Ok(Self { transfers: Arc::new(Transfers { settings, client }), hosts, breakers, threads })
     }
 
-    /// Waits for a place at the host of `url`, first come first served; `None` when the host is slow and has none. Take
-    /// it before any other scarce place, so that a slow host holds up only its own recordings. Cancel-safe.
-    pub async fn enter(&self, url: &str) -> Option<Place> {
+    /// Waits for a permit of the host of `url`, first come first served; `None` when the host is slow and has none. Take it
+    /// before any other permit, so that a slow host holds up only its own recordings. Cancel-safe.
+    pub async fn permit(&self, url: &str) -> Option<Permit> {
         let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        self.hosts.enter(&host.unwrap_or_default()).await
+        self.hosts.permit(&host.unwrap_or_default()).await
     }
 
-    /// As a worker does it, but for one that is turned away: it stays until it is let in.
-    #[cfg(test)]
-    async fn fetch(&self, url: &str, directory: &Path) -> Result<Fetched, Failure> {
-        let place = loop {
-            match self.enter(url).await {
-                Some(place) => break place,
-                None => tokio::task::yield_now().await,
-            }
-        };
-        self.fetch_in(place, url, directory).await
-    }
-
-    /// Fetches `url` into a temporary file in `directory`, holding `place`. A user name and password in the URL go
+    /// Fetches `url` into a temporary file in `directory`, holding `permit`. A user name and password in the URL go
     /// to its own origin alone. When the future is dropped, the connection and the file go with it.
     ///
     /// # Errors
-    /// [`Failure`], which says whether to try again. A host that rests fails without being asked.
-    pub async fn fetch_in(&self, place: Place, url: &str, directory: &Path) -> Result<Fetched, Failure> {
+    /// [`Failure`], which says whether another attempt is made. A host that rests fails without being asked.
+    pub async fn fetch(&self, permit: Permit, url: &str, directory: &Path) -> Result<Fetched, Failure> {
         let url = self.transfers.client.parse(url)?;
         let origin = url.origin().ascii_serialization();
         self.breakers.check(&origin, Instant::now())?;
@@ -161,7 +149,7 @@ impl Fetcher {
         let outcome = self.threads.run(async move { transfers.transfer(&from, &into).await }).await;
         let recording = &url[Position::BeforePath..Position::AfterQuery];
         self.breakers.record(&origin, recording, outcome.as_ref().err(), Instant::now());
-        drop(place);
+        drop(permit);
         outcome
     }
 }

@@ -1,24 +1,25 @@
-//! Lets a sick host rest: when many different recordings in a row could not be had, only one at a time is tried.
+//! Lets a sick host rest: after many different recordings in a row have failed, only one at a time is attempted.
 //!
-//! One call's own tries never open a breaker, however often they fail: it takes [`FAILURES_TO_OPEN`] different
+//! One call's own attempts never open a breaker, however often they fail: it takes [`FAILURES_TO_OPEN`] different
 //! recordings with no answer in between. Visible as the metrics `callvine_fetch_resting_hosts` and
 //! `callvine_fetch_breaker_opened_total`.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::recording::failure::{Failure, Reason, Retry};
 
-/// Different recordings that must fail in a row: twice what is fetched at once from one host by default, so that one
-/// blip which takes down all of them is not enough.
+/// Different recordings that must fail in a row: twice as many as are fetched at once from one host by default, so that one
+/// outage which breaks all of them is not enough.
 const FAILURES_TO_OPEN: usize = 8;
 
-/// Longest rest between two tries of a sick host, so that it is found well again within minutes.
+/// Longest rest between two attempts at a sick host, so that its recovery is noticed within minutes.
 const REST_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// Most hosts remembered. Only failing ones are; the one untouched for longest is forgotten first.
+/// Most hosts remembered. Only failing hosts are; the one that failed longest ago is forgotten first.
 const HOSTS_MAX: usize = 1024;
 
 /// The breakers of all hosts.
@@ -44,15 +45,15 @@ struct Rest {
     length: Duration,
     until: Instant,
     reason: Reason,
-    /// A request was let through to see how the host is, and has not reported back.
+    /// A request was let through to probe the host, and has not reported back.
     asked: bool,
 }
 
-/// What a failure says about its host.
+/// The health of a host, by the failure of a fetch.
 enum Health {
     Well,
     Sick(Reason),
-    /// Nothing: the failure is ours.
+    /// The failure is our own and tells nothing.
     Unknown,
 }
 
@@ -62,28 +63,28 @@ impl Breakers {
         Self { rest: backoff.min(REST_MAX), hosts: Mutex::default(), hasher: RandomState::new() }
     }
 
-    /// Whether this host may be asked now. Where it rests, one request a rest is let through to see how it is.
+    /// Refuses where this host rests. After each rest one request is let through to probe it.
     pub(super) fn check(&self, host: &str, now: Instant) -> Result<(), Failure> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.hosts.lock();
         let Some(rest) = hosts.get_mut(host).and_then(|breaker| breaker.rest.as_mut()) else {
             return Ok(());
         };
         let left = rest.until.saturating_duration_since(now);
         if left.is_zero() {
-            // Should this one never report back, another may try after the same time.
+            // Should this one never report back, another is let through after the same time.
             rest.until = now + rest.length;
             rest.asked = true;
             return Ok(());
         }
-        // Jitter, so that what waits does not come back all at once.
+        // Jitter, so that the recordings of this host don't come back all at once.
         let wait = left + left.mul_f64(fastrand::f64() / 2.0);
         let detail = "the host is failing and is left to rest";
-        Err(Failure { reason: rest.reason, detail: detail.to_owned(), retry: Retry::Untried(wait) })
+        Err(Failure { reason: rest.reason, detail: detail.to_owned(), retry: Retry::Unattempted(wait) })
     }
 
     /// Notes how a fetch ended. `recording` tells one recording from another.
     pub(super) fn record(&self, host: &str, recording: &str, failure: Option<&Failure>, now: Instant) {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.hosts.lock();
         match failure.map(health) {
             Some(Health::Unknown) => return,
             None | Some(Health::Well) => drop(hosts.remove(host)),
@@ -105,7 +106,7 @@ impl Breaker {
     fn fail(&mut self, recording: u64, reason: Reason, first_rest: Duration, now: Instant) {
         self.touched = now;
         if let Some(rest) = &mut self.rest {
-            // Others that end now were under way when the breaker opened, and say nothing new.
+            // Other fetches that end now were under way when the breaker opened, and tell nothing new.
             if std::mem::take(&mut rest.asked) {
                 let length = rest.length.saturating_mul(2).min(REST_MAX);
                 *rest = Rest { length, until: now + length, reason, asked: false };
@@ -122,13 +123,21 @@ impl Breaker {
     }
 }
 
+/// Names every reason, so that a new one does not compile until it is judged.
 fn health(failure: &Failure) -> Health {
     match failure.reason {
         Reason::Dns | Reason::Connect | Reason::Tls | Reason::Timeout => Health::Sick(failure.reason),
-        // Answers that another time might have gone otherwise: 5xx, too many requests and their like.
+        // Answers that a later attempt might change: 5xx, too many requests and their like.
         Reason::HttpStatus if failure.retry != Retry::Final => Health::Sick(failure.reason),
         Reason::Storage | Reason::BlockedAddress => Health::Unknown,
-        _ => Health::Well,
+        // The host answered, and its answer is about this recording.
+        Reason::NotFound
+        | Reason::Forbidden
+        | Reason::HttpStatus
+        | Reason::Truncated
+        | Reason::TooLarge
+        | Reason::Empty
+        | Reason::NotAudio => Health::Well,
     }
 }
 
@@ -160,7 +169,7 @@ mod tests {
         fail(&breakers, FAILURES_TO_OPEN..FAILURES_TO_OPEN + 1, now);
         let failure = breakers.check("host", now).unwrap_err();
         assert_eq!(failure.reason, Reason::Connect);
-        let Retry::Untried(wait) = failure.retry else { panic!("{failure:?}") };
+        let Retry::Unattempted(wait) = failure.retry else { panic!("{failure:?}") };
         assert!((REST..=REST * 3 / 2).contains(&wait), "{wait:?}");
         breakers.check("another", now).unwrap();
     }
@@ -216,7 +225,7 @@ mod tests {
             let later = now + Duration::from_millis(index as u64);
             breakers.record(&index.to_string(), "x", Some(&failure), later);
         }
-        let hosts = breakers.hosts.lock().unwrap();
+        let hosts = breakers.hosts.lock();
         assert_eq!(hosts.len(), HOSTS_MAX);
         assert!(!hosts.contains_key("9") && hosts.contains_key("10"));
     }

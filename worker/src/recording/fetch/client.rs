@@ -1,4 +1,4 @@
-//! The HTTP client of the fetches: one GET, its redirects, and what each origin is told to sign in with.
+//! The HTTP client of the fetches: one GET, its redirects, and the credentials for each origin.
 
 use std::error::Error;
 use std::io;
@@ -28,14 +28,14 @@ use crate::recording::failure::{Failure, Reason};
 /// Most redirects followed: one to https, one to a storage host, one to spare.
 const REDIRECTS_MAX: usize = 3;
 
-/// Statuses that say where else to look (RFC 9110, 15.4); the others of their class bring nothing to a GET.
+/// Statuses that name another address (RFC 9110, 15.4); the others of their class mean nothing to a GET.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
-/// Asks hosts, and judges where it is sent.
+/// Sends requests, and judges every address that it is redirected to.
 #[derive(Debug)]
 pub(super) struct Client {
     pool: Pool,
-    /// What every request says.
+    /// The headers of every request.
     headers: HeaderMap,
     guard: Guard,
     credentials: Credentials,
@@ -49,7 +49,7 @@ impl Client {
         let headers = [
             (USER_AGENT, user_agent),
             (ACCEPT, HeaderValue::from_static("audio/*, */*;q=0.5")),
-            // Nothing here decodes contents, so that there are no decompression bombs.
+            // Contents are never decoded here, so that there are no decompression bombs.
             (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         ];
         Ok(Self {
@@ -66,7 +66,7 @@ impl Client {
         self.guard.parse(url)
     }
 
-    /// The answer to a GET, after at most [`REDIRECTS_MAX`] redirects, each judged as the first address was.
+    /// The answer to a GET, after at most [`REDIRECTS_MAX`] redirects, each of which is judged as the first address was.
     pub(super) async fn get(
         &self,
         first: &Url,
@@ -108,8 +108,8 @@ impl Client {
         Ok(request)
     }
 
-    /// What to sign in with: the user name and password of the URL, those of the recording's URL at its own origin, or
-    /// what the credentials file has for this host.
+    /// The header to sign in with: the user name and password of the URL, those of the recording's URL at its own origin,
+    /// or those of the credentials file for this host.
     fn authorization(&self, url: &Url, first: &Url) -> Result<Option<HeaderValue>, Failure> {
         let named =
             [url, first].into_iter().find(|named| !anonymous(named) && named.origin() == url.origin());
@@ -128,7 +128,7 @@ impl Client {
             Ok(response) => response.map_err(|error| unanswered(&error))?,
             Err(_) => return Err(timed_out("the host did not answer in time")),
         };
-        // Belt and braces: the guard and the resolver have judged it already.
+        // The guard and the resolver have judged it already; this holds even if they were bypassed.
         match response.extensions().get::<HttpInfo>() {
             Some(connection) if self.guard.permits(connection.remote_addr().ip()) => Ok(response),
             _ => Err(Failure::new(Reason::BlockedAddress, "the address is not public")),
@@ -136,8 +136,8 @@ impl Client {
     }
 }
 
-/// The address of a request: without user name and password, which go into a header, and without fragment, which
-/// goes nowhere.
+/// The address of a request: without user name and password, which go into a header, and without the fragment, which is
+/// never sent.
 fn uri(url: &Url) -> Result<Uri, Failure> {
     let host = url.host_str().ok_or_else(not_valid)?;
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
@@ -158,7 +158,7 @@ fn anonymous(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none()
 }
 
-/// Where this answer sends us, if it does.
+/// The address that this answer redirects to, if any.
 fn redirect(response: &Response<Incoming>, url: &Url) -> Result<Option<Url>, Failure> {
     if !REDIRECTS.contains(&response.status().as_u16()) {
         return Ok(None);
@@ -172,8 +172,7 @@ fn redirect(response: &Response<Incoming>, url: &Url) -> Result<Option<Url>, Fai
     Ok(Some(next))
 }
 
-/// What went wrong before there was an answer. The causes themselves, which may name addresses of this network, go
-/// to the log alone.
+/// The failure of a request without an answer. The causes may name addresses of this network, so they go to the log alone.
 fn unanswered(error: &hyper_util::client::legacy::Error) -> Failure {
     for cause in causes(error) {
         debug!(%cause, "a fetch was not answered: {cause}");

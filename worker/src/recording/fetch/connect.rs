@@ -1,5 +1,5 @@
-//! Connections of the fetches: to addresses that the guard has judged, over TLS where the URL says so, with buffers
-//! that are bounded.
+//! Connections of the fetches: to addresses that the guard has judged, over TLS where the URL says so, with bounded
+//! buffers.
 
 use std::error::Error;
 use std::io;
@@ -31,10 +31,10 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// being read, one on its way, one in the sink.
 const READ_BYTES_MAX: usize = 128 * 1024;
 
-/// What an HTTP/2 host may send of one recording before we have taken it.
+/// Most bytes of one recording that an HTTP/2 host may send ahead of our reading.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// What an HTTP/2 host may send over one connection, of all its recordings, before we have taken it.
+/// Most bytes of all recordings on one connection that an HTTP/2 host may send ahead of our reading.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -42,13 +42,13 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// A client with a pool of connections.
 pub(super) type Pool = hyper_util::client::legacy::Client<Connector, Empty<Bytes>>;
 
-/// A pool whose connections are to what `resolver` lets through. No proxy is asked for one: it would connect in our
-/// stead, past the guard.
+/// A pool whose connections go to addresses that `resolver` lets through. It uses no proxy, which would connect past the
+/// guard.
 pub(super) fn pool(settings: &FetchSettings, resolver: Resolver) -> io::Result<Pool> {
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    // Shared out among the addresses of a name, so that a dead one does not use up the time of the others.
+    // Divided among the addresses of a name, so that a dead one does not use up the time of the others.
     tcp.set_connect_timeout(Some(settings.connect_timeout));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = HttpsConnectorBuilder::new()

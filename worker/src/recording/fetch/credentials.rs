@@ -1,4 +1,4 @@
-//! The file of `CALLVINE_FETCH_CREDENTIALS`: what to sign in with at which host.
+//! The file of `CALLVINE_FETCH_CREDENTIALS`: user names, passwords and tokens by host.
 //!
 //! ```toml
 //! ["pbx.example.com"]
@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 use url::Url;
 
-/// Largest credentials file: thousands of hosts fit. More is some other file.
+/// Largest credentials file: thousands of hosts fit; a larger file is the wrong one.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Credentials by host. Empty by default.
@@ -32,14 +32,14 @@ pub struct Credentials {
     by_host: HashMap<String, Credential>,
 }
 
-/// What one host is told.
+/// The credentials for one host.
 #[derive(Clone, Debug)]
 pub(super) enum Credential {
     Basic { user: String, password: SecretString },
     Bearer(SecretString),
 }
 
-/// Why a credentials file can't be used.
+/// A credentials file that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// It can't be read.
@@ -105,7 +105,7 @@ impl Credentials {
         Ok(Self { by_host })
     }
 
-    /// What this URL's host is told, if anything; an entry with its port goes before one without.
+    /// The credentials for this URL's host, if any; an entry with its port goes before one without.
     pub(super) fn of(&self, url: &Url) -> Option<&Credential> {
         if self.by_host.is_empty() {
             return None;

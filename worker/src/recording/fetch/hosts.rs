@@ -1,65 +1,68 @@
 //! How many recordings are fetched at once from one host (`CALLVINE_FETCH_PER_HOST`).
 //!
-//! Whoever waits for a place here holds no other place, and waits for a few seconds only; then the host is slow, and for
-//! a while no more may wait for it than it has places: the others are turned away at once. So one slow host leaves the
-//! others alone, however many of its recordings are due, and a burst for a fast one is worked off in order.
+//! A fetch waits for its host's permit with no other permit in hand, and for a few seconds only. A host that let one wait
+//! for longer is slow: for a while no more fetches may wait for it than it has permits, and others are refused at once. So
+//! a slow host leaves the others alone, however many of its recordings are due, and a burst for a fast host is worked off
+//! in order.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// A fast host gives a place in less; whoever has waited for longer is turned away.
+/// Longest wait for a permit; a fast host has one sooner.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// A host that made somebody wait for too long counts as slow for this long.
+/// How long a host counts as slow after a wait was too long.
 const SLOW_FOR: Duration = Duration::from_secs(30);
 
-/// The places of every host that has a fetch running or waiting; those alone are kept.
+/// The permits of every host that has a fetch running or waiting; other hosts are forgotten.
 #[derive(Clone, Debug)]
 pub(super) struct Hosts {
-    places_per_host: usize,
+    permits_per_host: usize,
     hosts: Arc<Mutex<HashMap<String, Host>>>,
 }
 
 #[derive(Debug)]
 struct Host {
-    places: Arc<Semaphore>,
-    /// Fetches that run or wait.
-    guests: usize,
+    permits: Arc<Semaphore>,
+    /// Those that run or wait.
+    fetches: usize,
     slow_until: Option<Instant>,
 }
 
-/// A fetch's place at its host, given back when dropped.
+/// A fetch's permit at its host, given back when dropped.
 #[derive(Debug)]
-#[must_use = "the place is given back when this is dropped"]
-pub struct Place {
+#[must_use = "the permit is given back when this is dropped"]
+pub struct Permit {
     _permit: OwnedSemaphorePermit,
-    _guest: Guest,
+    _counted: Counted,
 }
 
-/// One that runs or waits; the last one to go removes the host, also when its wait is cancelled.
+/// A fetch that runs or waits, among its host's `fetches`. The last one to end removes the host, also where its wait is
+/// cancelled.
 #[derive(Debug)]
-struct Guest {
+struct Counted {
     hosts: Hosts,
     host: String,
 }
 
 impl Hosts {
-    pub(super) fn new(places_per_host: usize) -> Self {
-        Self { places_per_host, hosts: Arc::default() }
+    pub(super) fn new(permits_per_host: usize) -> Self {
+        Self { permits_per_host, hosts: Arc::default() }
     }
 
-    /// Waits for a place at this host, first come first served, for [`WAIT_MAX`]; at a slow host, where as many wait as
-    /// there are places, not at all. `None` when there was none. Cancel-safe.
-    pub(super) async fn enter(&self, host: &str) -> Option<Place> {
-        let (places, guest) = self.admit(host)?;
-        match timeout(WAIT_MAX, places.acquire_owned()).await {
-            Ok(permit) => Some(Place { _permit: permit.ok()?, _guest: guest }),
+    /// Waits for a permit of this host, first come first served, for at most [`WAIT_MAX`]. `None` when there was none; at
+    /// once where the host is slow and as many fetches wait as it has permits. Cancel-safe.
+    pub(super) async fn permit(&self, host: &str) -> Option<Permit> {
+        let (permits, counted) = self.admit(host)?;
+        match timeout(WAIT_MAX, permits.acquire_owned()).await {
+            Ok(permit) => Some(Permit { _permit: permit.ok()?, _counted: counted }),
             Err(_elapsed) => {
-                if let Some(host) = self.lock().get_mut(host) {
+                if let Some(host) = self.hosts.lock().get_mut(host) {
                     host.slow_until = Some(Instant::now() + SLOW_FOR);
                 }
                 None
@@ -67,31 +70,29 @@ impl Hosts {
         }
     }
 
-    fn admit(&self, host: &str) -> Option<(Arc<Semaphore>, Guest)> {
-        let mut hosts = self.lock();
-        let new =
-            || Host { places: Arc::new(Semaphore::new(self.places_per_host)), guests: 0, slow_until: None };
+    fn admit(&self, host: &str) -> Option<(Arc<Semaphore>, Counted)> {
+        let mut hosts = self.hosts.lock();
+        let new = || Host {
+            permits: Arc::new(Semaphore::new(self.permits_per_host)),
+            fetches: 0,
+            slow_until: None,
+        };
         let entry = hosts.entry(host.to_owned()).or_insert_with(new);
         let is_slow = entry.slow_until.is_some_and(|until| until > Instant::now());
-        if is_slow && entry.guests >= self.places_per_host * 2 {
+        if is_slow && entry.fetches >= self.permits_per_host * 2 {
             return None;
         }
-        entry.guests += 1;
-        Some((Arc::clone(&entry.places), Guest { hosts: self.clone(), host: host.to_owned() }))
-    }
-
-    /// A map of counts is whole whatever panicked while it was locked.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Host>> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+        entry.fetches += 1;
+        Some((Arc::clone(&entry.permits), Counted { hosts: self.clone(), host: host.to_owned() }))
     }
 }
 
-impl Drop for Guest {
+impl Drop for Counted {
     fn drop(&mut self) {
-        let mut hosts = self.hosts.lock();
+        let mut hosts = self.hosts.hosts.lock();
         if let Some(host) = hosts.get_mut(&self.host) {
-            host.guests -= 1;
-            if host.guests == 0 {
+            host.fetches -= 1;
+            if host.fetches == 0 {
                 hosts.remove(&self.host);
             }
         }
@@ -104,18 +105,18 @@ mod tests {
     use futures_util::FutureExt;
 
     fn hosts_known(hosts: &Hosts) -> usize {
-        hosts.hosts.lock().unwrap().len()
+        hosts.hosts.lock().len()
     }
 
     #[tokio::test]
     async fn a_full_host_leaves_the_others_alone() {
         let hosts = Hosts::new(2);
-        let first = hosts.enter("a").await.unwrap();
-        let second = hosts.enter("a").await.unwrap();
-        assert!(hosts.enter("a").now_or_never().is_none());
-        let other = hosts.enter("b").now_or_never().expect("another host has places").unwrap();
+        let first = hosts.permit("a").await.unwrap();
+        let second = hosts.permit("a").await.unwrap();
+        assert!(hosts.permit("a").now_or_never().is_none());
+        let other = hosts.permit("b").now_or_never().expect("another host has permits").unwrap();
         drop(first);
-        let third = hosts.enter("a").now_or_never().expect("a place was given back").unwrap();
+        let third = hosts.permit("a").now_or_never().expect("a permit was given back").unwrap();
         drop((second, third, other));
         assert_eq!(hosts_known(&hosts), 0);
     }
@@ -123,8 +124,8 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_wait_leaves_nothing_behind() {
         let hosts = Hosts::new(1);
-        let held = hosts.enter("a").await.unwrap();
-        let mut waiting = Box::pin(hosts.enter("a"));
+        let held = hosts.permit("a").await.unwrap();
+        let mut waiting = Box::pin(hosts.permit("a"));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(held);
         assert_eq!(hosts_known(&hosts), 1);
@@ -133,17 +134,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_for_too_long_is_turned_away_and_then_those_who_come_to_a_full_house_are_at_once() {
+    async fn a_wait_that_is_too_long_is_refused_and_then_those_of_a_full_slow_host_are_at_once() {
         let hosts = Hosts::new(1);
-        let held = hosts.enter("a").await.unwrap();
+        let held = hosts.permit("a").await.unwrap();
         let begun = Instant::now();
-        assert!(hosts.enter("a").await.is_none());
+        assert!(hosts.permit("a").await.is_none());
         assert_eq!(begun.elapsed(), WAIT_MAX);
-        let mut waiting = Box::pin(hosts.enter("a"));
-        assert!(waiting.as_mut().now_or_never().is_none(), "as many wait as there are places");
-        assert!(hosts.enter("a").now_or_never().expect("it is said at once").is_none());
+        let mut waiting = Box::pin(hosts.permit("a"));
+        assert!(waiting.as_mut().now_or_never().is_none(), "as many wait as there are permits");
+        assert!(hosts.permit("a").now_or_never().expect("it is refused at once").is_none());
         drop(held);
         drop(waiting.await.unwrap());
-        assert!(hosts.enter("a").await.is_some());
+        assert!(hosts.permit("a").await.is_some());
     }
 }

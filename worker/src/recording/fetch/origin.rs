@@ -1,14 +1,16 @@
 //! A recording host for the tests, on loopback, with chosen faults.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// What the host does after it has read a request's head; at the end it closes the connection.
+/// A step of the host after it has read a request's head; at the end it closes the connection.
 pub(super) enum Step {
     Send(Vec<u8>),
     /// These bytes one at a time, each after this long.
@@ -56,7 +58,7 @@ impl Origin {
 
     /// The heads of the requests so far.
     pub(super) fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
+        self.heads.lock().clone()
     }
 }
 
@@ -70,7 +72,7 @@ async fn serve(
         head.push(stream.read_u8().await?);
     }
     let head = String::from_utf8(head).unwrap();
-    heads.lock().unwrap().push(head.clone());
+    heads.lock().push(head.clone());
     for step in answer(&head) {
         match step {
             Step::Send(bytes) => stream.write_all(&bytes).await?,

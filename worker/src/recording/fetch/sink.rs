@@ -1,4 +1,4 @@
-//! Where a recording's bytes go: a temporary file and a SHA-256, in one pass.
+//! The sink of a recording's bytes: a temporary file and a SHA-256, in one pass.
 
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use super::Fetched;
 use crate::recording::failure::{Failure, Reason};
 
-/// How temporary files begin, so that those of a killed process can be told from others.
+/// How the names of temporary files begin, so that those of a killed process can be told from others.
 pub const TEMPORARY_PREFIX: &str = ".callvine-fetch-";
 
 /// The sink. Blocks while it writes.
@@ -45,7 +45,7 @@ impl Sink {
         self.file.write_all(bytes).map_err(|error| storage(&error))
     }
 
-    /// Forgets what was taken: the host sends from the beginning again.
+    /// Empties the sink: the host sends from the beginning again.
     pub(super) fn restart(&mut self) -> Result<(), Failure> {
         let rewound = self.file.as_file().set_len(0).and_then(|()| self.file.rewind());
         rewound.map_err(|error| storage(&error))?;
@@ -64,7 +64,7 @@ impl Sink {
     }
 }
 
-/// More than the sink takes.
+/// The failure of a recording with more bytes than the sink takes.
 pub(super) fn too_large() -> Failure {
     Failure::new(Reason::TooLarge, "the recording is larger than CALLVINE_MAX_RECORDING")
 }

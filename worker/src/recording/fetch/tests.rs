@@ -36,10 +36,21 @@ fn install_tls() {
     rustls::crypto::ring::default_provider().install_default().ok();
 }
 
+/// Fetches as a worker does, but waits for a permit for as long as it takes.
+async fn fetch_patiently(fetcher: &Fetcher, url: &str, directory: &Path) -> Result<Fetched, Failure> {
+    let permit = loop {
+        match fetcher.permit(url).await {
+            Some(permit) => break permit,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    fetcher.fetch(permit, url, directory).await
+}
+
 /// One fetch with these settings into a directory of its own, which is then empty but for the file.
 async fn fetch_with(settings: FetchSettings, url: &str) -> Result<Vec<u8>, Failure> {
     let directory = tempfile::tempdir().unwrap();
-    let outcome = fetcher(settings).fetch(url, directory.path()).await;
+    let outcome = fetch_patiently(&fetcher(settings), url, directory.path()).await;
     let bytes = outcome.map(|fetched| {
         let bytes = std::fs::read(fetched.file.path()).unwrap();
         assert_eq!(fetched.size_bytes, bytes.len() as u64);
@@ -143,7 +154,7 @@ async fn a_short_body_is_truncated() {
     let origin = Origin::answering(short).await;
     let failure = fetch(&origin.url("/")).await.unwrap_err();
     assert_eq!((failure.reason, failure.retry), (Reason::Truncated, Retry::Later));
-    assert_eq!(origin.heads().len(), 1, "without a validator there is nothing to take up");
+    assert_eq!(origin.heads().len(), 1, "without a validator there is nothing to resume");
     let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nfour".to_vec();
     let origin = Origin::answering(cut).await;
     assert_eq!(reason(&origin.url("/")).await, Reason::Truncated);
@@ -198,14 +209,14 @@ async fn no_connection_no_answer_and_no_tls_have_their_reasons() {
 }
 
 #[tokio::test]
-async fn a_fetch_waits_for_a_place_at_its_host() {
+async fn a_fetch_waits_for_a_permit_of_its_host() {
     let origin = Origin::answering(ok(b"x")).await;
     let fetcher = fetcher(FetchSettings { per_host: 1, ..settings() });
-    let held = fetcher.enter(&origin.url("/")).await.unwrap();
+    let held = fetcher.permit(&origin.url("/")).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let url = origin.url("/");
-    let mut waiting = Box::pin(fetcher.fetch(&url, directory.path()));
-    assert!(timeout(Duration::from_millis(50), waiting.as_mut()).await.is_err(), "the only place is held");
+    let mut waiting = Box::pin(fetch_patiently(&fetcher, &url, directory.path()));
+    assert!(timeout(Duration::from_millis(50), waiting.as_mut()).await.is_err(), "the only permit is held");
     assert!(origin.heads().is_empty());
     drop(held);
     waiting.await.unwrap();
@@ -217,13 +228,13 @@ async fn a_sick_host_is_left_to_rest() {
     let fetcher = fetcher(settings());
     let directory = tempfile::tempdir().unwrap();
     let urls: Vec<String> = (0..20).map(|call| origin.url(&format!("/{call}"))).collect();
-    let outcomes = join_all(urls.iter().map(|url| fetcher.fetch(url, directory.path()))).await;
+    let outcomes = join_all(urls.iter().map(|url| fetch_patiently(&fetcher, url, directory.path()))).await;
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(|f| f.reason == Reason::HttpStatus)));
     let asked = origin.heads().len();
-    let is_try =
+    let is_attempt =
         |outcome: &&Result<Fetched, Failure>| matches!(outcome, Err(Failure { retry: Retry::Later, .. }));
-    assert_eq!(outcomes.iter().filter(is_try).count(), asked, "only what was asked for is a try");
+    assert_eq!(outcomes.iter().filter(is_attempt).count(), asked, "only what was asked for is an attempt");
     assert!((8..=11).contains(&asked), "{asked} of 20 were asked for");
-    let failure = fetcher.fetch(&origin.url("/21"), directory.path()).await.unwrap_err();
-    assert!(matches!(failure.retry, Retry::Untried(_)), "{failure:?}");
+    let failure = fetch_patiently(&fetcher, &origin.url("/21"), directory.path()).await.unwrap_err();
+    assert!(matches!(failure.retry, Retry::Unattempted(_)), "{failure:?}");
 }

@@ -1,7 +1,7 @@
 //! The threads that fetch: a runtime of their own, which may wait for the disk.
 //!
-//! What arrives is hashed and written where it arrives. Handing each piece to another thread, which waits for the disk in
-//! our stead, costs more than the writing; and a slow disk must not hold up whatever else this process does.
+//! Bytes are hashed and written on the thread that receives them: handing each piece to another thread costs more than
+//! writing it. A slow disk holds up these threads, and nothing else in this process.
 
 use std::io;
 
@@ -34,7 +34,7 @@ impl Threads {
 }
 
 impl Drop for Threads {
-    /// A runtime can't be waited for where this is dropped, which is another runtime.
+    /// Doesn't wait: this is dropped within another runtime, where waiting for one is not allowed.
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();

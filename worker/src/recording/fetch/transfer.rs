@@ -17,11 +17,11 @@ use super::sink::{self, Sink};
 use super::{FetchSettings, Fetched, timed_out};
 use crate::recording::failure::{Failure, Reason};
 
-/// Most times that one broken transfer is taken up where it broke, within one fetch.
+/// Most times that one broken transfer is resumed, within one fetch.
 pub(super) const RESUMES_MAX: usize = 3;
 
-/// Slowest host that is waited for, over any `idle_timeout` that we spend waiting: an eighth of what telephony audio
-/// takes as it is spoken. Anything slower keeps a place busy by dripping.
+/// Slowest rate of a host over any `idle_timeout` spent waiting for it: an eighth of the rate at which telephony audio is
+/// spoken. A slower host would hold a permit for as long as it drips.
 const BYTES_PER_SECOND_MIN: u64 = 1024;
 
 /// Makes transfers.
@@ -31,13 +31,13 @@ pub(super) struct Transfers {
     pub(super) client: Client,
 }
 
-/// A transfer to take up: so many bytes are here, of this representation.
+/// A transfer to be resumed: so many bytes of this representation have been received.
 pub(super) struct Resume {
     pub(super) offset: u64,
     pub(super) etag: HeaderValue,
 }
 
-/// How one request's body ended.
+/// The end of one request's body.
 struct Received {
     outcome: Result<(), Failure>,
     /// Its strong validator, by which the rest may be asked for.
@@ -45,7 +45,7 @@ struct Received {
 }
 
 impl Transfers {
-    /// Receives the recording of `url` into a file in `directory`, in time. Writes from the thread it runs on.
+    /// Receives the recording of `url` into a file in `directory`, within the timeout. Blocks its thread while it writes.
     pub(super) async fn transfer(&self, url: &Url, directory: &Path) -> Result<Fetched, Failure> {
         match timeout(self.settings.timeout, self.receive_all(url, directory)).await {
             Ok(outcome) => outcome,
@@ -53,7 +53,7 @@ impl Transfers {
         }
     }
 
-    /// Receives the recording, taking up a broken transfer where the host lets us.
+    /// Receives the recording, and resumes a broken transfer where the host has parts.
     async fn receive_all(&self, url: &Url, directory: &Path) -> Result<Fetched, Failure> {
         let mut sink = Sink::create(directory, self.settings.bytes_max)?;
         let mut resume: Option<Resume> = None;
@@ -73,7 +73,7 @@ impl Transfers {
         sink.finish()
     }
 
-    /// One request, its answer and its body. An error of this function itself can't be taken up.
+    /// One request, its answer and its body. After an error of this function itself nothing can be resumed.
     async fn receive(
         &self,
         url: &Url,
@@ -107,7 +107,7 @@ impl Transfers {
                 Ok(None) => return Ok(()),
                 Err(_) => return Err(timed_out("the host stopped sending")),
             };
-            // Trailers are nothing to keep, but count as waited for.
+            // Trailers bring no bytes, but the wait for them counts.
             let chunk = frame.into_data().unwrap_or_default();
             pace.note(chunk.len() as u64, asked.elapsed())?;
             sink.push(&chunk)?;
@@ -115,7 +115,7 @@ impl Transfers {
     }
 }
 
-/// How fast a host sends, counting only the time spent waiting for it, and not that of our own disk.
+/// How fast a host sends, by the time spent waiting for it alone: that of our own disk does not count.
 struct Pace {
     window: Duration,
     waited: Duration,
@@ -138,7 +138,7 @@ impl Pace {
     }
 }
 
-/// A partial answer must go on exactly where we are.
+/// Refuses a partial answer that does not begin exactly where the file ends.
 fn check_range(response: &Response<Incoming>, resume: &Resume) -> Result<(), Failure> {
     let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
@@ -149,7 +149,7 @@ fn check_range(response: &Response<Incoming>, resume: &Resume) -> Result<(), Fai
     }
 }
 
-/// Whether what is here is good, as far as it goes.
+/// Whether the bytes received so far are good.
 fn broke_off(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::Truncated | Reason::Timeout)
 }

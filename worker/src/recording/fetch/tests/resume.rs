@@ -26,7 +26,7 @@ async fn breaking(body: Vec<u8>, at: usize, etag: &'static str) -> Origin {
 }
 
 #[tokio::test]
-async fn a_broken_transfer_is_taken_up_where_it_broke() {
+async fn a_broken_transfer_is_resumed_where_it_broke() {
     let body = recording(900_000);
     let origin = breaking(body.clone(), 300_000, "\"v1\"").await;
     assert_eq!(fetch(&origin.url("/")).await.unwrap(), body);
@@ -36,7 +36,7 @@ async fn a_broken_transfer_is_taken_up_where_it_broke() {
 }
 
 #[tokio::test]
-async fn a_transfer_is_taken_up_only_so_often_and_never_by_a_weak_validator() {
+async fn a_transfer_is_resumed_only_so_often_and_never_by_a_weak_validator() {
     let origin = breaking(recording(900_000), 100_000, "\"v1\"").await;
     assert_eq!(reason(&origin.url("/")).await, Reason::Truncated);
     assert_eq!(origin.heads().len(), 1 + RESUMES_MAX);

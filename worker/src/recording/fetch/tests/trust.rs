@@ -1,4 +1,4 @@
-//! Where a fetch goes, and what it tells whom.
+//! Which hosts a fetch goes to, and the credentials that each gets.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ async fn fetch_by_table(allowed: &[&str], url: &str) -> Result<Fetched, Failure>
     let allowed: Vec<IpNet> = allowed.iter().map(|network| network.parse().unwrap()).collect();
     let resolver = Resolver::table(Guard::new(&allowed), table);
     let fetcher = Fetcher::with_resolver(FetchSettings { allowed, ..settings() }, resolver).unwrap();
-    fetcher.fetch(url, tempfile::tempdir().unwrap().path()).await
+    fetch_patiently(&fetcher, url, tempfile::tempdir().unwrap().path()).await
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_name_is_judged_by_the_answer_that_is_connected_to() {
     })
     .await;
     let url = format!("http://fickle.example:{}/first", origin.address.port());
-    let failure = fetcher.fetch(&url, tempfile::tempdir().unwrap().path()).await.unwrap_err();
+    let failure = fetch_patiently(&fetcher, &url, tempfile::tempdir().unwrap().path()).await.unwrap_err();
     assert_eq!((failure.reason, failure.retry), (Reason::BlockedAddress, Retry::Final));
     assert_eq!(origin.heads().len(), 1, "the first answer was connected to, and only that");
 }

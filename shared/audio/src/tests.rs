@@ -1,6 +1,7 @@
 //! Real telephony recordings, made with sox and ffmpeg from the prompts of the Debian package
 //! asterisk-core-sounds-en-wav, and judged against ffprobe.
 
+use std::mem::discriminant;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -9,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod compressed;
+mod heard;
 mod mangled;
 mod wav;
 
@@ -55,7 +57,7 @@ fn run(words: &[String]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What ffprobe says: codec, sample rate, channels and duration.
+/// The codec, sample rate, channels and duration that ffprobe finds.
 fn probed(path: &Path) -> (String, u32, u16, f64) {
     let entries = "stream=codec_name,sample_rate,channels,duration:format=duration";
     let command = format!("ffprobe -v error -show_entries {entries} -of default=noprint_wrappers=1");
@@ -74,31 +76,47 @@ fn probed(path: &Path) -> (String, u32, u16, f64) {
     )
 }
 
-/// Proves a file and holds the facts against ffprobe's.
+/// Reads a file that nobody listens to.
+fn facts_of(path: &Path) -> Result<Facts, Refusal> {
+    read(path, &mut |_, _| {})
+}
+
+/// Reads a file and holds the facts against ffprobe's.
 #[track_caller]
-fn assert_proved(path: &Path, media_type: &str, codec: &str, verification: Verification) -> Facts {
-    let facts = prove(path).unwrap_or_else(|failure| panic!("{}: {failure}", path.display()));
+fn assert_read(path: &Path, media_type: &str, codec: &str, verification: Verification) -> Facts {
+    let (mut waveform, mut heard) = (Waveform::default(), None);
+    let listened = read(path, &mut |shape, samples| {
+        assert!(!samples.is_empty() && samples.len().is_multiple_of(usize::from(shape.channels)));
+        assert_eq!(*heard.get_or_insert(shape), shape, "there is one shape");
+        waveform.hear(shape, samples);
+    });
+    let facts = listened.unwrap_or_else(|refusal| panic!("{}: {refusal}", path.display()));
     let (probed_codec, sample_rate, channels, duration) = probed(path);
     assert_eq!(facts.codec, codec, "{}", path.display());
     assert_eq!(facts.codec, probed_codec, "{}", path.display());
     assert_eq!((facts.media_type, facts.verification), (media_type, verification), "{}", path.display());
-    assert_eq!((facts.sample_rate, facts.channels), (sample_rate, channels), "{}", path.display());
+    assert_eq!(facts.shape, Shape { channels, sample_rate }, "{}", path.display());
     let off = (facts.duration_seconds - duration).abs();
     assert!(off <= 0.020, "{}: {} against {duration}", path.display(), facts.duration_seconds);
-    assert_eq!(facts.waveform.is_some(), verification == Verification::Decoded, "{}", path.display());
-    if let Some(waveform) = &facts.waveform {
-        assert_eq!(waveform.channels.len(), usize::from(channels));
-        let loudest = waveform.channels.iter().flatten().map(|piece| piece.1).max().unwrap();
+    let is_decoded = verification == Verification::Decoded;
+    assert_eq!(heard, is_decoded.then_some(facts.shape), "{}", path.display());
+    let peaks = waveform.finish();
+    assert_eq!(peaks.is_some(), is_decoded, "{}", path.display());
+    if let Some(peaks) = peaks {
+        assert_eq!(peaks.len(), usize::from(channels));
+        let loudest = peaks.iter().flatten().map(|piece| piece.1).max().unwrap();
         assert!((2_000..=i16::MAX).contains(&loudest), "{}: {loudest}", path.display());
     }
     facts
 }
 
 #[track_caller]
-fn assert_refused(path: &Path, reason: Reason) {
-    match prove(path) {
+fn assert_refused(path: &Path, expected: &Refusal) {
+    match facts_of(path) {
         Ok(facts) => panic!("{} passed as {facts:?}", path.display()),
-        Err(failure) => assert_eq!(failure.reason, reason, "{}: {failure}", path.display()),
+        Err(refusal) => {
+            assert_eq!(discriminant(&refusal), discriminant(expected), "{}: {refusal}", path.display());
+        }
     }
 }
 
@@ -108,11 +126,11 @@ fn names_mean_nothing() {
     let wav = workshop.make("a.wav", "sox SHORT OUT");
     let renamed = workshop.path("a.mp3");
     std::fs::rename(wav, &renamed).unwrap();
-    assert_eq!(prove(&renamed).unwrap().media_type, "audio/wav");
+    assert_eq!(facts_of(&renamed).unwrap().media_type, "audio/wav");
 }
 
 #[test]
-fn what_is_no_audio_is_refused_whatever_it_claims() {
+fn bytes_that_are_no_audio_are_refused_whatever_they_claim() {
     let workshop = Workshop::new();
     let random: Vec<u8> = (0..100_000).map(|_| fastrand::u8(..)).collect();
     for bytes in [
@@ -128,30 +146,30 @@ fn what_is_no_audio_is_refused_whatever_it_claims() {
         &[0xff; 100],
         &random,
     ] {
-        assert_refused(&workshop.write("call.wav", bytes), Reason::NotAudio);
+        assert_refused(&workshop.write("call.wav", bytes), &Refusal::not_audio(""));
     }
-    let named = |bytes: &[u8]| prove(&workshop.write("a.wav", bytes)).unwrap_err().detail;
+    let named = |bytes: &[u8]| facts_of(&workshop.write("a.wav", bytes)).unwrap_err().to_string();
     assert!(named(b" \n<html>").contains("web page"));
     let mut silly = wav::second();
     silly[22..24].copy_from_slice(&9999_u16.to_le_bytes());
-    assert_refused(&workshop.write("a.wav", &silly), Reason::NotAudio);
+    assert_refused(&workshop.write("a.wav", &silly), &Refusal::not_audio(""));
     silly[22..24].copy_from_slice(&0_u16.to_le_bytes());
-    assert_refused(&workshop.write("a.wav", &silly), Reason::NotAudio);
+    assert_refused(&workshop.write("a.wav", &silly), &Refusal::not_audio(""));
     let mut rateless = wav::second();
     rateless[24..28].fill(0);
-    assert_refused(&workshop.write("a.wav", &rateless), Reason::NotAudio);
+    assert_refused(&workshop.write("a.wav", &rateless), &Refusal::not_audio(""));
     let mut unknown = wav::second();
     unknown[20..22].copy_from_slice(&0x1234_u16.to_le_bytes());
-    assert_refused(&workshop.write("a.wav", &unknown), Reason::NotAudio);
+    assert_refused(&workshop.write("a.wav", &unknown), &Refusal::not_audio(""));
 }
 
 #[test]
-fn a_missing_file_is_storage() {
-    assert_refused(Path::new("/nonexistent"), Reason::Storage);
+fn a_missing_file_is_unreadable() {
+    assert!(matches!(facts_of(Path::new("/nonexistent")), Err(Refusal::Unreadable(_))));
 }
 
 #[test]
-fn a_decoder_that_panics_has_met_no_audio() {
-    let failure = contained(|| panic!("as a decoder does")).unwrap_err();
-    assert_eq!((failure.reason, failure.retry), (Reason::NotAudio, crate::recording::failure::Retry::Final));
+fn a_file_that_makes_its_decoder_panic_is_no_audio() {
+    let refusal = contained(|| panic!("as a decoder does")).unwrap_err();
+    assert!(matches!(refusal, Refusal::NotAudio(_)), "{refusal}");
 }

@@ -1,34 +1,33 @@
 //! MPEG audio as a bare stream of frames, perhaps after a tag; and AAC in the same manner.
 
-use super::decode::{self, Container};
-use super::input::Input;
-use super::{Facts, not_audio, seconds, truncated};
-use crate::recording::failure::Failure;
+use crate::decode::{self, Container};
+use crate::input::Input;
+use crate::{Facts, Listener, Refusal, seconds};
 
 /// Most zeros between a tag and the first frame.
 const PADDING_BYTES_MAX: u64 = 64 * 1024;
 
-pub(super) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Failure> {
+pub(crate) fn read(input: &mut Input, start: &[u8], listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     let first_frame = first_frame(input, start)?;
     input.seek(first_frame)?;
     let frame = input.read()?.unwrap_or([0; 64]);
     // Twelve bits of synchronisation and no layer: AAC in ADTS.
     let adts = matches!(frame, [0xff, 0xf0 | 0xf1 | 0xf8 | 0xf9, ..]);
     let container = if adts { Container::Adts } else { Container::Mp3 };
-    let sound = decode::run(input.section(first_frame, u64::MAX)?, container)?;
+    let sound = decode::run(input.section(first_frame, u64::MAX)?, container, listener)?;
     let frames_declared = if adts { None } else { frames_declared(&frame) };
     // Some encoders count the frame that holds the count.
     if frames_declared.is_some_and(|declared| declared > sound.packets + 1) {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     }
     let mut facts = sound.facts;
-    facts.duration_seconds = seconds(frames_padded(sound.packets, &facts), facts.sample_rate);
+    facts.duration_seconds = seconds(frames_padded(sound.packets, &facts), facts.shape.sample_rate);
     Ok(facts)
 }
 
-/// How long so many packets are, with what encoders add before and after: every one is equally long.
-pub(super) fn frames_padded(packets: u64, facts: &Facts) -> u64 {
-    let frames_per_packet = match (&*facts.codec, facts.sample_rate) {
+/// Frames of so many packets, with those that encoders add before and after: all packets are equally long.
+pub(crate) fn frames_padded(packets: u64, facts: &Facts) -> u64 {
+    let frames_per_packet = match (&*facts.codec, facts.shape.sample_rate) {
         ("aac", _) => 1024,
         ("mp1", _) => 384,
         ("mp2", _) | ("mp3", 32_000..) => 1152,
@@ -37,8 +36,8 @@ pub(super) fn frames_padded(packets: u64, facts: &Facts) -> u64 {
     packets.saturating_mul(frames_per_packet)
 }
 
-/// Where the first frame begins: after an `ID3v2` tag, if there is one, and its padding.
-fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Failure> {
+/// The offset of the first frame: after an `ID3v2` tag, if there is one, and its padding.
+fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Refusal> {
     let &[b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] = start else {
         return Ok(0);
     };
@@ -46,7 +45,7 @@ fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Failure> {
     let footer = if flags & 0x10 == 0 { 0 } else { 10 };
     let end = 10 + size + footer;
     if end >= input.length_bytes() {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     }
     input.seek(end)?;
     while let Some([byte]) = input.read::<1>()? {
@@ -56,7 +55,7 @@ fn first_frame(input: &mut Input, start: &[u8]) -> Result<u64, Failure> {
             _ => break,
         }
     }
-    Err(not_audio("the recording is a tag without sound"))
+    Err(Refusal::not_audio("the recording is a tag without sound"))
 }
 
 /// The count of frames in the Xing or Info header that the first frame may hold instead of sound.

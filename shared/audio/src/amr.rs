@@ -1,21 +1,22 @@
 //! AMR, narrow and wide, as files (RFC 4867, 5): frames of 20 ms whose first byte says how long they are.
 //!
-//! Walked, not decoded: no free decoder is worth having.
+//! These files are walked and not decoded: there is no free decoder to trust with them.
 
 use std::borrow::Cow;
 
-use super::input::Input;
-use super::{Facts, Verification, empty, not_audio, seconds, truncated};
-use crate::recording::failure::Failure;
+use callvine_domain::recording::Verification;
 
-/// Which AMR.
+use crate::input::Input;
+use crate::{Facts, Refusal, Shape, seconds};
+
+/// The two kinds of AMR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Narrow,
     Wide,
 }
 
-/// Bytes of a frame's speech by its type; `None` are types that may not be (RFC 4867, 3.6 and 4.1.3; 3GPP TS 26.101
+/// Bytes of a frame's speech by its type; `None` for types that are not allowed (RFC 4867, 3.6 and 4.1.3; 3GPP TS 26.101
 /// and 26.201).
 const NARROW: [Option<u64>; 16] = {
     let [n, s] = [None, Some(0)];
@@ -61,7 +62,7 @@ const WIDE: [Option<u64>; 16] = {
 };
 
 impl Kind {
-    pub(super) fn of(start: &[u8]) -> Option<Self> {
+    pub(crate) fn of(start: &[u8]) -> Option<Self> {
         if start.starts_with(b"#!AMR\n") {
             Some(Self::Narrow)
         } else if start.starts_with(b"#!AMR-WB\n") {
@@ -72,11 +73,11 @@ impl Kind {
     }
 }
 
-pub(super) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Failure> {
+pub(crate) fn walk(input: &mut Input, start: &[u8]) -> Result<Facts, Refusal> {
     let (media_type, codec, sample_rate, sizes, magic_bytes) = match Kind::of(start) {
         Some(Kind::Narrow) => ("audio/amr", "amr_nb", 8_000, NARROW, 6),
         Some(Kind::Wide) => ("audio/amr-wb", "amr_wb", 16_000, WIDE, 9),
-        None => return Err(not_audio("the recording is no AMR file")),
+        None => return Err(Refusal::not_audio("the recording is no AMR file")),
     };
     input.seek(magic_bytes)?;
     let mut frames = 0_u64;
@@ -84,23 +85,21 @@ pub(super) fn prove(input: &mut Input, start: &[u8]) -> Result<Facts, Failure> {
         let size = sizes.get(usize::from(head >> 3 & 0x0f)).copied().flatten();
         // The padding bits are zero.
         let size = size.filter(|_| head & 0b1000_0011 == 0);
-        let size = size.ok_or_else(|| not_audio("the recording is a broken AMR file"))?;
+        let size = size.ok_or_else(|| Refusal::not_audio("the recording is a broken AMR file"))?;
         if size > input.left_bytes() {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         }
         input.seek(input.position() + size)?;
         frames += 1;
     }
     if frames == 0 {
-        return Err(empty());
+        return Err(Refusal::Empty);
     }
     Ok(Facts {
         media_type,
         codec: Cow::Borrowed(codec),
         duration_seconds: seconds(frames, 50),
-        channels: 1,
-        sample_rate,
+        shape: Shape { channels: 1, sample_rate },
         verification: Verification::HeaderOnly,
-        waveform: None,
     })
 }

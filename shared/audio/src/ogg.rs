@@ -1,11 +1,12 @@
-//! Ogg: walks the pages (RFC 3533), then decodes Vorbis and FLAC. Opus and Speex are walked alone.
+//! Ogg: walks the pages (RFC 3533), then decodes Vorbis and FLAC. Opus and Speex are only walked.
 
 use std::borrow::Cow;
 
-use super::decode::{self, Container};
-use super::input::Input;
-use super::{Facts, Verification, check_shape, empty, not_audio, seconds, truncated};
-use crate::recording::failure::Failure;
+use callvine_domain::recording::Verification;
+
+use crate::decode::{self, Container};
+use crate::input::Input;
+use crate::{Facts, Listener, Refusal, Shape, seconds};
 
 /// Opus always counts 48,000 frames a second, whatever went in (RFC 7845, 4).
 const OPUS_RATE: u32 = 48_000;
@@ -13,7 +14,7 @@ const OPUS_RATE: u32 = 48_000;
 /// Most frames that a byte of Opus or Speex stands for: a packet is at least one byte and at most 120 ms.
 const FRAMES_PER_BYTE_MAX: u64 = 5760;
 
-/// What the pages say of the first stream.
+/// The first stream, as its pages describe it.
 struct Stream {
     /// The first packet, as far as it matters.
     head: [u8; 64],
@@ -21,10 +22,10 @@ struct Stream {
     granule: u64,
 }
 
-pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
+pub(crate) fn read(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     let stream = walk(input)?;
     if stream.granule / FRAMES_PER_BYTE_MAX > input.length_bytes() {
-        return Err(not_audio("the recording is an Ogg file that claims to last for ever"));
+        return Err(Refusal::not_audio("the recording is an Ogg file that claims to last for ever"));
     }
     match stream.head {
         [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', _, channels, s0, s1, ..] => {
@@ -39,36 +40,34 @@ pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
             walked("speex", stream.granule, channels, word(36).unwrap_or(0))
         }
         [1, b'v', b'o', b'r', b'b', b'i', b's', ..] | [0x7f, b'F', b'L', b'A', b'C', ..] => {
-            let sound = decode::run(input.section(0, u64::MAX)?, Container::Ogg)?;
+            let sound = decode::run(input.section(0, u64::MAX)?, Container::Ogg, listener)?;
             Ok(sound.facts)
         }
-        _ => Err(not_audio("the recording is an Ogg file without sound that is known here")),
+        _ => Err(Refusal::not_audio("the recording is an Ogg file without sound that is known here")),
     }
 }
 
-fn walked(codec: &'static str, frames: u64, channels: u16, sample_rate: u32) -> Result<Facts, Failure> {
-    check_shape(channels, sample_rate)?;
+fn walked(codec: &'static str, frames: u64, channels: u16, sample_rate: u32) -> Result<Facts, Refusal> {
+    let shape = Shape::new(channels, sample_rate)?;
     if frames == 0 {
-        return Err(empty());
+        return Err(Refusal::Empty);
     }
     Ok(Facts {
         media_type: "audio/ogg",
         codec: Cow::Borrowed(codec),
         duration_seconds: seconds(frames, sample_rate),
-        channels,
-        sample_rate,
+        shape,
         verification: Verification::HeaderOnly,
-        waveform: None,
     })
 }
 
 /// Walks the pages to the end of the file.
-fn walk(input: &mut Input) -> Result<Stream, Failure> {
-    let broken = || not_audio("the recording is a broken Ogg file");
+fn walk(input: &mut Input) -> Result<Stream, Refusal> {
+    let broken = || Refusal::not_audio("the recording is a broken Ogg file");
     let (mut stream, mut first_serial) = (None, None);
     input.seek(0)?;
     while input.left_bytes() > 0 {
-        let page = input.read::<27>()?.ok_or_else(truncated)?;
+        let page = input.read::<27>()?.ok_or(Refusal::Truncated)?;
         let [b'O', b'g', b'g', b'S', 0, _, g @ .., _, _, _, _, _, _, _, _, segments] = page else {
             return Err(broken());
         };
@@ -76,11 +75,11 @@ fn walk(input: &mut Input) -> Result<Stream, Failure> {
         let serial: [u8; 4] = serial;
         let mut sizes = vec![0; usize::from(segments)];
         if !input.fill(&mut sizes)? {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         }
         let body_bytes: u64 = sizes.iter().copied().map(u64::from).sum();
         if body_bytes > input.left_bytes() {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         }
         let end = input.position() + body_bytes;
         let stream = match &mut stream {

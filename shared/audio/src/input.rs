@@ -1,4 +1,4 @@
-//! Bounded reading of the file that is proved.
+//! Bounded reading of a file.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -6,79 +6,79 @@ use std::path::Path;
 
 use symphonia::core::io::MediaSource;
 
-use crate::recording::failure::{Failure, Reason};
+use crate::Refusal;
 
-/// How much of the start decides the format.
+/// Bytes of the start, which decide the format.
 const START_BYTES: u64 = 64;
 
-/// A file and where we are in it.
-pub(super) struct Input {
+/// A file and a position in it.
+pub(crate) struct Input {
     reader: BufReader<File>,
     length_bytes: u64,
     position: u64,
 }
 
 impl Input {
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        let file = File::open(path).map_err(|error| unreadable(&error))?;
-        let length_bytes = file.metadata().map_err(|error| unreadable(&error))?.len();
+    pub(crate) fn open(path: &Path) -> Result<Self, Refusal> {
+        let file = File::open(path).map_err(Refusal::Unreadable)?;
+        let length_bytes = file.metadata().map_err(Refusal::Unreadable)?.len();
         Ok(Self { reader: BufReader::new(file), length_bytes, position: 0 })
     }
 
-    pub(super) const fn length_bytes(&self) -> u64 {
+    pub(crate) const fn length_bytes(&self) -> u64 {
         self.length_bytes
     }
 
-    pub(super) const fn position(&self) -> u64 {
+    pub(crate) const fn position(&self) -> u64 {
         self.position
     }
 
     /// Bytes from here to the end.
-    pub(super) const fn left_bytes(&self) -> u64 {
+    pub(crate) const fn left_bytes(&self) -> u64 {
         self.length_bytes.saturating_sub(self.position)
     }
 
     /// The first bytes of the file, fewer where it is shorter. Leaves the position at the beginning.
-    pub(super) fn start(&mut self) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn start(&mut self) -> Result<Vec<u8>, Refusal> {
         self.seek(0)?;
         let mut start = Vec::new();
         let read = self.reader.by_ref().take(START_BYTES).read_to_end(&mut start);
-        read.map_err(|error| unreadable(&error))?;
+        read.map_err(Refusal::Unreadable)?;
         self.seek(0)?;
         Ok(start)
     }
 
-    /// The part of the file from `start`, `length_bytes` long or to its end. The two share one place in the file:
-    /// seek before reading here again.
-    pub(super) fn section(&mut self, start: u64, length_bytes: u64) -> Result<Section, Failure> {
+    /// The part of the file from `start`, `length_bytes` long or to its end. Both read at one position of the file: seek
+    /// before reading here again.
+    pub(crate) fn section(&mut self, start: u64, length_bytes: u64) -> Result<Section, Refusal> {
         self.seek(0)?;
-        let file = self.reader.get_ref().try_clone().map_err(|error| unreadable(&error))?;
+        let file = self.reader.get_ref().try_clone().map_err(Refusal::Unreadable)?;
         let length_bytes = length_bytes.min(self.length_bytes.saturating_sub(start));
         let mut section = Section { file, start, length_bytes, position: 0 };
-        section.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&error))?;
+        section.seek(SeekFrom::Start(0)).map_err(Refusal::Unreadable)?;
         Ok(section)
     }
 
-    /// Goes to this offset; past the end there is nothing to read.
-    pub(super) fn seek(&mut self, position: u64) -> Result<(), Failure> {
+    /// Goes to this offset, which may be past the end.
+    pub(crate) fn seek(&mut self, position: u64) -> Result<(), Refusal> {
         let seek = match i64::try_from(i128::from(position) - i128::from(self.position)) {
-            // Keeps what is buffered.
+            // Keeps the buffered bytes.
             Ok(distance) if position != 0 => self.reader.seek_relative(distance),
             _ => self.reader.seek(SeekFrom::Start(position)).map(drop),
         };
-        seek.map_err(|error| unreadable(&error))?;
+        seek.map_err(Refusal::Unreadable)?;
         self.position = position;
         Ok(())
     }
 
-    /// The next bytes, or nothing where fewer are left.
-    pub(super) fn read<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Failure> {
+    /// The next bytes; `None` where fewer are left.
+    pub(crate) fn read<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Refusal> {
         let mut bytes = [0; N];
         Ok(self.fill(&mut bytes)?.then_some(bytes))
     }
 
-    /// Fills the buffer; `false` where fewer bytes are left, which are then gone.
-    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, Failure> {
+    /// Fills the buffer. `false` where fewer bytes are left; then the position is at the end.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, Refusal> {
         match self.reader.read_exact(buffer) {
             Ok(()) => {
                 self.position += buffer.len() as u64;
@@ -88,13 +88,13 @@ impl Input {
                 self.seek(self.length_bytes)?;
                 Ok(false)
             }
-            Err(error) => Err(unreadable(&error)),
+            Err(error) => Err(Refusal::Unreadable(error)),
         }
     }
 }
 
-/// A part of the file, for a decoder to read as if it were all there is.
-pub(super) struct Section {
+/// A part of the file, which a decoder reads as if it were a whole file.
+pub(crate) struct Section {
     file: File,
     start: u64,
     length_bytes: u64,
@@ -137,9 +137,4 @@ impl MediaSource for Section {
     fn byte_len(&self) -> Option<u64> {
         Some(self.length_bytes)
     }
-}
-
-/// Our own disk failed.
-pub(super) fn unreadable(error: &io::Error) -> Failure {
-    Failure::new(Reason::Storage, format!("cannot read the temporary file: {}", error.kind()))
 }

@@ -29,7 +29,7 @@ const COMPRESSED: &[(&str, &str, &str, &str)] = &[
 fn compressed_files_are_decoded() {
     let workshop = Workshop::new();
     for (name, media_type, codec, command) in COMPRESSED {
-        assert_proved(&workshop.make(name, command), media_type, codec, Verification::Decoded);
+        assert_read(&workshop.make(name, command), media_type, codec, Verification::Decoded);
     }
 }
 
@@ -37,7 +37,7 @@ fn compressed_files_are_decoded() {
 fn bare_aac_is_counted_by_its_frames() {
     // ffprobe estimates, so the prompt's own length is the measure: its frames of 128 ms, and one of encoder delay.
     let workshop = Workshop::new();
-    let facts = prove(&workshop.make("a.aac", "ffmpeg -v error -i IN OUT")).unwrap();
+    let facts = facts_of(&workshop.make("a.aac", "ffmpeg -v error -i IN OUT")).unwrap();
     assert_eq!((facts.media_type, facts.codec.as_ref()), ("audio/aac", "aac"));
     assert_eq!(facts.verification, Verification::Decoded);
     assert!((30.276..30.276 + 2.0 * 0.128).contains(&facts.duration_seconds), "{}", facts.duration_seconds);
@@ -53,7 +53,7 @@ fn compressed_files_of_codecs_that_are_not_decoded_here_are_walked() {
         ("a.m4a", "audio/mp4", "alac", "ffmpeg -v error -i IN -c:a alac OUT"),
         ("b.mp4", "audio/mp4", "opus", "ffmpeg -v error -i IN -c:a libopus OUT"),
     ] {
-        assert_proved(&workshop.make(name, command), media_type, codec, Verification::HeaderOnly);
+        assert_read(&workshop.make(name, command), media_type, codec, Verification::HeaderOnly);
     }
 }
 
@@ -61,19 +61,19 @@ fn compressed_files_of_codecs_that_are_not_decoded_here_are_walked() {
 fn amr_is_walked_frame_by_frame() {
     let workshop = Workshop::new();
     let path = workshop.make("a.amr-nb", "sox IN OUT");
-    let facts = prove(&path).unwrap();
+    let facts = facts_of(&path).unwrap();
     assert_eq!((facts.media_type, facts.codec.as_ref()), ("audio/amr", "amr_nb"));
-    assert_eq!((facts.sample_rate, facts.channels), (8_000, 1));
+    assert_eq!(facts.shape, Shape { channels: 1, sample_rate: 8_000 });
     // ffprobe guesses the duration of AMR by its first frames; soxi counts.
     let counted: f64 =
         run(&["soxi", "-D", path.to_str().unwrap()].map(str::to_owned)).trim().parse().unwrap();
     assert!((facts.duration_seconds - counted).abs() < 0.020, "{} {counted}", facts.duration_seconds);
 
     let whole = std::fs::read(&path).unwrap();
-    assert_refused(&workshop.write("b.amr", &whole[..1000]), Reason::Truncated);
-    assert_refused(&workshop.write("b.amr", b"#!AMR\n"), Reason::Empty);
-    assert_refused(&workshop.write("b.amr", b"#!AMR\n\xff"), Reason::NotAudio);
-    assert_refused(&workshop.write("b.amr", b"#!AMR-NB\n"), Reason::NotAudio);
+    assert_refused(&workshop.write("b.amr", &whole[..1000]), &Refusal::Truncated);
+    assert_refused(&workshop.write("b.amr", b"#!AMR\n"), &Refusal::Empty);
+    assert_refused(&workshop.write("b.amr", b"#!AMR\n\xff"), &Refusal::not_audio(""));
+    assert_refused(&workshop.write("b.amr", b"#!AMR-NB\n"), &Refusal::not_audio(""));
 
     // No tool here writes AMR-WB: half a second of mode 0 (17 bytes a frame), one lost frame and one of silence.
     let mut wide = b"#!AMR-WB\n".to_vec();
@@ -83,9 +83,9 @@ fn amr_is_walked_frame_by_frame() {
     }
     wide.push(0x74);
     wide.extend_from_slice(&[0x4c, 1, 2, 3, 4, 5]);
-    let facts = prove(&workshop.write("a.awb", &wide)).unwrap();
+    let facts = facts_of(&workshop.write("a.awb", &wide)).unwrap();
     assert_eq!(
-        (facts.media_type, facts.codec.as_ref(), facts.sample_rate),
+        (facts.media_type, facts.codec.as_ref(), facts.shape.sample_rate),
         ("audio/amr-wb", "amr_wb", 16_000)
     );
     assert!((facts.duration_seconds - 0.54).abs() < 1e-9);
@@ -95,7 +95,7 @@ fn amr_is_walked_frame_by_frame() {
 fn compressed_files_that_end_early_are_truncated() {
     let workshop = Workshop::new();
     for (name, command) in [
-        // Without a count of frames, as sox writes it, nobody can tell.
+        // Not as sox writes it: without a count of frames the end can't be missed.
         ("b.mp3", "ffmpeg -v error -i IN OUT"),
         ("a.ogg", "sox IN OUT"),
         ("a.opus", "ffmpeg -v error -i IN OUT"),
@@ -108,16 +108,16 @@ fn compressed_files_that_end_early_are_truncated() {
         let whole = std::fs::read(workshop.make(name, command)).unwrap();
         for share in [10, 3, 2] {
             let cut = workshop.write("cut", &whole[..whole.len() - whole.len() / share]);
-            match prove(&cut) {
+            match facts_of(&cut) {
                 Ok(facts) => panic!("{name} less one {share}th passed: {} s", facts.duration_seconds),
-                Err(failure) => assert_eq!(failure.reason, Reason::Truncated, "{name} {share}"),
+                Err(refusal) => assert!(matches!(refusal, Refusal::Truncated), "{name} {share}: {refusal}"),
             }
         }
     }
 }
 
 #[test]
-fn what_takes_too_long_to_decode_is_walked_and_as_long_as_it_is() {
+fn a_file_that_takes_too_long_to_decode_is_walked_and_has_its_whole_length() {
     let workshop = Workshop::new();
     for (name, command, container) in [
         ("a.flac", "sox IN OUT", Container::Flac),
@@ -128,9 +128,9 @@ fn what_takes_too_long_to_decode_is_walked_and_as_long_as_it_is() {
         let path = workshop.make(name, command);
         let mut input = Input::open(&path).unwrap();
         let mut section = || input.section(0, u64::MAX).unwrap();
-        let whole = decode::run(section(), container).unwrap().facts;
-        let facts = decode::run_within(Duration::ZERO, section(), container).unwrap().facts;
-        assert_eq!((facts.verification, facts.waveform), (Verification::HeaderOnly, None), "{name}");
+        let whole = decode::run(section(), container, &mut |_, _| {}).unwrap().facts;
+        let facts = decode::run_within(Duration::ZERO, section(), container, &mut |_, _| {}).unwrap().facts;
+        assert_eq!(facts.verification, Verification::HeaderOnly, "{name}");
         assert_eq!(whole.verification, Verification::Decoded, "{name}");
         assert_eq!((facts.codec, facts.duration_seconds), (whole.codec, whole.duration_seconds), "{name}");
     }

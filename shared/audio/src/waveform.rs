@@ -1,28 +1,24 @@
-//! The shape of a recording: the lowest and highest sample of each of at most [`WAVEFORM_BUCKETS`] pieces a channel.
+//! The shape of a recording: the lowest and highest sample of each of at most 1,000 pieces a channel.
 
-/// Most pieces a channel: one a pixel of any waveform that a page shows.
-pub const WAVEFORM_BUCKETS: usize = 1000;
+use callvine_domain::waveform::Peaks;
 
-/// The shape of a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waveform {
-    /// For each channel the lowest and highest sample of each piece, all pieces being equally long but the last.
-    /// From 1 to [`WAVEFORM_BUCKETS`] pieces, as many in each channel.
-    pub channels: Vec<Vec<(i16, i16)>>,
-}
+use crate::Shape;
 
-/// Nothing seen yet: any sample is lower and higher.
+/// Most pieces a channel: one for each pixel of any waveform that a page shows.
+const PIECES_MAX: usize = 1000;
+
+/// The extremes of no samples: any sample is lower and higher.
 const NOTHING: (i16, i16) = (i16::MAX, i16::MIN);
 
-/// A waveform in the making. How long the recording is needs not be known: pieces double as it goes on.
+/// A listener that draws the waveform. It need not know how long the recording is: pieces double in length as it goes on.
 #[derive(Debug)]
-pub(super) struct Builder {
+pub struct Waveform {
+    /// None before the first samples.
     channels: Vec<Channel>,
     /// Frames of a piece.
     width: usize,
     /// Frames in the open piece.
     filled: usize,
-    frames: u64,
 }
 
 #[derive(Debug)]
@@ -31,22 +27,23 @@ struct Channel {
     pieces: Vec<(i16, i16)>,
 }
 
-impl Builder {
-    pub(super) fn new(channels: u16) -> Self {
-        let channel = || Channel { open: NOTHING, pieces: Vec::with_capacity(2 * WAVEFORM_BUCKETS) };
-        let channels = std::iter::repeat_with(channel).take(usize::from(channels)).collect();
-        Self { channels, width: 1, filled: 0, frames: 0 }
+impl Default for Waveform {
+    /// The waveform of no samples.
+    fn default() -> Self {
+        Self { channels: Vec::new(), width: 1, filled: 0 }
     }
+}
 
-    /// Frames taken so far.
-    pub(super) const fn frames(&self) -> u64 {
-        self.frames
-    }
-
-    /// Takes interleaved samples, whole frames.
-    pub(super) fn push(&mut self, mut samples: &[i16]) {
+impl Waveform {
+    /// Takes the next samples: interleaved, whole frames, of one shape throughout.
+    pub fn hear(&mut self, shape: Shape, mut samples: &[i16]) {
+        if self.channels.is_empty() {
+            let new = || Channel { open: NOTHING, pieces: Vec::with_capacity(2 * PIECES_MAX) };
+            self.channels.resize_with(usize::from(shape.channels), new);
+        }
         let channel_count = self.channels.len();
-        while samples.len() >= channel_count {
+        // A part of a frame at the end would stay over for ever; it is left out.
+        while samples.len() >= channel_count && channel_count > 0 {
             let room = (self.width - self.filled) * channel_count;
             let whole = samples.len() - samples.len() % channel_count;
             let (now, later) = samples.split_at(room.min(whole));
@@ -54,7 +51,6 @@ impl Builder {
                 channel.open = fold(channel.open, now, index, channel_count);
             }
             self.filled += now.len() / channel_count;
-            self.frames += (now.len() / channel_count) as u64;
             if self.filled == self.width {
                 self.close();
             }
@@ -67,31 +63,31 @@ impl Builder {
         for channel in &mut self.channels {
             channel.pieces.push(std::mem::replace(&mut channel.open, NOTHING));
         }
-        if self.channels.first().is_some_and(|channel| channel.pieces.len() >= 2 * WAVEFORM_BUCKETS) {
+        if self.channels.first().is_some_and(|channel| channel.pieces.len() >= 2 * PIECES_MAX) {
             self.width *= 2;
             for channel in &mut self.channels {
-                channel.pieces = reduced(&channel.pieces, WAVEFORM_BUCKETS);
+                channel.pieces = reduced(&channel.pieces, PIECES_MAX);
             }
         }
     }
 
-    /// The waveform of what was taken; nothing where that is nothing.
-    pub(super) fn finish(mut self) -> Option<Waveform> {
+    /// The lowest and highest sample of each piece, by channel: from 1 to 1,000 pieces, as many in each channel, all
+    /// equally long but the last. `None` where no samples were heard.
+    #[must_use]
+    pub fn finish(mut self) -> Option<Peaks<i16>> {
         if self.filled > 0 {
             self.close();
         }
-        if self.frames == 0 {
-            return None;
-        }
         let shorten = |channel: Channel| match channel.pieces.len() {
-            0..=WAVEFORM_BUCKETS => channel.pieces,
-            _ => reduced(&channel.pieces, WAVEFORM_BUCKETS),
+            0..=PIECES_MAX => channel.pieces,
+            _ => reduced(&channel.pieces, PIECES_MAX),
         };
-        Some(Waveform { channels: self.channels.into_iter().map(shorten).collect() })
+        let peaks: Peaks<i16> = self.channels.into_iter().map(shorten).collect();
+        peaks.first().is_some_and(|pieces| !pieces.is_empty()).then_some(peaks)
     }
 }
 
-/// The extremes of one channel of interleaved samples. One and two channels, which is nearly everything, go through
+/// The extremes of one channel of interleaved samples. One and two channels, which nearly all recordings have, go through
 /// loops that the compiler turns into vector instructions.
 fn fold(start: (i16, i16), samples: &[i16], channel: usize, channel_count: usize) -> (i16, i16) {
     let widen = |(low, high): (i16, i16), sample: i16| (low.min(sample), high.max(sample));
@@ -106,7 +102,7 @@ fn fold(start: (i16, i16), samples: &[i16], channel: usize, channel_count: usize
     }
 }
 
-/// Fewer pieces, each of the same number of old ones, give or take one.
+/// Joins pieces into `count` longer ones, each of the same number of old ones, give or take one.
 fn reduced(pieces: &[(i16, i16)], count: usize) -> Vec<(i16, i16)> {
     let join = |index: usize| {
         let (from, to) = (index * pieces.len() / count, (index + 1) * pieces.len() / count);
@@ -120,20 +116,22 @@ fn reduced(pieces: &[(i16, i16)], count: usize) -> Vec<(i16, i16)> {
 mod tests {
     use super::*;
 
-    fn waveform(channels: u16, samples: &[i16], chunk: usize) -> Option<Waveform> {
-        let mut builder = Builder::new(channels);
+    fn waveform(channels: u16, samples: &[i16], chunk: usize) -> Option<Peaks<i16>> {
+        let mut waveform = Waveform::default();
         for part in samples.chunks(chunk * usize::from(channels)) {
-            builder.push(part);
+            waveform.hear(Shape { channels, sample_rate: 8_000 }, part);
         }
-        assert_eq!(builder.frames(), (samples.len() / usize::from(channels)) as u64);
-        builder.finish()
+        waveform.finish()
     }
 
     #[test]
     fn a_short_recording_is_its_own_waveform() {
-        let shape = waveform(2, &[1, -1, 2, -2, 3, -3], 1).unwrap();
-        assert_eq!(shape.channels, [vec![(1, 1), (2, 2), (3, 3)], vec![(-1, -1), (-2, -2), (-3, -3)]]);
+        let peaks = waveform(2, &[1, -1, 2, -2, 3, -3], 1).unwrap();
+        assert_eq!(peaks, [vec![(1, 1), (2, 2), (3, 3)], vec![(-1, -1), (-2, -2), (-3, -3)]]);
         assert_eq!(waveform(1, &[], 1), None);
+        let mut silent = Waveform::default();
+        silent.hear(Shape { channels: 1, sample_rate: 8_000 }, &[]);
+        assert_eq!(silent.finish(), None);
     }
 
     #[test]
@@ -145,17 +143,13 @@ mod tests {
                 samples[middle] = 7;
                 *samples.last_mut().unwrap() = -9;
                 for chunk in [1, 777, frames] {
-                    let shape = waveform(channels, &samples, chunk).unwrap();
-                    assert_eq!(shape.channels.len(), usize::from(channels));
-                    for channel in &shape.channels {
-                        assert_eq!(
-                            channel.len(),
-                            frames.min(WAVEFORM_BUCKETS),
-                            "{frames} {channels} {chunk}"
-                        );
+                    let peaks = waveform(channels, &samples, chunk).unwrap();
+                    assert_eq!(peaks.len(), usize::from(channels));
+                    for pieces in &peaks {
+                        assert_eq!(pieces.len(), frames.min(PIECES_MAX), "{frames} {channels} {chunk}");
                     }
-                    assert!(shape.channels[0].iter().any(|piece| piece.1 == 7));
-                    assert_eq!(shape.channels.last().unwrap().last().unwrap().0, -9);
+                    assert!(peaks[0].iter().any(|piece| piece.1 == 7));
+                    assert_eq!(peaks.last().unwrap().last().unwrap().0, -9);
                 }
             }
         }

@@ -29,7 +29,7 @@ fn every_kind_of_wav_is_decoded() {
     {
         let name = format!("{:x}.wav", fastrand::u64(..));
         let path = workshop.make(&name, command);
-        assert_proved(&path, "audio/wav", codec, Verification::Decoded);
+        assert_read(&path, "audio/wav", codec, Verification::Decoded);
     }
 }
 
@@ -40,12 +40,12 @@ fn wav_of_codecs_that_are_not_decoded_here_is_walked() {
         [("gsm_ms", "sox IN -e gsm-full-rate OUT"), ("adpcm_g726", "ffmpeg -v error -i IN -c:a g726 OUT")]
     {
         let path = workshop.make(&format!("{codec}.wav"), command);
-        assert_proved(&path, "audio/wav", codec, Verification::HeaderOnly);
+        assert_read(&path, "audio/wav", codec, Verification::HeaderOnly);
     }
 }
 
 /// The bytes of a WAV file of one second, whose data begin at 44.
-pub(super) fn second() -> Vec<u8> {
+pub(crate) fn second() -> Vec<u8> {
     let workshop = Workshop::new();
     let bytes = std::fs::read(workshop.make("a.wav", "sox IN OUT trim 0 1")).unwrap();
     assert_eq!(bytes.len(), 44 + 16_000);
@@ -61,7 +61,7 @@ fn with_sizes(riff: u32, data: u32) -> Vec<u8> {
 }
 
 #[test]
-fn sizes_that_were_never_filled_in_go_to_the_end() {
+fn data_whose_size_was_never_filled_in_goes_to_the_end() {
     let workshop = Workshop::new();
     for (riff, data) in [
         (u32::MAX, u32::MAX),
@@ -75,13 +75,13 @@ fn sizes_that_were_never_filled_in_go_to_the_end() {
         (16_036, u32::MAX),
     ] {
         let path = workshop.write("a.wav", &with_sizes(riff, data));
-        let facts = prove(&path).unwrap_or_else(|failure| panic!("{riff:x} {data:x}: {failure}"));
+        let facts = facts_of(&path).unwrap_or_else(|refusal| panic!("{riff:x} {data:x}: {refusal}"));
         assert!((facts.duration_seconds - 1.0).abs() < 1e-9, "{riff:x} {data:x}");
     }
     let streamed = workshop.path("streamed.wav");
     let script = format!("sox {PROMPTS}/demo-congrats.wav -t wav - | cat > {}", streamed.display());
     run(&["sh".to_owned(), "-c".to_owned(), script]);
-    assert!((prove(&streamed).unwrap().duration_seconds - 30.277).abs() < 0.02);
+    assert!((facts_of(&streamed).unwrap().duration_seconds - 30.277).abs() < 0.02);
 }
 
 #[test]
@@ -89,12 +89,12 @@ fn a_header_that_promises_more_than_there_is_means_truncated() {
     let workshop = Workshop::new();
     let whole = second();
     for length in [4, 8, 11, 12, 20, 30, 43, 44, 45, 8_000, whole.len() - 1] {
-        assert_refused(&workshop.write("a.wav", &whole[..length]), Reason::Truncated);
+        assert_refused(&workshop.write("a.wav", &whole[..length]), &Refusal::Truncated);
     }
     let mut trailing = whole.clone();
     trailing.extend_from_slice(b"LIST\x04\0\0\0INFO and more");
-    let facts = prove(&workshop.write("a.wav", &trailing)).unwrap();
-    assert!((facts.duration_seconds - 1.0).abs() < 1e-9, "what follows the samples is not sound");
+    let facts = facts_of(&workshop.write("a.wav", &trailing)).unwrap();
+    assert!((facts.duration_seconds - 1.0).abs() < 1e-9, "chunks after the samples are not sound");
 }
 
 #[test]
@@ -102,11 +102,11 @@ fn a_header_without_sound_is_empty() {
     let workshop = Workshop::new();
     let mut bytes = with_sizes(36, 0);
     bytes.truncate(44);
-    assert_refused(&workshop.write("a.wav", &bytes), Reason::Empty);
+    assert_refused(&workshop.write("a.wav", &bytes), &Refusal::Empty);
     bytes.extend_from_slice(b"LIST\x04\0\0\0INFO");
     bytes[4..8].copy_from_slice(&48_u32.to_le_bytes());
-    assert_refused(&workshop.write("a.wav", &bytes), Reason::Empty);
+    assert_refused(&workshop.write("a.wav", &bytes), &Refusal::Empty);
     let mut unfinished = with_sizes(0, 0);
     unfinished.truncate(44);
-    assert_refused(&workshop.write("a.wav", &unfinished), Reason::Empty);
+    assert_refused(&workshop.write("a.wav", &unfinished), &Refusal::Empty);
 }

@@ -1,8 +1,8 @@
-//! Samples as they are, and those of G.711: from bytes to 16 bits.
+//! Plain samples, and those of G.711: from bytes to 16 bits.
 
-/// How samples are written, least significant byte first where it matters.
+/// How samples are written, least significant byte first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pcm {
+pub(crate) enum Pcm {
     Unsigned8,
     Signed16,
     Signed24,
@@ -19,7 +19,7 @@ const MU_LAW: [i16; 256] = curve(false);
 
 impl Pcm {
     /// ffprobe's name.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Unsigned8 => "pcm_u8",
             Self::Signed16 => "pcm_s16le",
@@ -33,7 +33,7 @@ impl Pcm {
     }
 
     /// Bytes of one sample of one channel.
-    pub(super) const fn sample_bytes(self) -> u16 {
+    pub(crate) const fn sample_bytes(self) -> u16 {
         match self {
             Self::Unsigned8 | Self::ALaw | Self::MuLaw => 1,
             Self::Signed16 => 2,
@@ -44,7 +44,7 @@ impl Pcm {
     }
 
     /// Replaces `samples` by those in `bytes`; a part of a sample at the end is left out.
-    pub(super) fn decode(self, bytes: &[u8], samples: &mut Vec<i16>) {
+    pub(crate) fn decode(self, bytes: &[u8], samples: &mut Vec<i16>) {
         samples.clear();
         match self {
             Self::Unsigned8 => samples.extend(bytes.iter().map(|&byte| (i16::from(byte) - 128) << 8)),
@@ -75,7 +75,7 @@ impl Pcm {
     }
 }
 
-/// From the range -1 to 1; what is beyond is clipped, and what is no number is silence.
+/// From the range -1 to 1. Values beyond are clipped; one that is not a number is silence.
 #[expect(clippy::cast_possible_truncation, reason = "clamped to the range of the target; NaN becomes 0")]
 fn from_float(value: f64) -> i16 {
     (value * 32768.0).clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16

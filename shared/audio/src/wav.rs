@@ -1,92 +1,89 @@
 //! RIFF WAVE, and its 64-bit siblings RF64 and BW64: walks the chunks, then the samples.
 //!
-//! Recorders write these files as the call goes on, so sizes that were never filled in are fine: such data goes to
-//! the end of the file. A size that was filled in and is not there is a truncated file.
+//! Recorders write these files while the call goes on, so a size may never have been filled in: such data goes to the end of
+//! the file. A file that is shorter than a size that was filled in is truncated.
 
 use std::borrow::Cow;
 
+use callvine_domain::recording::Verification;
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS};
 
-use super::decode::{self, Container};
-use super::input::Input;
-use super::pcm::Pcm;
-use super::{
-    Facts, Verification, adpcm, check_shape, empty, mp3, not_audio, seconds, truncated, verification,
-    waveform,
-};
-use crate::recording::failure::Failure;
+use crate::decode::{self, Container};
+use crate::input::Input;
+use crate::pcm::Pcm;
+use crate::{Facts, Listener, Refusal, Shape, adpcm, mp3, seconds};
 
-/// Most chunks before the samples: recorders write a handful, and a file of nothing else must not take for ever.
+/// Most chunks before the samples. Recorders write a handful; a file of millions would take for ever.
 const CHUNKS_MAX: usize = 1024;
 
-/// Sizes from here on are what writers put who can't come back to fill them in (0xFFFFFFFF, 0x7FFFFFFF and some less
-/// their header, 0x7FFFF000 of sox), where the file is smaller.
+/// Sizes from here on mean that the size is not known, where the file is smaller. Writers that can't go back put them there:
+/// 0xFFFFFFFF, 0x7FFFFFFF, either less the header, or 0x7FFFF000 (sox).
 const OPEN_SIZE_MIN: u64 = 0x7fff_0000;
 
 /// Bytes decoded in one go.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Longest part of `fmt ` that means anything: WAVEFORMATEXTENSIBLE, or the coefficients of MS ADPCM.
+/// Bytes of `fmt ` that matter: WAVEFORMATEXTENSIBLE, or the coefficients of MS ADPCM.
 const FORMAT_BYTES_MAX: u64 = 512;
 
-/// What `fmt ` says.
+/// The chunk `fmt `.
 #[derive(Clone, Debug)]
-pub(super) struct Format {
-    pub(super) tag: u16,
-    pub(super) channels: u16,
-    pub(super) sample_rate: u32,
-    pub(super) bytes_per_second: u32,
-    pub(super) block_bytes: u16,
-    pub(super) bits: u16,
+struct Format {
+    tag: u16,
+    channels: u16,
+    sample_rate: u32,
+    bytes_per_second: u32,
+    block_bytes: u16,
+    bits: u16,
 }
 
-/// Where the samples are.
+/// The chunk `data`.
 #[derive(Clone, Debug)]
 struct Data {
     start: u64,
     bytes: u64,
-    /// `fact`: how many samples of each channel there are, where that isn't plain from the bytes.
+    /// Samples of each channel by the chunk `fact`, which formats have whose bytes don't tell.
     frames_declared: Option<u64>,
 }
 
-pub(super) fn prove(input: &mut Input) -> Result<Facts, Failure> {
+pub(crate) fn read(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     let (format, data) = read_header(input)?;
-    check_shape(format.channels, format.sample_rate)?;
+    let shape = Shape::new(format.channels, format.sample_rate)?;
     input.seek(data.start)?;
     match (pcm(&format), format.tag) {
-        (Some(pcm), _) => prove_pcm(input, &format, &data, pcm),
-        (None, 0x50 | 0x55) => prove_mpeg(input, &data),
-        (None, _) => prove_blocks(input, &format, &data),
+        (Some(pcm), _) => read_pcm(input, shape, pcm, &data, listener),
+        (None, 0x50 | 0x55) => read_mpeg(input, &data, listener),
+        (None, _) => read_blocks(input, shape, &format, &data, listener),
     }
 }
 
-/// MPEG audio in a WAV file says by itself what it is.
-fn prove_mpeg(input: &mut Input, data: &Data) -> Result<Facts, Failure> {
-    let sound = decode::run(input.section(data.start, data.bytes)?, Container::Mp3)?;
+/// Reads MPEG audio in a WAV file: its own frames describe it.
+fn read_mpeg(input: &mut Input, data: &Data, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
+    let sound = decode::run(input.section(data.start, data.bytes)?, Container::Mp3, listener)?;
     let mut facts = sound.facts;
     let padded = mp3::frames_padded(sound.packets, &facts);
     let declared = data.frames_declared.filter(|frames| (1..=padded).contains(frames));
     facts.media_type = "audio/wav";
-    facts.duration_seconds = seconds(declared.unwrap_or(padded), facts.sample_rate);
+    facts.duration_seconds = seconds(declared.unwrap_or(padded), facts.shape.sample_rate);
     Ok(facts)
 }
 
 /// Walks the chunks up to the samples.
-fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
+fn read_header(input: &mut Input) -> Result<(Format, Data), Refusal> {
     let Some([_, _, _, _, size @ .., _, _, _, _]) = input.read::<12>()? else {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     };
     let riff_bytes = u64::from(u32::from_le_bytes(size));
     let (mut format, mut frames_declared, mut data_bytes_64) = (None, None, None);
     for _ in 0..CHUNKS_MAX {
         let Some([id @ .., s0, s1, s2, s3]) = input.read::<8>()? else {
-            // A file that ends here as its header says it does has no samples to wait for.
+            // A file as long as its header says was meant to have no samples.
             let whole = (4..OPEN_SIZE_MIN).contains(&riff_bytes) && riff_bytes + 8 <= input.length_bytes();
             return Err(if whole {
-                not_audio("the recording is a WAV file without samples")
+                Refusal::not_audio("the recording is a WAV file without samples")
             } else {
-                truncated()
+                Refusal::Truncated
             });
         };
         let bytes = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
@@ -100,8 +97,8 @@ fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
                     .map(|[.., a, b, c, d, e, f, g, h]| u64::from_le_bytes([a, b, c, d, e, f, g, h]))
             }
             b"data" => {
-                let format =
-                    format.ok_or_else(|| not_audio("the recording is a WAV file without a format"))?;
+                let format = format
+                    .ok_or_else(|| Refusal::not_audio("the recording is a WAV file without a format"))?;
                 let bytes = data_bytes_64.filter(|_| bytes == u64::from(u32::MAX)).unwrap_or(bytes);
                 let bytes = data_bytes(bytes, riff_bytes, input)?;
                 return Ok((format, Data { start, bytes, frames_declared }));
@@ -111,28 +108,28 @@ fn read_header(input: &mut Input) -> Result<(Format, Data), Failure> {
         // Chunks begin at even offsets.
         input.seek(start + bytes + bytes % 2)?;
     }
-    Err(not_audio("the recording is a WAV file of nothing but other chunks"))
+    Err(Refusal::not_audio("the recording is a WAV file of nothing but other chunks"))
 }
 
-/// How many bytes of samples there are at this position, of so many that the header promises.
-fn data_bytes(promised: u64, riff_bytes: u64, input: &Input) -> Result<u64, Failure> {
+/// Bytes of samples at this position, of as many as the header promises.
+fn data_bytes(promised: u64, riff_bytes: u64, input: &Input) -> Result<u64, Refusal> {
     let left = input.left_bytes();
-    // A size of zero is meant where the size of the whole file was filled in.
+    // A size of zero is meant as such where the size of the whole file was filled in.
     let finished = riff_bytes < OPEN_SIZE_MIN && riff_bytes + 8 >= input.length_bytes();
     let never_filled_in = promised == 0 && !finished;
     if never_filled_in || (promised >= OPEN_SIZE_MIN && promised > left) {
         return Ok(left);
     }
-    if promised > left { Err(truncated()) } else { Ok(promised) }
+    if promised > left { Err(Refusal::Truncated) } else { Ok(promised) }
 }
 
-fn read_format(input: &mut Input, bytes: u64) -> Result<Format, Failure> {
+fn read_format(input: &mut Input, bytes: u64) -> Result<Format, Refusal> {
     let mut chunk = vec![0; usize::try_from(bytes.min(FORMAT_BYTES_MAX)).unwrap_or(0)];
     if !input.fill(&mut chunk)? {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     }
     let Some((head, extra)) = chunk.split_first_chunk::<16>() else {
-        return Err(not_audio("the recording is a WAV file with half a format"));
+        return Err(Refusal::not_audio("the recording is a WAV file with half a format"));
     };
     let &[t0, t1, c0, c1, r0, r1, r2, r3, b0, b1, b2, b3, a0, a1, w0, w1] = head;
     let mut format = Format {
@@ -150,9 +147,9 @@ fn read_format(input: &mut Input, bytes: u64) -> Result<Format, Failure> {
     Ok(format)
 }
 
-/// How the samples are written, where each stands for itself.
+/// How the samples are written; `None` where they come in blocks or packets.
 fn pcm(format: &Format) -> Option<Pcm> {
-    // The block says how wide samples are stored; the bits may be fewer, such as 20 in three bytes.
+    // The size of the block tells how wide samples are stored; the bits may be fewer, such as 20 in three bytes.
     let stored_bits = match format.block_bytes.checked_div(format.channels) {
         Some(bytes @ 1..) if format.block_bytes.is_multiple_of(format.channels) => bytes.saturating_mul(8),
         _ => format.bits,
@@ -170,66 +167,78 @@ fn pcm(format: &Format) -> Option<Pcm> {
     }
 }
 
-fn prove_pcm(input: &mut Input, format: &Format, data: &Data, pcm: Pcm) -> Result<Facts, Failure> {
-    let frame_bytes = usize::from(pcm.sample_bytes() * format.channels);
-    let mut left = usize::try_from(data.bytes).unwrap_or(usize::MAX) / frame_bytes * frame_bytes;
+fn read_pcm(
+    input: &mut Input,
+    shape: Shape,
+    pcm: Pcm,
+    data: &Data,
+    listener: &mut Listener<'_>,
+) -> Result<Facts, Refusal> {
+    let frame_bytes = usize::from(pcm.sample_bytes() * shape.channels);
+    let frames = data.bytes / frame_bytes as u64;
+    if frames == 0 {
+        return Err(Refusal::Empty);
+    }
     let mut block = vec![0; (BLOCK_BYTES / frame_bytes).max(1) * frame_bytes];
     let mut samples = Vec::with_capacity(block.len());
-    let mut builder = waveform::Builder::new(format.channels);
+    let mut left = frames * frame_bytes as u64;
     while left > 0 {
-        block.truncate(left);
+        block.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         if !input.fill(&mut block)? {
-            return Err(truncated());
+            return Err(Refusal::Truncated);
         }
         pcm.decode(&block, &mut samples);
-        builder.push(&samples);
-        left -= block.len();
+        listener(shape, &samples);
+        left -= block.len() as u64;
     }
-    let frames = builder.frames();
-    let waveform = builder.finish().ok_or_else(empty)?;
     Ok(Facts {
         media_type: "audio/wav",
         codec: Cow::Borrowed(pcm.name()),
-        duration_seconds: seconds(frames, format.sample_rate),
-        channels: format.channels,
-        sample_rate: format.sample_rate,
+        duration_seconds: seconds(frames, shape.sample_rate),
+        shape,
         verification: Verification::Decoded,
-        waveform: Some(waveform),
     })
 }
 
-/// Formats whose samples come in blocks: the bytes say how many there are, the codec decides whether to look at them.
-fn prove_blocks(input: &mut Input, format: &Format, data: &Data) -> Result<Facts, Failure> {
-    let blocks =
-        Blocks::of(format).ok_or_else(|| not_audio("the recording is a WAV file of an unknown codec"))?;
+/// Reads formats whose samples come in blocks. The bytes tell how many samples there are; only ADPCM is decoded.
+fn read_blocks(
+    input: &mut Input,
+    shape: Shape,
+    format: &Format,
+    data: &Data,
+    listener: &mut Listener<'_>,
+) -> Result<Facts, Refusal> {
+    let blocks = Blocks::of(format)
+        .ok_or_else(|| Refusal::not_audio("the recording is a WAV file of an unknown codec"))?;
     let most = blocks.frames(data.bytes, format);
     // Some writers leave `fact` at zero, others count the samples of all channels.
     let frames = data.frames_declared.filter(|frames| (1..=most).contains(frames)).unwrap_or(most);
     if frames == 0 {
-        return Err(empty());
+        return Err(Refusal::Empty);
     }
-    let waveform = match blocks.adpcm {
-        Some(codec) => adpcm::decode(input, format, codec, data.bytes, blocks.frames_per_block)?,
-        None => None,
+    let verification = match blocks.adpcm {
+        Some(codec) => {
+            let (bytes, frames) = (format.block_bytes, blocks.frames_per_block);
+            adpcm::decode(input, data.bytes, &adpcm::Blocks { codec, shape, bytes, frames }, listener)?
+        }
+        None => Verification::HeaderOnly,
     };
     Ok(Facts {
         media_type: "audio/wav",
         codec: blocks.codec,
-        duration_seconds: seconds(frames, format.sample_rate),
-        channels: format.channels,
-        sample_rate: format.sample_rate,
-        verification: verification(waveform.as_ref()),
-        waveform,
+        duration_seconds: seconds(frames, shape.sample_rate),
+        shape,
+        verification,
     })
 }
 
-/// How a compressed format lays out its blocks.
+/// The blocks of a compressed format.
 struct Blocks {
     codec: Cow<'static, str>,
     adpcm: Option<AudioCodecId>,
-    /// Zero where only the byte rate tells time.
+    /// Zero where only the byte rate tells how long the sound is.
     frames_per_block: u16,
-    /// What each block begins with for each channel: so many bytes, which hold so many frames.
+    /// The beginning of each block for each channel: so many bytes, which hold so many frames.
     preamble: (u16, u16),
 }
 

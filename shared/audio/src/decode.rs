@@ -1,9 +1,10 @@
-//! Decodes whole files with symphonia, and counts what comes out.
+//! Decodes whole files with symphonia, and counts their frames.
 
 use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, Instant};
 
+use callvine_domain::recording::Verification;
 use symphonia::core::codecs::audio::well_known as codecs;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
@@ -13,18 +14,16 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 use symphonia::default::formats::{AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MpaReader, OggReader};
 
-use super::input::{self, Input, Section};
-use super::waveform::{Builder, Waveform};
-use super::{Facts, check_shape, empty, not_audio, seconds, truncated, verification};
-use crate::recording::failure::Failure;
+use crate::input::{Input, Section};
+use crate::{Facts, Listener, Refusal, Shape, seconds};
 
-/// Longest decoding of one recording. What takes longer is walked to its end without, which is all that is needed to
-/// know how long it is: hours of sound in a few bits a second must not keep a place for as long.
+/// Longest decoding of one recording. The rest of a longer one is walked, which is enough to know how long it is: hours of
+/// sound in a few bits a second must not occupy a worker for as long.
 const DECODE_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Files of compressed sound.
+/// Formats that symphonia reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Container {
+pub(crate) enum Container {
     Adts,
     Aiff,
     Flac,
@@ -59,116 +58,113 @@ impl Container {
     }
 }
 
-/// What came out of a file.
-pub(super) struct Sound {
-    /// With the duration of the frames that are meant to be heard.
-    pub(super) facts: Facts,
-    pub(super) packets: u64,
-    /// Frames that the file's header promises, where it does.
-    pub(super) frames_declared: Option<u64>,
-    /// How long the file's header says that it is, where it does, in seconds.
-    pub(super) seconds_declared: Option<f64>,
+/// The outcome of a file.
+pub(crate) struct Sound {
+    /// Their duration is that of the frames that are meant to be heard.
+    pub(crate) facts: Facts,
+    pub(crate) packets: u64,
+    /// Frames by the file's header, where it tells.
+    pub(crate) frames_declared: Option<u64>,
+    /// Duration by the file's header, where it tells, in seconds.
+    pub(crate) seconds_declared: Option<f64>,
     /// Frames that are meant to be heard.
-    pub(super) frames: u64,
-    /// The same and those that encoders add before and after.
-    pub(super) frames_padded: u64,
+    pub(crate) frames: u64,
+    /// These and those that encoders add before and after.
+    pub(crate) frames_padded: u64,
 }
 
-/// Proves a file whose header may say how many frames there are.
-pub(super) fn prove(input: &mut Input, container: Container) -> Result<Facts, Failure> {
+/// Reads a file whose header may say how many frames there are.
+pub(crate) fn read(
+    input: &mut Input,
+    container: Container,
+    listener: &mut Listener<'_>,
+) -> Result<Facts, Refusal> {
     let section = input.section(0, input.length_bytes())?;
-    let sound = run(section, container)?;
+    let sound = run(section, container, listener)?;
     if sound.frames_declared.is_some_and(|declared| declared > sound.frames) {
-        return Err(truncated());
+        return Err(Refusal::Truncated);
     }
     Ok(sound.facts)
 }
 
 /// Decodes a section to its end.
-pub(super) fn run(section: Section, container: Container) -> Result<Sound, Failure> {
-    run_within(DECODE_TIME_MAX, section, container)
+pub(crate) fn run(
+    section: Section,
+    container: Container,
+    listener: &mut Listener<'_>,
+) -> Result<Sound, Refusal> {
+    run_within(DECODE_TIME_MAX, section, container, listener)
 }
 
-/// Decodes a section for as long as that, and walks the rest.
-pub(super) fn run_within(
+/// Decodes a section for at most `time_max`, and walks the rest.
+pub(crate) fn run_within(
     time_max: Duration,
     section: Section,
     container: Container,
-) -> Result<Sound, Failure> {
+    listener: &mut Listener<'_>,
+) -> Result<Sound, Refusal> {
     let mut reader = container.reader(section).map_err(|error| match container {
-        // Bare streams have no header: what ends before its first frame was never one.
-        Container::Adts | Container::Mp3 => not_audio("the recording is no MPEG audio"),
-        _ => broken(&error),
+        // Bare streams have no header: bytes that end before a first frame were never one.
+        Container::Adts | Container::Mp3 => Refusal::not_audio("the recording is no MPEG audio"),
+        _ => broken(error),
     })?;
-    let track =
-        reader.default_track(TrackType::Audio).ok_or_else(|| not_audio("the recording has no sound"))?;
+    let track = reader
+        .default_track(TrackType::Audio)
+        .ok_or_else(|| Refusal::not_audio("the recording has no sound"))?;
     let (track_id, frames_declared, time_base) = (track.id, track.num_frames, track.time_base);
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio()).cloned();
-    let parameters = parameters.ok_or_else(|| not_audio("the recording has no sound"))?;
-    let codec =
-        codec_name(parameters.codec).ok_or_else(|| not_audio("the recording is of an unknown codec"))?;
+    let parameters = parameters.ok_or_else(|| Refusal::not_audio("the recording has no sound"))?;
+    let codec = codec_name(parameters.codec)
+        .ok_or_else(|| Refusal::not_audio("the recording is of an unknown codec"))?;
     let media = reader.media_info();
     let seconds_declared =
         media.duration.zip(media.time_base).map(|(length, base)| ticks_to_seconds(length.get(), base));
     let mut decoding = Decoding::new(&parameters, time_max);
     loop {
         match reader.next_packet() {
-            Ok(Some(packet)) if packet.track_id == track_id => decoding.take(&packet)?,
+            Ok(Some(packet)) if packet.track_id == track_id => decoding.take(&packet, listener)?,
             Ok(Some(_)) => {}
-            // A second stream after the first, as in internet radio, is not this recording.
+            // A second stream after the first, as in internet radio, is another recording.
             Ok(None) | Err(Error::ResetRequired) => break,
-            Err(error) => return Err(broken(&error)),
+            Err(error) => return Err(broken(error)),
         }
     }
     let Decoding { packets, bad, ticks, ticks_padded, .. } = decoding;
-    let (shape, waveform) = decoding.finish().ok_or_else(|| not_audio("the recording has no sound"))?;
+    let (shape, verification) =
+        decoding.finish().ok_or_else(|| Refusal::not_audio("the recording has no sound"))?;
     let in_frames = |ticks: u64| frames_of(ticks, time_base, shape.sample_rate);
     let (frames, frames_padded) = (in_frames(ticks), in_frames(ticks_padded));
     if frames == 0 {
-        return Err(empty());
+        return Err(Refusal::Empty);
     }
     if bad > packets / 2 {
-        return Err(not_audio("the recording's samples can't be decoded"));
+        return Err(Refusal::not_audio("the recording's samples can't be decoded"));
     }
     let facts = Facts {
         media_type: container.media_type(),
         codec: Cow::Borrowed(codec),
         duration_seconds: seconds(frames, shape.sample_rate),
-        channels: shape.channels,
-        sample_rate: shape.sample_rate,
-        verification: verification(waveform.as_ref()),
-        waveform,
+        shape,
+        verification,
     };
     Ok(Sound { facts, packets, frames_declared, seconds_declared, frames, frames_padded })
 }
 
 /// A decoder at work.
 struct Decoding {
-    /// None where the codec can't be decoded, or took too long.
+    /// `None` where the codec can't be decoded, or took too long.
     decoder: Option<Box<dyn AudioDecoder>>,
     time_max: Duration,
     started: Instant,
-    /// Known from the header, else from the first packet that is decoded.
-    shape: Option<(Shape, Builder)>,
+    /// From the header, until the first samples tell it.
+    shape: Option<Shape>,
+    /// Whether the listener has heard samples.
+    is_heard: bool,
     samples: Vec<i16>,
     packets: u64,
     bad: u64,
     ticks: u64,
     ticks_padded: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    channels: u16,
-    sample_rate: u32,
-}
-
-impl Shape {
-    fn new(channels: usize, sample_rate: u32) -> Result<Self, Failure> {
-        let channels = u16::try_from(channels).unwrap_or(u16::MAX);
-        check_shape(channels, sample_rate)?;
-        Ok(Self { channels, sample_rate })
-    }
 }
 
 impl Decoding {
@@ -177,13 +173,13 @@ impl Decoding {
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .ok();
         let declared = parameters.channels.as_ref().zip(parameters.sample_rate);
-        let shape = declared.and_then(|(channels, rate)| Shape::new(channels.count(), rate).ok());
-        let shape = shape.map(|shape| (shape, Builder::new(shape.channels)));
+        let shape = declared.and_then(|(channels, rate)| shape(channels.count(), rate).ok());
         Self {
             decoder,
             time_max,
             started: Instant::now(),
             shape,
+            is_heard: false,
             samples: Vec::new(),
             packets: 0,
             bad: 0,
@@ -192,7 +188,7 @@ impl Decoding {
         }
     }
 
-    fn take(&mut self, packet: &Packet) -> Result<(), Failure> {
+    fn take(&mut self, packet: &Packet, listener: &mut Listener<'_>) -> Result<(), Refusal> {
         self.packets += 1;
         self.ticks = self.ticks.saturating_add(packet.dur.get());
         self.ticks_padded = self.ticks_padded.saturating_add(packet.block_dur().get());
@@ -201,15 +197,15 @@ impl Decoding {
         };
         match decoder.decode(packet) {
             Ok(decoded) if decoded.frames() > 0 => {
-                let shape = Shape::new(decoded.spec().channels().count(), decoded.spec().rate())?;
-                decoded.copy_to_vec_interleaved::<i16>(&mut self.samples);
-                let fresh =
-                    self.shape.take().filter(|(known, builder)| *known == shape || builder.frames() > 0);
-                let (known, builder) =
-                    self.shape.insert(fresh.unwrap_or((shape, Builder::new(shape.channels))));
-                // Sound that changes its shape midway is decoded, but has no place in the waveform.
-                if *known == shape {
-                    builder.push(&self.samples);
+                let shape = shape(decoded.spec().channels().count(), decoded.spec().rate())?;
+                if !self.is_heard {
+                    self.shape = Some(shape);
+                }
+                // Listeners know one shape: samples that come in another one midway are decoded for the proof alone.
+                if self.shape == Some(shape) {
+                    decoded.copy_to_vec_interleaved::<i16>(&mut self.samples);
+                    listener(shape, &self.samples);
+                    self.is_heard = true;
                 }
             }
             Ok(_) => {}
@@ -221,14 +217,16 @@ impl Decoding {
         }
         Ok(())
     }
+
+    /// The shape of the sound, and whether all of it was decoded.
+    fn finish(self) -> Option<(Shape, Verification)> {
+        let is_decoded = self.decoder.is_some() && self.is_heard;
+        Some((self.shape?, if is_decoded { Verification::Decoded } else { Verification::HeaderOnly }))
+    }
 }
 
-impl Decoding {
-    /// The shape of the sound, and its waveform where all of it was decoded.
-    fn finish(self) -> Option<(Shape, Option<Waveform>)> {
-        let (shape, builder) = self.shape?;
-        Some((shape, self.decoder.and_then(|_| builder.finish())))
-    }
+fn shape(channels: usize, sample_rate: u32) -> Result<Shape, Refusal> {
+    Shape::new(u16::try_from(channels).unwrap_or(u16::MAX), sample_rate)
 }
 
 /// Ticks of the container's clock in frames.
@@ -271,11 +269,11 @@ fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
     })
 }
 
-/// Why a file could not be read on.
-fn broken(error: &Error) -> Failure {
+/// The refusal of a file that could not be read on.
+fn broken(error: Error) -> Refusal {
     match error {
-        Error::IoError(error) if error.raw_os_error().is_some() => input::unreadable(error),
-        Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => truncated(),
-        _ => not_audio("the recording is broken"),
+        Error::IoError(error) if error.raw_os_error().is_some() => Refusal::Unreadable(error),
+        Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => Refusal::Truncated,
+        _ => Refusal::not_audio("the recording is broken"),
     }
 }

@@ -1,0 +1,85 @@
+//! Proves that a fetched file is audio, and draws up what is kept of it: its facts, its waveform, its object key.
+
+use callvine_audio::{Facts, Waveform};
+use callvine_shared::recording::{StoredRecording, Verification};
+use callvine_shared::store::PendingRecording;
+use callvine_shared::waveform;
+use tempfile::NamedTempFile;
+
+use super::failure::{Failure, Reason};
+use super::fetch::Fetched;
+
+/// Hexadecimal digits of the content's SHA-256 in an object's key: 128 bits, so that keys can't be guessed.
+const KEY_DIGITS: usize = 32;
+
+/// A file that is proved to be audio.
+#[derive(Debug)]
+pub(super) struct Proof {
+    size_bytes: u64,
+    sha256: String,
+    facts: Facts,
+    /// As the database keeps it, where every sample was decoded.
+    waveform: Option<Vec<u8>>,
+}
+
+/// Proves that a fetched file is audio, on a thread that may block.
+pub(super) async fn prove(fetched: Fetched) -> Result<(NamedTempFile, Proof), Failure> {
+    let Fetched { file, size_bytes, sha256 } = fetched;
+    let proving = tokio::task::spawn_blocking(move || {
+        let mut waveform = Waveform::default();
+        let facts = callvine_audio::read(file.path(), &mut |shape, samples| waveform.hear(shape, samples))?;
+        let peaks = waveform.finish().filter(|_| facts.verification == Verification::Decoded);
+        let waveform = peaks.map(|peaks| waveform::encode(&peaks));
+        Ok((file, Proof { size_bytes, sha256: hex::encode(sha256), facts, waveform }))
+    });
+    match proving.await {
+        Ok(proved) => proved,
+        Err(_panicked) => Err(Failure::new(Reason::NotAudio, "the decoder gave up on the file")),
+    }
+}
+
+impl Proof {
+    pub(super) const fn media_type(&self) -> &'static str {
+        self.facts.media_type
+    }
+
+    /// A key that sorts by day, can't be guessed, and has nothing in it that a client sent. The same recording of the same
+    /// call has the same key, so that a worker that died before it could commit leaves no second copy.
+    pub(super) fn object_key(&self, recording: &PendingRecording) -> String {
+        let day = recording.created_at.format("%Y/%m/%d");
+        let digits = self.sha256.get(..KEY_DIGITS).unwrap_or(&self.sha256);
+        format!("{day}/{}-{digits}.{}", recording.call_id, extension(self.media_type()))
+    }
+
+    /// The recording as the database keeps it.
+    pub(super) fn stored_at(self, location: String) -> StoredRecording {
+        let Self { size_bytes, sha256, facts, waveform } = self;
+        StoredRecording {
+            location,
+            size_bytes,
+            sha256,
+            media_type: facts.media_type.to_owned(),
+            codec: facts.codec.into_owned(),
+            duration_seconds: facts.duration_seconds,
+            channels: facts.shape.channels,
+            sample_rate: facts.shape.sample_rate,
+            verification: facts.verification,
+            waveform,
+        }
+    }
+}
+
+/// The usual ending of files of this media type, for people who look at the location.
+fn extension(media_type: &str) -> &'static str {
+    match media_type {
+        "audio/wav" => "wav",
+        "audio/mpeg" => "mp3",
+        "audio/ogg" => "ogg",
+        "audio/flac" => "flac",
+        "audio/aiff" => "aiff",
+        "audio/mp4" => "m4a",
+        "audio/aac" => "aac",
+        "audio/amr" | "audio/amr-wb" => "amr",
+        _ => "audio",
+    }
+}
