@@ -100,7 +100,7 @@ fn slashed(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{objects, one_object};
+    use super::super::tests::one_object;
     use super::*;
     use crate::objects::{Address, Objects};
 
