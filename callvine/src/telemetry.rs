@@ -23,8 +23,12 @@ const COUNT_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 2
 /// Starts logging to standard error; standard output is for what the commands have to say.
 pub(crate) fn start_logging(settings: &Logging, default_filter: &str) -> Result<(), Failure> {
     let filter = settings.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default_filter);
-    let filter: Targets =
-        filter.parse().map_err(|error| Failure::Setting(format!("--log (RUST_LOG): {error}")))?;
+    let directives: Vec<&str> =
+        filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    let filter: Targets = directives
+        .join(",")
+        .parse()
+        .map_err(|error| Failure::Setting(format!("--log (RUST_LOG): {error}")))?;
     let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Text => {
