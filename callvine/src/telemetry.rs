@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::failure::Failure;
 
@@ -40,12 +42,19 @@ pub(crate) enum LogFormat {
 /// Starts logging to standard error; standard output is for the results of commands.
 pub(crate) fn start_logging(settings: &Logging, default_filter: &str) -> Result<(), Failure> {
     let filter = settings.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default_filter);
-    let filter =
-        EnvFilter::try_new(filter).map_err(|error| Failure::Setting(format!("--log (RUST_LOG): {error}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let directives: Vec<&str> =
+        filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    let filter: Targets = directives
+        .join(",")
+        .parse()
+        .map_err(|error| Failure::Setting(format!("--log (RUST_LOG): {error}")))?;
+    let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
     match settings.log_format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => {
+            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder.with_ansi(is_terminal).finish().with(filter).init();
+        }
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(filter).init(),
     }
     Ok(())
 }

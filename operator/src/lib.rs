@@ -1,4 +1,4 @@
-//! What an operator does, without terminal or page: commands print what comes of it, and a page can show the same.
+//! The work of an operator, without terminal or page: commands print the results, and a page can show the same.
 //!
 //! - [`audit`]: whether tables, queues and stored objects agree, and a repair of what can be repaired
 //! - [`dead_letters`]: what was given up, and another attempt

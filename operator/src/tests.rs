@@ -1,4 +1,4 @@
-//! What holds for a caller that is not a terminal: everything can be spawned, functions that fail end it, and a broker
+//! The promises to a caller that is not a terminal: everything can be spawned, functions that fail end it, and a broker
 //! that is away is told apart from a failure.
 
 use std::io;

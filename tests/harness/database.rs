@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, ColumnIndex, Connection, Decode, FromRow, PgConnection, Row, SqliteConnection, Type,
+};
 
 use crate::process::new_directory;
 use crate::volume::Volume;
 
 /// A call and the state of its recording and analysis, as the tables have them.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub struct StoredCall {
     /// The call's id.
     pub id: i64,
@@ -34,6 +36,30 @@ pub struct StoredCall {
     pub sha256: Option<String>,
     /// `requested`, `completed` or `failed`.
     pub analysis: Option<String>,
+}
+
+impl<'r, R: Row> FromRow<'r, R> for StoredCall
+where
+    for<'c> &'c str: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            from_phone: row.try_get("from_phone")?,
+            to_phone: row.try_get("to_phone")?,
+            handled_by: row.try_get("handled_by")?,
+            department: row.try_get("department")?,
+            start_time: row.try_get("start_time")?,
+            end_time: row.try_get("end_time")?,
+            recording_url: row.try_get("recording_url")?,
+            recording: row.try_get("recording")?,
+            sha256: row.try_get("sha256")?,
+            analysis: row.try_get("analysis")?,
+        })
+    }
 }
 
 const CALLS_POSTGRES: &str = "select c.id, from_phone, to_phone, handled_by, department,

@@ -24,7 +24,8 @@ const PRIVILEGES: [(&str, &[&str]); 12] = [
 const TERMINAL: &[&str] = &["callvine/src/terminal.rs"];
 
 /// Where HTTP is spoken.
-const HTTP: &[&str] = &["gateway/src/", "callvine/src/commands/demo", "worker/src/recording/fetch/"];
+const HTTP: &[&str] =
+    &["gateway/src/", "callvine/src/commands/demo", "worker/src/recording/fetch/", "shared/src/objects/s3/"];
 
 /// Folders that only compute, and the texts that show that something does more. Audio is read from files that are open.
 const PURE: [(&str, &[&str]); 2] = [

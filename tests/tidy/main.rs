@@ -4,6 +4,7 @@
 mod contracts;
 mod documents;
 mod edges;
+mod features;
 mod files;
 mod libraries;
 mod migrations;

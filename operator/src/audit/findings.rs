@@ -80,7 +80,7 @@ impl Finding {
     }
 }
 
-/// What an audit has counted.
+/// The counts of an audit.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counts {
     /// Calls of the window.

@@ -21,7 +21,7 @@ use self::findings::Report;
 pub use self::findings::{Counts, Finding, Problem};
 use self::traffic::Traffic;
 
-/// What is audited, against what, and how.
+/// The plan of an audit: its window, the backends, and how deep it looks.
 #[derive(Debug)]
 pub struct Plan {
     /// The database, at the current schema.

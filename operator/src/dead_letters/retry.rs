@@ -55,8 +55,8 @@ impl DeadLetters {
     /// Memory holds a page of dead letters and the ids that were queued again, 16 bytes each.
     ///
     /// # Errors
-    /// [`DeadLettersError`] when the database can't be read or written, and the sink's own. What was reported until then
-    /// is queued, and stays so.
+    /// [`DeadLettersError`] when the database can't be read or written, and the sink's own. Dead letters that were
+    /// reported until then are queued, and stay so.
     pub async fn retry(&self, selection: Selection, sink: Sink<'_>) -> Result<Retry, DeadLettersError> {
         let mut progress = Progress {
             revives_all: matches!(selection, Selection::All),

@@ -1,5 +1,6 @@
 //! `callvine demo`: takes calls and keeps their real recordings, with nothing else installed.
 
+mod client;
 mod origin;
 mod table;
 
@@ -9,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::Client;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use self::client::{Client, KEY};
 use crate::args::{Cli, Command};
 use crate::commands::serve;
 use crate::failure::Failure;
@@ -28,9 +29,6 @@ const MISSING_AT: usize = 7;
 
 /// The call whose recording is an error page, counted from 0.
 const ERROR_PAGE_AT: usize = 13;
-
-/// One of the published test keys.
-const KEY: &str = "test_key_123";
 
 /// All recordings are settled well within this; else something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,7 +96,7 @@ fn settings(directory: &Path) -> Result<serve::Up, Failure> {
 /// Posts the calls, waits until all are settled, and prints the outcome of each.
 async fn show(running: &Running, origin: &str, directory: &Path) -> Result<(), Failure> {
     let url = running.public_url.as_deref().context("the demo has no public listener")?;
-    let client = Client::builder().no_proxy().build().context("cannot make an HTTP client")?;
+    let client = Client::new();
     let bar = ProgressBar::new(CALLS as u64 * 2);
     progress(&bar, "posting calls");
     bar.set_style(
@@ -144,17 +142,7 @@ struct Posted {
 }
 
 async fn post(client: &Client, url: &str, call: &Value) -> anyhow::Result<Posted> {
-    let answer = client
-        .post(format!("{url}/webhook.php"))
-        .header("X-API-Key", KEY)
-        .header("Content-Type", "application/json")
-        .body(call.to_string())
-        .send()
-        .await
-        .context("cannot post a call")?;
-    let status = answer.status();
-    let body: Value = serde_json::from_str(&answer.text().await.context("an answer broke off")?)
-        .context("an answer is not JSON")?;
+    let (status, body) = client.post(&format!("{url}/webhook.php"), call).await?;
     match body.pointer("/data/id").and_then(Value::as_i64) {
         Some(id) => Ok(Posted { id, answer: status.to_string() }),
         None => bail!("a call was answered {status}: {body}"),
@@ -164,9 +152,7 @@ async fn post(client: &Client, url: &str, call: &Value) -> anyhow::Result<Posted
 async fn look(client: &Client, url: &str, posted: &[Posted]) -> anyhow::Result<Vec<Value>> {
     let mut calls = Vec::with_capacity(posted.len());
     for Posted { id, .. } in posted {
-        let answer = client.get(format!("{url}/calls/{id}")).header("X-API-Key", KEY).send().await;
-        let text = answer.context("cannot ask for a call")?.text().await.context("an answer broke off")?;
-        let mut body: Value = serde_json::from_str(&text).context("an answer is not JSON")?;
+        let mut body = client.get(&format!("{url}/calls/{id}")).await?;
         calls.push(body.get_mut("data").map(Value::take).context("an answer has no data")?);
     }
     Ok(calls)
