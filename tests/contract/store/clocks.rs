@@ -39,7 +39,7 @@ async fn a_lease_from_another_clock_is_none(store: &Store) {
     assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
     let busy = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
     assert!(matches!(busy, Begun::Busy(_)), "{busy:?}");
-    store.put_off_recording(id, LATE, then, then).await.unwrap();
+    store.postpone_recording(id, LATE, then, then).await.unwrap();
     let leased = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
     assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
 }
@@ -48,7 +48,7 @@ async fn a_lease_or_a_retry_is_not_recalled(store: &Store) {
     let id = one_call(store).await;
     let now = Utc::now();
     assert_eq!(store.claim_due(now, 10).await.unwrap().len(), 1);
-    store.put_off_recording(id, LATE, now + seconds(3600), now).await.unwrap();
+    store.postpone_recording(id, LATE, now + seconds(3600), now).await.unwrap();
     store.push_deliveries(&[(Queue::Recordings.name(), "id", "body")], now).await.unwrap();
     assert_eq!(store.claim_deliveries(Queue::Recordings.name(), now, 10).await.unwrap().len(), 1);
     assert_eq!(store.recall_postponed(now).await.unwrap(), 0);

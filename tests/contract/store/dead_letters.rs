@@ -4,7 +4,7 @@ use callvine_shared::analysis;
 use callvine_shared::call::CallId;
 use callvine_shared::queue::Queue;
 use callvine_shared::recording::{Cause, Reason, Status};
-use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, PutOff, Retried, Store};
+use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, Postponed, Retried, Store};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ async fn its_second_failure_is_another_event_and_attempts_are_counted_anew(store
     store.retry_dead_letter(recording(id), now).await.unwrap();
     assert_eq!(store.failed_event_id(id).await.unwrap(), None);
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
-    store.put_off_recording(id, LATE, now + seconds(5), now).await.unwrap();
+    store.postpone_recording(id, LATE, now + seconds(5), now).await.unwrap();
     let Begun::Leased(pending) = begin(store, id, now + seconds(5)).await else { panic!("not leased") };
     assert_eq!((pending.attempts, pending.attempts_counted), (2, 1));
     assert!(store.recording_failed(id, WHY, now).await.unwrap());
@@ -156,9 +156,9 @@ async fn its_dead_letter_goes_with_it(store: &Store) {
 async fn what_is_not_settled_is_read_as_a_dead_letter_would_be(store: &Store) {
     let now = Utc::now();
     let (waiting, kept) = (one_call(store).await, one_call(store).await);
-    let why = PutOff::Failed(WHY);
+    let why = Postponed::Failed(WHY);
     assert!(matches!(begin(store, waiting, now).await, Begun::Leased(_)));
-    store.put_off_recording(waiting, why, now + seconds(5), now).await.unwrap();
+    store.postpone_recording(waiting, why, now + seconds(5), now).await.unwrap();
     let letter = store.unsettled(recording(waiting)).await.unwrap().unwrap();
     assert_eq!((letter.id, letter.attempts, letter.failed_at), (recording(waiting), 1, None));
     assert_eq!(letter.last_error.as_deref(), Some(WHY.last_error));

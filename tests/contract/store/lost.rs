@@ -34,7 +34,7 @@ async fn a_recording_in_somebodys_hands_is_not_idle(store: &Store) {
     let now = Utc::now();
     begin(store, leased, now).await;
     begin(store, retried, now).await;
-    store.put_off_recording(retried, LATE, now + seconds(60), now).await.unwrap();
+    store.postpone_recording(retried, LATE, now + seconds(60), now).await.unwrap();
     assert_eq!(idle(store, now + seconds(14)).await, []);
     assert_eq!(idle(store, now + seconds(16)).await, [leased], "its worker has gone");
     assert_eq!(idle(store, now + seconds(61)).await, [leased, retried]);
@@ -77,7 +77,7 @@ async fn an_outbox_that_keeps_up_is_told_from_one_that_does_not(store: &Store) {
     let rows: Vec<i64> = rows.into_iter().map(|row| row.id).collect();
     store.remove_published(&rows).await.unwrap();
     begin(store, id, later).await;
-    store.put_off_recording(id, LATE, later + seconds(60), later).await.unwrap();
+    store.postpone_recording(id, LATE, later + seconds(60), later).await.unwrap();
     assert!(store.has_published_until(later + seconds(59), now).await.unwrap(), "the retry isn't due");
     assert!(!store.has_published_until(later + seconds(60), now).await.unwrap());
     let before = now - seconds(24 * 60 * 60);

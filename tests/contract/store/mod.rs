@@ -5,7 +5,7 @@ use std::sync::Arc;
 use callvine_shared::call::{CallId, NewCall};
 use callvine_shared::recording::{Cause, Reason, StoredRecording, Verification};
 use callvine_shared::store::{
-    AnalysisCause, Begun, DeadLetterId, DeadLetterKind, OutboxContent, PutOff, ReceivedCall, Store,
+    AnalysisCause, Begun, DeadLetterId, DeadLetterKind, OutboxContent, Postponed, ReceivedCall, Store,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::{Database, Postgres};
@@ -102,7 +102,7 @@ fn received(call: NewCall) -> ReceivedCall {
 }
 
 /// A failed attempt that is worth another one.
-const LATE: PutOff<'static> = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
+const LATE: Postponed<'static> = Postponed::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
 
 /// An analyzer's verdict that nothing can be heard.
 const UNREADABLE: AnalysisCause<'static> =

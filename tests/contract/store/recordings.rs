@@ -4,7 +4,7 @@ use callvine_shared::analysis;
 use callvine_shared::call::CallId;
 use callvine_shared::queue::Queue;
 use callvine_shared::recording::{Cause, Reason, Status};
-use callvine_shared::store::{Begun, PutOff, Store};
+use callvine_shared::store::{Begun, Postponed, Store};
 use chrono::{DateTime, Utc};
 
 use super::{LATE, begin, due, one_call, seconds, stored};
@@ -73,8 +73,8 @@ async fn a_failed_attempt_is_counted_and_comes_back_when_it_is_due(store: &Store
     due(store, now).await;
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
     let at = now + seconds(5);
-    let why = PutOff::Failed(Cause { reason: Reason::NotFound, last_error: "the host answered 404" });
-    store.put_off_recording(id, why, at, now).await.unwrap();
+    let why = Postponed::Failed(Cause { reason: Reason::NotFound, last_error: "the host answered 404" });
+    store.postpone_recording(id, why, at, now).await.unwrap();
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
     assert_eq!((recording.status, recording.attempts), (Status::Pending, 1));
     assert_eq!(recording.reason, None, "it is not given up");
@@ -127,7 +127,7 @@ async fn a_settled_recording_stays_settled(store: &Store) {
             .await
             .unwrap()
     );
-    store.put_off_recording(id, LATE, now, now).await.unwrap();
+    store.postpone_recording(id, LATE, now, now).await.unwrap();
     assert!(matches!(begin(store, id, now).await, Begun::Settled));
     assert!(due(store, Utc::now()).await.is_empty(), "nothing happened, so nothing is told");
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
@@ -151,9 +151,10 @@ async fn a_postponed_recording_waits_without_its_lease_and_counts_no_attempt(sto
     let id = one_call(store).await;
     let mut now = Utc::now();
     due(store, now).await;
-    for (why, refusals) in [(PutOff::HostIsFull, 0), (PutOff::HostRests, 1), (PutOff::HostRests, 2)] {
+    for (why, refusals) in [(Postponed::HostIsFull, 0), (Postponed::HostRests, 1), (Postponed::HostRests, 2)]
+    {
         assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
-        store.put_off_recording(id, why, now + seconds(5), now).await.unwrap();
+        store.postpone_recording(id, why, now + seconds(5), now).await.unwrap();
         assert!(matches!(begin(store, id, now + seconds(4)).await, Begun::NotDue(_)));
         now += seconds(5);
         assert!(!due(store, now).await.is_empty(), "it is queued");

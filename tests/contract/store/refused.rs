@@ -74,7 +74,7 @@ async fn a_recording_whose_call_is_gone_is_not_postponed(store: &Store, tables: 
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
     tables.execute("delete from call_logs").await;
     tables.execute("delete from outbox").await;
-    store.put_off_recording(id, LATE, now + seconds(5), now).await.unwrap();
+    store.postpone_recording(id, LATE, now + seconds(5), now).await.unwrap();
     assert_eq!(tables.count("from recordings where attempts = 0 and next_attempt_at is null").await, Some(1));
     assert_eq!(tables.count("from outbox").await, Some(0));
 }

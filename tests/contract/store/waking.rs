@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callvine_shared::call::CallId;
 use callvine_shared::recording::{Cause, Reason};
-use callvine_shared::store::{DeadLetterId, DeadLetterKind, PutOff, Store};
+use callvine_shared::store::{DeadLetterId, DeadLetterKind, Postponed, Store};
 use chrono::Utc;
 
 use super::{UNREADABLE, begin, call, one_call, received, stored};
@@ -49,7 +49,7 @@ async fn every_step_of_a_recording_wakes_the_relay(store: &Store) {
     assert!(woken(store).await);
     begin(store, kept, now).await;
     wakes!(store, store.defer_recording(kept, now, now).await.unwrap());
-    wakes!(store, store.put_off_recording(kept, PutOff::Failed(cause), now, now).await.unwrap());
+    wakes!(store, store.postpone_recording(kept, Postponed::Failed(cause), now, now).await.unwrap());
     wakes!(store, assert!(store.recording_stored(kept, &stored(), now).await.unwrap()));
     wakes!(store, assert!(store.recording_failed(lost, cause, now).await.unwrap()));
     wakes!(store, assert!(store.analysis_failed(kept, UNREADABLE, now).await.unwrap()));
