@@ -240,7 +240,7 @@ async fn judge_outbox_row(
         name_each(scope, row, (Problem::EventStuck, &detail, false), report).await
     } else if row.available_at > latest {
         let at = text(row.available_at);
-        let detail = format!("{event} is put off until {at} (was a clock wrong?)");
+        let detail = format!("{event} is postponed until {at} (was a clock wrong?)");
         let repaired = report.repairs();
         if repaired {
             scope.plan.store.release_unpublished(&[row.id], Utc::now()).await?;
