@@ -9,6 +9,7 @@ mod callvine;
 mod clock;
 mod database;
 mod eventually;
+mod hostile;
 mod http;
 mod ledger;
 mod load;
@@ -31,13 +32,16 @@ pub use callvine::{Callvine, Finished, Running};
 pub use clock::Clock;
 pub use database::{Database, StoredCall};
 pub use eventually::{eventually, obtained};
+pub use hostile::Hostile;
 pub use http::http_client;
 pub use ledger::{Ledger, Reckoning, settled};
 pub use load::{Answered, Load};
 pub use origin::{Answer, Origin, Seen};
 pub use ports::free_port;
 pub use postgres::{Fsync, Postgres};
-pub use process::{Process, Signal, Start, new_directory, peak_memory_bytes, raise_open_files, run};
+pub use process::{
+    Process, Signal, Start, children, has_ended, new_directory, peak_memory_bytes, raise_open_files, run,
+};
 pub use provider::{Acknowledged, Attempt, Outcome, Provider};
 pub use proxy::{Network, Proxy};
 pub use rabbitmq::RabbitMq;
