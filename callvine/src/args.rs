@@ -61,8 +61,7 @@ pub(crate) enum Command {
     /// Messages that a consumer has in hand can't be seen either: an analyzer of your own that takes longer than
     /// --stuck-after for an analysis looks like one that lost it.
     Audit(Box<Audit>),
-    /// Reads the recordings that a worker sends down its standard input: a worker starts it, nobody else
-    #[command(hide = true)]
+    #[command(hide = true, about = "Reads recordings for the worker that starts it")]
     Prove,
 }
 
