@@ -49,6 +49,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     DeadLetters(DeadLetters),
     Audit(Box<Audit>),
+    #[command(hide = true, about = "Reads recordings for the worker that starts it")]
+    Prove,
 }
 
 #[derive(Args, Debug, Clone)]

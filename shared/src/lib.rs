@@ -5,11 +5,13 @@
 //! - [`store`]: the database
 //! - [`bus`]: how messages reach their consumers
 //! - [`relay`]: from the outbox to the bus, and from the intake to it without reading the database
+//! - [`cell`]: child processes that read strangers' recordings
 //! - [`objects`]: where recordings are kept
 //! - [`metrics`], [`error_chain`]: for the processes' metrics and logs
 //! - [`pause`]: a wait that ends early at the shutdown
 
 pub mod bus;
+pub mod cell;
 pub mod error_chain;
 pub mod metrics;
 pub mod objects;

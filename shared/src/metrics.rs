@@ -8,10 +8,20 @@ pub const EVENTS_PUBLISHED: &str = "callvine_events_published_total";
 pub const OUTBOX_ROWS: &str = "callvine_outbox_rows";
 /// Age of the oldest row in the outbox, in seconds.
 pub const OUTBOX_AGE: &str = "callvine_outbox_oldest_seconds";
+/// Children that read a recording.
+pub const CELLS_RUNNING: &str = "callvine_proofs_running";
+/// Children that ended while they read a recording, or were killed.
+pub const CELLS_KILLED: &str = "callvine_proofs_killed_total";
 
 /// Describes these metrics to the recorder.
 pub fn describe() {
     describe_counter!(EVENTS_PUBLISHED, "Messages published and confirmed");
     describe_gauge!(OUTBOX_ROWS, "Messages in the outbox: due, being published, or waiting for their time");
     describe_gauge!(OUTBOX_AGE, "Seconds since the oldest message in the outbox was written");
+    describe_gauge!(CELLS_RUNNING, "Recordings that are being proved");
+    describe_counter!(
+        CELLS_KILLED,
+        "Proofs whose process was killed or broke, by reason: deadline, processor_time, memory, crash, or nonsense (it \
+         gave an impossible answer)"
+    );
 }

@@ -12,6 +12,7 @@ mod dead_letters;
 mod embedded;
 mod failures;
 mod formats;
+mod hostile;
 mod largest;
 mod memory;
 mod postponed;

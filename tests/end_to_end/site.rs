@@ -97,6 +97,22 @@ impl Site {
         format!("{}/metrics", self.admin)
     }
 
+    /// Its metrics.
+    pub(crate) async fn metrics_text(&self) -> String {
+        self.client.get(self.metrics()).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        self.process.pid()
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(self) -> Engine {
+        self.process.kill();
+        self.engine
+    }
+
     /// Where it runs, with its data below.
     pub(crate) fn directory(&self) -> &Path {
         &self.engine.directory

@@ -19,7 +19,7 @@ pub fn peak_memory_bytes(pid: Pid) -> u64 {
 ///
 /// # Panics
 /// When /proc cannot be read.
-pub(crate) fn children(parent: Pid) -> Vec<Pid> {
+pub fn children(parent: Pid) -> Vec<Pid> {
     stats()
         .filter(|stat| stat.parent == parent.as_raw_pid())
         .filter_map(|stat| Pid::from_raw(stat.pid))
@@ -27,7 +27,7 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
 }
 
 /// Whether a process has ended; one that its parent has not yet waited for counts as ended.
-pub(crate) fn has_ended(pid: Pid) -> bool {
+pub fn has_ended(pid: Pid) -> bool {
     Stat::read(&format!("/proc/{}/stat", pid.as_raw_pid())).is_none_or(|stat| stat.is_zombie)
 }
 

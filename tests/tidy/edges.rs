@@ -103,11 +103,8 @@ fn every_crate_of_the_workspace_has_its_place() {
         .map(|member| member.trim().trim_matches('"'))
         .filter(|name| !name.is_empty())
         .collect();
-    let known: BTreeSet<&str> = CRATES
-        .iter()
-        .map(|each| each.folder)
-        .chain(BESIDE_THE_PROGRAM.map(|(folder, _)| folder))
-        .collect();
+    let known: BTreeSet<&str> =
+        CRATES.iter().map(|each| each.folder).chain(BESIDE_THE_PROGRAM.map(|(folder, _)| folder)).collect();
     assert_eq!(members, known, "Cargo.toml's members against the table of crates");
     for Crate { name, folder, .. } in CRATES {
         assert!(read(&format!("{folder}/Cargo.toml")).contains(&format!("name = \"{name}\"\n")), "{folder}");

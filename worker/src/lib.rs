@@ -16,10 +16,12 @@ mod patience;
 pub mod recording;
 pub mod settings;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use callvine_shared::bus::Bus;
+use callvine_shared::cell::Cells;
 use callvine_shared::objects::Objects;
 use callvine_shared::queue::Queue;
 use callvine_shared::store::Store;
@@ -48,13 +50,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with these settings, on this database and location of recordings.
+    /// A worker with these settings, on this database and location of recordings. Its cells are `program prove`.
     ///
     /// # Errors
     /// [`WorkerError`] when a setting can't be used.
-    pub fn new(settings: &Settings, store: Store, objects: Objects) -> Result<Self, WorkerError> {
+    pub fn new(
+        settings: &Settings,
+        store: Store,
+        objects: Objects,
+        program: PathBuf,
+    ) -> Result<Self, WorkerError> {
         let fetcher = Fetcher::new(FetchSettings::load(settings)?)?;
-        let recordings = Recordings::new(store.clone(), objects.clone(), fetcher, settings);
+        let cells = Cells::new(program, settings.proof_timeout);
+        let recordings = Recordings::new(store.clone(), objects.clone(), fetcher, cells, settings);
         Ok(Self {
             recordings: Arc::new(recordings),
             store,

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use callvine_shared::cell::PROOF_TIMEOUT_MAX;
 use ipnet::IpNet;
 
 /// Longest `CALLVINE_FETCH_TIMEOUT`. RabbitMQ closes a channel whose delivery is unacknowledged for 30 minutes, and
@@ -126,6 +127,16 @@ pub struct Settings {
     )]
     pub fetch_per_host: usize,
 
+    /// Longest proof of one recording, at most 4m; a small one gets 30s and 4s for each MiB
+    #[arg(
+        long,
+        env = "CALLVINE_PROOF_TIMEOUT",
+        value_name = "TIME",
+        default_value = "3m",
+        value_parser = proof_timeout
+    )]
+    pub proof_timeout: Duration,
+
     /// A pending recording to which nothing happens for so long, because its message was lost, is queued again
     #[arg(
         long,
@@ -199,6 +210,10 @@ fn fetch_backoff(text: &str) -> Result<Duration, String> {
     time(text, FETCH_BACKOFF_MAX)
 }
 
+fn proof_timeout(text: &str) -> Result<Duration, String> {
+    time(text, PROOF_TIMEOUT_MAX)
+}
+
 fn requeue_after(text: &str) -> Result<Duration, String> {
     time(text, REQUEUE_AFTER_MAX)
 }
@@ -241,6 +256,7 @@ mod tests {
         assert_eq!(settings.fetch_allow, Networks::default());
         assert_eq!(settings.fetch_credentials, None);
         assert_eq!(settings.fetch_per_host, 4);
+        assert_eq!(settings.proof_timeout, Duration::from_secs(180));
         assert_eq!(settings.requeue_after, Duration::from_secs(300));
     }
 

@@ -5,4 +5,5 @@ pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod migrate;
+pub(crate) mod prove;
 pub(crate) mod serve;

@@ -9,6 +9,7 @@ mod lock;
 mod recordings;
 mod storage;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ pub(crate) struct Running {
     serving_tasks: Vec<JoinHandle<()>>,
     bus: Bus,
     store: Store,
-    _lock: Option<lock::DataLock>,
+    lock: Option<lock::DataLock>,
 }
 
 impl Running {
@@ -117,7 +118,7 @@ impl Running {
             serving_tasks: Vec::new(),
             bus: bus.clone(),
             store: store.clone(),
-            _lock: lock,
+            lock,
         };
         if let Some(listener) = admin {
             running.serve_admin(listener, &plan, objects.clone(), metrics);
@@ -153,7 +154,7 @@ impl Running {
         )));
         self.serving_tasks.push(tokio::spawn(gauges::run(self.store.clone(), self.serving.clone())));
         if let (Some(settings), Some(objects)) = (plan.worker, objects) {
-            let worker = callvine_worker::Worker::new(&settings, self.store.clone(), objects)
+            let worker = callvine_worker::Worker::new(&settings, self.store.clone(), objects, program()?)
                 .map_err(Failure::of_setting)?;
             let consuming = worker.run(self.bus.clone(), self.accepting.clone());
             self.accepting_tasks.push(tokio::spawn(consuming));
@@ -242,7 +243,18 @@ impl Running {
                 "not everything in the outbox was published in time; it goes on at the next start"
             );
         }
+        // What was cut off may still be at it, so the lock ends with the process and not before.
+        std::mem::forget(self.lock);
     }
+}
+
+/// This program, for the cells. The link leads to the running program also when its file was replaced meanwhile.
+fn program() -> Result<PathBuf, Failure> {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() {
+        return Ok(link);
+    }
+    Ok(std::env::current_exe().context("cannot find the file of this program")?)
 }
 
 fn bus(plan: &Plan, store: &Store) -> Bus {

@@ -21,6 +21,11 @@ use crate::{Facts, Listener, Refusal, Shape, seconds};
 /// sound in a few bits a second must not occupy a worker for as long.
 const DECODE_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// Decoding of a small file. A larger one gets [`DECODE_TIME_PER_MIB`] beside it, four times what the slowest decoder needs.
+const DECODE_TIME_BASE: Duration = Duration::from_secs(10);
+/// See [`DECODE_TIME_BASE`].
+const DECODE_TIME_PER_MIB: Duration = Duration::from_secs(4);
+
 /// Formats that symphonia reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Container {
@@ -93,7 +98,9 @@ pub(crate) fn run(
     container: Container,
     listener: &mut Listener<'_>,
 ) -> Result<Sound, Refusal> {
-    run_within(DECODE_TIME_MAX, section, container, listener)
+    let mib = u32::try_from(section.length_bytes() >> 20).unwrap_or(u32::MAX);
+    let time = DECODE_TIME_BASE.saturating_add(DECODE_TIME_PER_MIB.saturating_mul(mib));
+    run_within(time.min(DECODE_TIME_MAX), section, container, listener)
 }
 
 /// Decodes a section for at most `time_max`, and walks the rest.
@@ -189,6 +196,10 @@ impl Decoding {
     }
 
     fn take(&mut self, packet: &Packet, listener: &mut Listener<'_>) -> Result<(), Refusal> {
+        // An index can list four billion of them in a few bytes.
+        if packet.data.is_empty() {
+            return Err(Refusal::not_audio("the recording has packets without bytes"));
+        }
         self.packets += 1;
         self.ticks = self.ticks.saturating_add(packet.dur.get());
         self.ticks_padded = self.ticks_padded.saturating_add(packet.block_dur().get());

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
 
 use symphonia::core::io::MediaSource;
 
@@ -19,8 +18,8 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    pub(crate) fn open(path: &Path) -> Result<Self, Refusal> {
-        let file = File::open(path).map_err(Refusal::Unreadable)?;
+    /// The whole file; its position may be anywhere.
+    pub(crate) fn new(file: File) -> Result<Self, Refusal> {
         let length_bytes = file.metadata().map_err(Refusal::Unreadable)?.len();
         Ok(Self { reader: BufReader::new(file), length_bytes, position: 0 })
     }
@@ -99,6 +98,12 @@ pub(crate) struct Section {
     start: u64,
     length_bytes: u64,
     position: u64,
+}
+
+impl Section {
+    pub(crate) const fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
 }
 
 impl Read for Section {

@@ -5,6 +5,7 @@
 //! [`Waveform`] is a listener.
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -86,7 +87,15 @@ pub type Listener<'a> = dyn FnMut(Shape, &[i16]) + 'a;
 /// # Errors
 /// [`Refusal`]. The listener may have heard a part of the samples before it.
 pub fn read(path: &Path, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
-    let mut input = Input::open(path)?;
+    read_file(File::open(path).map_err(Refusal::Unreadable)?, listener)
+}
+
+/// As [`read`], with a file that is open already, wherever its position is.
+///
+/// # Errors
+/// As with [`read`].
+pub fn read_file(file: File, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
+    let mut input = Input::new(file)?;
     contained(|| read_input(&mut input, listener))
 }
 

@@ -19,6 +19,8 @@ contract!(
     a_deferred_recording_is_looked_at_again,
     a_postponed_recording_waits_without_its_lease_and_counts_no_attempt,
     an_unknown_recording_is_unknown,
+    an_attempt_that_is_counted_before_its_end_is_counted_once,
+    an_attempt_whose_worker_died_stays_counted,
 );
 
 async fn a_recording_goes_from_pending_over_leased_to_stored(store: &Store) {
@@ -167,6 +169,51 @@ async fn a_postponed_recording_waits_without_its_lease_and_counts_no_attempt(sto
     assert_eq!((recording.attempts, recording.last_error), (0, None));
 }
 
+async fn an_attempt_that_is_counted_before_its_end_is_counted_once(store: &Store) {
+    let cause = Cause { reason: Reason::NotAudio, last_error: "it is a web page" };
+    let attempts = async |id| store.call(id, "a client").await.unwrap().unwrap().recording.attempts;
+    for (counted, end) in [(true, "stored"), (false, "stored"), (true, "failed"), (true, "postponed")] {
+        let id = one_call(store).await;
+        let now = Utc::now();
+        assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+        if counted {
+            assert!(store.count_recording_attempt(id).await.unwrap());
+            assert_eq!(attempts(id).await, 1, "counted while it lasts");
+            assert!(store.count_recording_attempt(id).await.unwrap());
+        }
+        match end {
+            "stored" => assert!(store.recording_stored(id, &stored(), now).await.unwrap()),
+            "failed" => assert!(store.recording_failed(id, cause, now).await.unwrap()),
+            _ => store.postpone_recording(id, Postponed::Failed(cause), now, now).await.unwrap(),
+        }
+        assert_eq!(attempts(id).await, 1, "{counted} {end}");
+        if end == "postponed" {
+            let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
+            assert_eq!((pending.attempts, pending.attempts_counted), (1, 1));
+            store.postpone_recording(id, Postponed::Failed(cause), now, now).await.unwrap();
+            assert_eq!(attempts(id).await, 2, "the next attempt counts for itself");
+        } else {
+            assert!(!store.count_recording_attempt(id).await.unwrap(), "it is settled");
+            assert_eq!(attempts(id).await, 1);
+        }
+    }
+}
+
+async fn an_attempt_whose_worker_died_stays_counted(store: &Store) {
+    let id = one_call(store).await;
+    let mut now = Utc::now();
+    for attempts in 0..3 {
+        let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
+        assert_eq!((pending.attempts, pending.attempts_counted), (attempts, attempts));
+        assert!(store.count_recording_attempt(id).await.unwrap());
+        now += seconds(15);
+    }
+    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+    store.postpone_recording(id, Postponed::HostIsFull, now, now).await.unwrap();
+    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    assert_eq!(recording.attempts, 3, "one that was not made is not counted");
+}
+
 async fn an_unknown_recording_is_unknown(store: &Store) {
     let now = Utc::now();
     assert!(matches!(begin(store, CallId(404), now).await, Begun::Unknown));
@@ -177,6 +224,7 @@ async fn an_unknown_recording_is_unknown(store: &Store) {
             .await
             .unwrap()
     );
+    assert!(!store.count_recording_attempt(CallId(404)).await.unwrap());
     store.defer_recording(CallId(404), now, now).await.unwrap();
     assert_eq!(store.waveform(CallId(404)).await.unwrap(), None);
     assert!(due(store, Utc::now()).await.is_empty());

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callvine_shared::call::CallId;
+use callvine_shared::cell::Cells;
 use callvine_shared::objects::Objects;
 use callvine_shared::recording::{Cause, StoredRecording};
 use callvine_shared::store::{Begun, PendingRecording, Postponed, Store, StoreError};
@@ -18,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::attempts::{Attempts, Next, full_host_wait};
-use self::failure::{Failure, Reason};
+use self::failure::{Failure, Reason, Retry};
 use self::fetch::{Fetched, Fetcher};
 use crate::patience::while_unavailable;
 use crate::settings::Settings;
@@ -34,19 +35,22 @@ pub struct Recordings {
     fetching: Semaphore,
     /// Permits to prove: one for each processor, since more proofs at once would only take more memory.
     proving: Semaphore,
+    /// The processes in which they are proved.
+    cells: Cells,
     attempts: Attempts,
 }
 
 impl Recordings {
     /// Fetches recordings, and attempts them again, as the settings say.
     #[must_use]
-    pub fn new(store: Store, objects: Objects, fetcher: Fetcher, settings: &Settings) -> Self {
+    pub fn new(store: Store, objects: Objects, fetcher: Fetcher, cells: Cells, settings: &Settings) -> Self {
         Self {
             store,
             objects,
             fetcher,
             fetching: Semaphore::new(settings.worker_concurrency),
             proving: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            cells,
             attempts: Attempts { most: settings.fetch_attempts, backoff: settings.fetch_backoff },
         }
     }
@@ -124,7 +128,10 @@ impl Recordings {
     ) -> Result<(), StoreError> {
         let call_id = recording.call_id;
         let renew = |until| self.store.renew_recording_lease(call_id, until);
-        match lease::hold(call_id, renew, self.fetch_and_keep(recording)).await {
+        if self.attempts.is_last(recording.attempts_counted) {
+            return self.used_up(recording, shutdown).await;
+        }
+        match lease::hold(call_id, renew, self.fetch_and_keep(recording, shutdown)).await? {
             Some(Ok(stored)) => self.stored(recording, &stored, shutdown).await,
             Some(Err(failure)) => self.failed(recording, &failure, shutdown).await,
             // Reschedules without counting an attempt, so that the messages behind this one need not wait for its host.
@@ -146,35 +153,57 @@ impl Recordings {
     }
 
     /// `None` when the recording's host is slow and has no permit for it.
-    async fn fetch_and_keep(&self, recording: &PendingRecording) -> Option<Result<StoredRecording, Failure>> {
+    async fn fetch_and_keep(
+        &self,
+        recording: &PendingRecording,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Result<StoredRecording, Failure>>, StoreError> {
         // The host's permit comes first: a recording that waits for it keeps no other host's from being fetched.
-        let permit = self.fetcher.permit(&recording.url).await?;
-        let fetching = self.fetching.acquire().await.ok()?;
+        let Some(permit) = self.fetcher.permit(&recording.url).await else { return Ok(None) };
+        let Ok(fetching) = self.fetching.acquire().await else { return Ok(None) };
         let started = Instant::now();
         let fetched = self.fetcher.fetch(permit, &recording.url, self.objects.staging()).await;
         let kept = match fetched {
             Ok(fetched) => {
                 metrics::fetched(started.elapsed(), fetched.size_bytes);
-                self.prove_and_keep(recording, fetched).await
+                self.prove_and_keep(recording, fetched, shutdown).await?
             }
             Err(failure) => Err(failure),
         };
         drop(fetching);
-        Some(kept)
+        Ok(Some(kept))
     }
 
     async fn prove_and_keep(
         &self,
         recording: &PendingRecording,
         fetched: Fetched,
-    ) -> Result<StoredRecording, Failure> {
+        shutdown: &CancellationToken,
+    ) -> Result<Result<StoredRecording, Failure>, StoreError> {
+        let call_id = recording.call_id;
         let proving = self.proving.acquire().await;
-        let (file, proof) = proof::prove(fetched).await?;
+        while_unavailable(shutdown, || self.store.count_recording_attempt(call_id)).await?;
+        let proved = proof::prove(&self.cells, call_id, fetched).await;
         drop(proving);
-        let key = proof.object_key(recording);
-        let location =
-            self.objects.keep(&key, proof.media_type(), file).await.map_err(|error| not_kept(&error))?;
-        Ok(proof.stored_at(location))
+        Ok(match proved {
+            Ok((file, proof)) => {
+                let key = proof.object_key(recording);
+                let kept = self.objects.keep(&key, proof.media_type(), file).await;
+                kept.map(|location| proof.stored_at(location)).map_err(|error| not_kept(&error))
+            }
+            Err(failure) => Err(failure),
+        })
+    }
+
+    /// Gives up a recording whose attempts are all counted although it is pending: the last one has ended its worker.
+    async fn used_up(
+        &self,
+        recording: &PendingRecording,
+        shutdown: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let detail = "every attempt is used up, and none has brought the recording";
+        let failure = Failure { retry: Retry::Final, ..Failure::new(Reason::Timeout, detail) };
+        self.failed(recording, &failure, shutdown).await
     }
 
     async fn stored(

@@ -1,12 +1,13 @@
 //! Proves that a fetched file is audio, and draws up what is kept of it: its facts, its waveform, its object key.
 
-use callvine_audio::{Facts, Waveform};
-use callvine_shared::recording::{StoredRecording, Verification};
+use callvine_audio::Refusal;
+use callvine_shared::call::CallId;
+use callvine_shared::cell::{CellError, Cells, Sound};
+use callvine_shared::recording::StoredRecording;
 use callvine_shared::store::PendingRecording;
-use callvine_shared::waveform;
 use tempfile::NamedTempFile;
 
-use super::failure::{Failure, Reason};
+use super::failure::{Failure, Reason, Retry};
 use super::fetch::Fetched;
 
 /// Hexadecimal digits of the content's SHA-256 in an object's key: 128 bits, so that keys can't be guessed.
@@ -17,30 +18,45 @@ const KEY_DIGITS: usize = 32;
 pub(super) struct Proof {
     size_bytes: u64,
     sha256: String,
-    facts: Facts,
-    /// As the database keeps it, where every sample was decoded.
-    waveform: Option<Vec<u8>>,
+    sound: Sound,
 }
 
-/// Proves that a fetched file is audio, on a thread that may block.
-pub(super) async fn prove(fetched: Fetched) -> Result<(NamedTempFile, Proof), Failure> {
+/// Proves that a fetched file is audio, in a cell.
+pub(super) async fn prove(
+    cells: &Cells,
+    call_id: CallId,
+    fetched: Fetched,
+) -> Result<(NamedTempFile, Proof), Failure> {
     let Fetched { file, size_bytes, sha256 } = fetched;
-    let proving = tokio::task::spawn_blocking(move || {
-        let mut waveform = Waveform::default();
-        let facts = callvine_audio::read(file.path(), &mut |shape, samples| waveform.hear(shape, samples))?;
-        let peaks = waveform.finish().filter(|_| facts.verification == Verification::Decoded);
-        let waveform = peaks.map(|peaks| waveform::encode(&peaks));
-        Ok((file, Proof { size_bytes, sha256: hex::encode(sha256), facts, waveform }))
-    });
-    match proving.await {
-        Ok(proved) => proved,
-        Err(_panicked) => Err(Failure::new(Reason::NotAudio, "the decoder gave up on the file")),
+    // Opened again, since the cell may only read it.
+    let opened = tokio::fs::File::open(file.path()).await.map_err(Refusal::Unreadable)?.into_std().await;
+    let sound = cells.prove(&opened, size_bytes).await.map_err(|error| failure(call_id, error))?;
+    Ok((file, Proof { size_bytes, sha256: hex::encode(sha256), sound }))
+}
+
+/// A file that kills its reader is fetched again, as one whose transfer was damaged may be.
+fn failure(call_id: CallId, error: CellError) -> Failure {
+    match error {
+        CellError::Refused(refusal) => refusal.into(),
+        CellError::Killed(death) => {
+            let reason = if death.is_timeout() { Reason::Timeout } else { Reason::NotAudio };
+            tracing::warn!(
+                call.id = call_id.0,
+                reason = death.name(),
+                "the recording of call {call_id} was killed in its cell: {death}"
+            );
+            Failure { retry: Retry::Later, ..Failure::new(reason, death.to_string()) }
+        }
+        CellError::Unavailable(error) => {
+            tracing::error!(%error, "no process that reads recordings can be started");
+            Failure::new(Reason::Storage, "the recording can't be read at the moment")
+        }
     }
 }
 
 impl Proof {
-    pub(super) const fn media_type(&self) -> &'static str {
-        self.facts.media_type
+    pub(super) fn media_type(&self) -> &str {
+        &self.sound.media_type
     }
 
     /// A key that sorts by day, can't be guessed, and has nothing in it that a client sent. The same recording of the same
@@ -53,17 +69,18 @@ impl Proof {
 
     /// The recording as the database keeps it.
     pub(super) fn stored_at(self, location: String) -> StoredRecording {
-        let Self { size_bytes, sha256, facts, waveform } = self;
+        let Self { size_bytes, sha256, sound } = self;
+        let waveform = sound.waveform().map(<[u8]>::to_vec);
         StoredRecording {
             location,
             size_bytes,
             sha256,
-            media_type: facts.media_type.to_owned(),
-            codec: facts.codec.into_owned(),
-            duration_seconds: facts.duration_seconds,
-            channels: facts.shape.channels,
-            sample_rate: facts.shape.sample_rate,
-            verification: facts.verification,
+            media_type: sound.media_type,
+            codec: sound.codec,
+            duration_seconds: sound.duration_seconds,
+            channels: sound.channels,
+            sample_rate: sound.sample_rate,
+            verification: sound.verification,
             waveform,
         }
     }

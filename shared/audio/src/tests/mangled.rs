@@ -1,5 +1,6 @@
 //! Files with damaged bytes.
 
+use std::fs::File;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
@@ -85,7 +86,7 @@ proptest! {
     fn mangled_files_are_walked_without_a_panic(seed in any::<prop::sample::Index>(), mangling in mangling()) {
         let workshop = Workshop::new();
         let path = workshop.write("a", &mangling.apply(&OWN[seed.index(OWN.len())]));
-        assert_sane(read_input(&mut Input::open(&path).unwrap(), &mut |_, _| {}));
+        assert_sane(read_input(&mut Input::new(File::open(&path).unwrap()).unwrap(), &mut |_, _| {}));
     }
 
     #[test]

@@ -51,6 +51,10 @@ impl std::fmt::Debug for PendingRecording {
     }
 }
 
+/// Counts an attempt, once for each lease.
+const COUNT_ATTEMPT: &str = "update recordings set attempts = attempts + case when attempt_counted then 0 else 1 end, \
+    attempt_counted = true where call_id = $1 and status = 'pending'";
+
 impl Store {
     /// Leases a pending recording until `until`.
     ///
@@ -65,7 +69,7 @@ impl Store {
         let now_us = now.timestamp_micros();
         let leased: Option<(i32, i32, i32, Option<String>)> = with_writer!(self, pool => {
             sqlx::query_as(
-                "update recordings set claimed_until = $3
+                "update recordings set claimed_until = $3, attempt_counted = false
                  where call_id = $1 and status = 'pending' and (claimed_until <= $2 or claimed_until > $4)
                    and (coalesce(next_attempt_at, 0) <= $2 or next_attempt_at > $5)
                  returning attempts, attempts - attempts_forgiven, refusals, url_userinfo",
@@ -117,6 +121,20 @@ impl Store {
             // It became free between the two statements.
             _ => Ok(Begun::Busy(now)),
         }
+    }
+
+    /// Counts the attempt that a worker is making, before it has ended: what kills its worker is given up as well. The step
+    /// that settles it, or postpones it as failed, doesn't count it again. `false`: it is settled already.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn count_recording_attempt(&self, call_id: CallId) -> Result<bool, StoreError> {
+        // A worker's death is what this must survive, not the server's.
+        let counted = with_writer!(self.unsynced, self, pool => {
+            postgres: sqlx::query(COUNT_ATTEMPT).bind(call_id.0).execute(pool).await?.rows_affected(),
+            sqlite: sqlx::query(COUNT_ATTEMPT).bind(call_id.0).execute(pool).await?.rows_affected(),
+        });
+        Ok(counted == 1)
     }
 
     /// Prolongs the lease of a recording that is still pending.

@@ -46,7 +46,7 @@ pub(in crate::store) use queue_recording;
 /// Why a recording is postponed.
 #[derive(Clone, Copy, Debug)]
 pub enum Postponed<'a> {
-    /// It was attempted and could not be had. Counted as an attempt.
+    /// It was attempted and could not be had. Counted as an attempt, unless [`Store::count_recording_attempt`] did.
     Failed(Cause<'a>),
     /// It was not attempted, since its host fails and rests. Counted, but not as an attempt.
     HostRests,
@@ -69,7 +69,8 @@ impl Store {
         let events = self.events().await?;
         Ok(with_transaction!(self, tx => {
             let updated = sqlx::query(
-                "update recordings set status = 'stored', attempts = attempts + 1, claimed_until = 0,
+                "update recordings set status = 'stored', claimed_until = 0,
+                     attempts = attempts + case when attempt_counted then 0 else 1 end, attempt_counted = false,
                      next_attempt_at = null, reason = null, last_error = null, url_userinfo = null, location = $2,
                      size_bytes = $3, sha256 = $4, media_type = $5, codec = $6, verification = $7,
                      duration_seconds = $8, channels = $9, sample_rate = $10, stored_at = $11,
@@ -123,7 +124,8 @@ impl Store {
         };
         with_transaction!(self, tx => {
             let updated = sqlx::query(
-                "update recordings set claimed_until = 0, next_attempt_at = $2, attempts = attempts + $3,
+                "update recordings set claimed_until = 0, next_attempt_at = $2,
+                     attempts = attempts + case when attempt_counted then 0 else $3 end, attempt_counted = false,
                      refusals = refusals + $4, reason = coalesce($5, reason), last_error = coalesce($6, last_error)
                  where call_id = $1 and status = 'pending'",
             )
@@ -172,7 +174,8 @@ impl Store {
         let events = self.events().await?;
         Ok(with_transaction!(self, tx => {
             let attempts: Option<i32> = sqlx::query_scalar(
-                "update recordings set status = 'failed', attempts = attempts + 1, claimed_until = 0,
+                "update recordings set status = 'failed', claimed_until = 0,
+                     attempts = attempts + case when attempt_counted then 0 else 1 end, attempt_counted = false,
                      next_attempt_at = null, reason = $2, last_error = $3, failed_at = $4
                  where call_id = $1 and status = 'pending'
                  returning attempts",

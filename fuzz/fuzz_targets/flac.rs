@@ -1,0 +1,11 @@
+//! A FLAC file is read or refused, without a panic and within bounds.
+#![no_main]
+
+#[path = "common/audio.rs"]
+mod audio;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    audio::read(&[b"fLaC".as_slice(), bytes].concat());
+});

@@ -1,0 +1,62 @@
+//! The side of the child: reads what it is sent, until the parent closes the socket.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use callvine_audio::{Refusal, Waveform};
+
+use super::answer::{Answer, Sound};
+use super::walls::Walls;
+use super::{Work, frame};
+use crate::recording::Verification;
+use crate::waveform;
+
+/// Serves the parent at the other end of standard input. Limits this process for good, so nothing else may run in it.
+///
+/// # Errors
+/// When a limit can't be set, or the parent sends what is no request.
+pub fn serve() -> io::Result<()> {
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let walls = Walls::build()?;
+    while let Some((request, file)) = frame::receive_request(&socket)? {
+        walls.grant(&request)?;
+        let result = match request.work {
+            Work::Proof => prove(file),
+        };
+        let answer = Answer::new(result, walls.is_worn());
+        (&socket).write_all(&frame::encode(&answer)?)?;
+    }
+    Ok(())
+}
+
+/// Proves that a file is audio. The waveform is only given where every sample was decoded.
+fn prove(file: File) -> Result<Sound, Refusal> {
+    let mut waveform = Waveform::default();
+    let facts = callvine_audio::read_file(file, &mut |shape, samples| waveform.hear(shape, samples))?;
+    let peaks = waveform.finish().filter(|_| facts.verification == Verification::Decoded);
+    Ok(Sound::new(facts, peaks.map(|peaks| waveform::encode(&peaks)).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_proved_wherever_its_position_is() {
+        let mut file = tempfile::tempfile().unwrap();
+        let header = [b"RIFF\x24\x3f\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0".as_slice(), &8000_u32.to_le_bytes()];
+        file.write_all(&header.concat()).unwrap();
+        file.write_all(&[&16000_u32.to_le_bytes()[..], b"\x02\0\x10\0data\0\x3f\0\0"].concat()).unwrap();
+        file.write_all(&[1; 0x3f00]).unwrap();
+        let sound = prove(file.try_clone().unwrap()).unwrap();
+        assert_eq!((sound.codec.as_str(), sound.channels, sound.sample_rate), ("pcm_s16le", 1, 8000));
+        assert!(sound.waveform().is_some());
+        file.seek(io::SeekFrom::End(0)).unwrap();
+        assert_eq!(prove(file).unwrap(), sound);
+        assert!(matches!(prove(tempfile::tempfile().unwrap()), Err(Refusal::NotAudio(_))));
+    }
+}

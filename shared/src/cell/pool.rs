@@ -1,0 +1,130 @@
+//! The side of the parent: a pool of children, each of which reads one file at a time.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, gauge};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::answer::{Answer, Sound};
+use super::budget::Budget;
+use super::inmate::Inmate;
+use super::{CellError, Death, Work, frame};
+use crate::metrics::{CELLS_KILLED, CELLS_RUNNING};
+
+/// Pieces of work of one child. A start takes some milliseconds, so it costs next to nothing to put an end to whatever a
+/// file may have left in a child.
+const WORKS_MAX: u32 = 200;
+
+/// A pool of child processes, as many as there are processors, each started when it is first needed. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cells(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    program: PathBuf,
+    longest: Duration,
+    /// Children at work: more of them than processors would only take more memory.
+    permits: Semaphore,
+    /// Children without work: at most as many as there are permits.
+    waiting: Mutex<Vec<Inmate>>,
+}
+
+impl Cells {
+    /// A pool whose children are `program prove`, and in which no piece of work takes longer than `longest`.
+    #[must_use]
+    pub fn new(program: PathBuf, longest: Duration) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Shared {
+            program,
+            longest,
+            permits: Semaphore::new(processors),
+            waiting: Mutex::new(Vec::with_capacity(processors)),
+        }))
+    }
+
+    /// Proves in a child that a file of so many bytes is audio. The file should be open for reading alone. When the future is
+    /// dropped, the child is killed.
+    ///
+    /// # Errors
+    /// [`CellError`].
+    pub async fn prove(&self, file: &File, size_bytes: u64) -> Result<Sound, CellError> {
+        let closed = |_| CellError::Unavailable(io::Error::other("the pool is closed"));
+        let _permit = self.0.permits.acquire().await.map_err(closed)?;
+        let _running = Running::new();
+        let proved = self.work(Work::Proof, file, size_bytes).await;
+        if let Err(CellError::Killed(death)) = &proved {
+            counter!(CELLS_KILLED, "reason" => death.name()).increment(1);
+        }
+        proved
+    }
+
+    async fn work(&self, work: Work, file: &File, size_bytes: u64) -> Result<Sound, CellError> {
+        let budget = Budget::of(size_bytes, self.0.longest);
+        let request = frame::encode(&budget.request(work)).map_err(CellError::Unavailable)?;
+        let mut inmate = self.inmate().map_err(CellError::Unavailable)?;
+        let asked = timeout(budget.time, inmate.ask(&request, file.as_fd())).await;
+        match asked {
+            Ok(Ok(json)) => match Answer::judge(&json, size_bytes) {
+                Some((is_worn, result)) => {
+                    if !is_worn && inmate.works < WORKS_MAX {
+                        self.0.waiting.lock().push(inmate);
+                    }
+                    Ok(result?)
+                }
+                None => Err(killed(inmate, Death::Nonsense).await),
+            },
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(killed(inmate, Death::Nonsense).await)
+            }
+            Ok(Err(error)) => match inmate.ended().await.map(Death::of) {
+                Some(None) => Err(CellError::Unavailable(error)),
+                Some(Some(death)) => Err(CellError::Killed(death)),
+                None => Err(CellError::Killed(Death::Crash)),
+            },
+            Err(_elapsed) => Err(killed(inmate, Death::Deadline).await),
+        }
+    }
+
+    /// A child that waits for work, or a new one.
+    fn inmate(&self) -> io::Result<Inmate> {
+        loop {
+            let waiting = self.0.waiting.lock().pop();
+            let Some(mut inmate) = waiting else { return Inmate::start(&self.0.program) };
+            // One that has ended meanwhile, or said what nobody asked for, is dropped, and so killed.
+            if inmate.is_waiting() {
+                return Ok(inmate);
+            }
+        }
+    }
+}
+
+async fn killed(inmate: Inmate, death: Death) -> CellError {
+    inmate.kill().await;
+    CellError::Killed(death)
+}
+
+/// Counts a piece of work while it is under way.
+struct Running;
+
+impl Running {
+    fn new() -> Self {
+        gauge!(CELLS_RUNNING).increment(1);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        gauge!(CELLS_RUNNING).decrement(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;
