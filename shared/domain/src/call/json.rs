@@ -35,9 +35,16 @@ pub(super) enum Value<'a> {
     /// Nothing, null, or white space alone.
     Missing,
     /// A string, or an integer of digits alone where it counts as their string.
-    Text(Cow<'a, str>),
+    Sent(Sent<'a>),
     /// Anything else.
     NotText,
+}
+
+/// The string that was sent for a field.
+pub(super) enum Sent<'a> {
+    Text(Cow<'a, str>),
+    /// It has half of a surrogate pair in it.
+    HalfCharacter,
 }
 
 impl<'a> Fields<'a> {
@@ -50,13 +57,13 @@ impl<'a> Fields<'a> {
         }
         let raw: RawFields<'a> = serde_json::from_str(text).map_err(|_not_an_object| Invalid::Json)?;
         Ok(Self {
-            from_phone: Value::text_or_digits(raw.from_phone)?,
-            to_phone: Value::text_or_digits(raw.to_phone)?,
-            handled_by: Value::text_or_digits(raw.handled_by)?,
-            start_time: Value::text(raw.start_time)?,
-            end_time: Value::text(raw.end_time)?,
-            recording_url: Value::text(raw.recording_url)?,
-            department: Value::text_or_digits(raw.department)?,
+            from_phone: Value::text_or_digits(raw.from_phone),
+            to_phone: Value::text_or_digits(raw.to_phone),
+            handled_by: Value::text_or_digits(raw.handled_by),
+            start_time: Value::text(raw.start_time),
+            end_time: Value::text(raw.end_time),
+            recording_url: Value::text(raw.recording_url),
+            department: Value::text_or_digits(raw.department),
         })
     }
 
@@ -78,35 +85,42 @@ impl<'a> Value<'a> {
         matches!(self, Self::Missing)
     }
 
-    pub(super) fn into_text(self, field: &'static str) -> Result<Cow<'a, str>, Invalid> {
+    pub(super) fn into_sent(self, field: &'static str) -> Result<Sent<'a>, Invalid> {
         match self {
-            Self::Text(text) => Ok(text),
+            Self::Sent(sent) => Ok(sent),
             Self::Missing | Self::NotText => Err(Invalid::FieldType { field }),
         }
     }
 
-    fn text_or_digits(raw: Option<&'a RawValue>) -> Result<Self, Invalid> {
+    fn text_or_digits(raw: Option<&'a RawValue>) -> Self {
         match raw.map(RawValue::get) {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self::Text(digits.into())),
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Self::Sent(Sent::Text(digits.into()))
+            }
             _ => Self::text(raw),
         }
     }
 
-    fn text(raw: Option<&'a RawValue>) -> Result<Self, Invalid> {
+    fn text(raw: Option<&'a RawValue>) -> Self {
         let raw = match raw.map(RawValue::get) {
-            None | Some("null") => return Ok(Self::Missing),
+            None | Some("null") => return Self::Missing,
             Some(raw) => raw,
         };
-        let Some(inner) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-            return Ok(Self::NotText);
+        let Some(text) = unescaped(raw) else {
+            // The parser of the body has read it already, so only half of a surrogate pair can be wrong with a string.
+            return if raw.starts_with('"') { Self::Sent(Sent::HalfCharacter) } else { Self::NotText };
         };
-        let text = if inner.contains('\\') {
-            // Half of a surrogate pair is valid JSON, but no character.
-            Cow::Owned(serde_json::from_str(raw).map_err(|_no_character| Invalid::Json)?)
-        } else {
-            Cow::Borrowed(inner)
-        };
-        Ok(if text.chars().all(char::is_whitespace) { Self::Missing } else { Self::Text(text) })
+        if text.chars().all(char::is_whitespace) { Self::Missing } else { Self::Sent(Sent::Text(text)) }
+    }
+}
+
+/// The text of a JSON string; `None` for half of a surrogate pair, and for another value than a string.
+fn unescaped(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
     }
 }
 
@@ -120,20 +134,6 @@ struct RawFields<'a> {
     end_time: Option<&'a RawValue>,
     recording_url: Option<&'a RawValue>,
     department: Option<&'a RawValue>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Name {
-    FromPhone,
-    ToPhone,
-    HandledBy,
-    StartTime,
-    EndTime,
-    RecordingUrl,
-    Department,
-    #[serde(other)]
-    Unknown,
 }
 
 // Not derived: a derived implementation refuses a name that is given twice; here the last one counts.
@@ -150,16 +150,17 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut fields = RawFields::default();
-                while let Some(name) = map.next_key()? {
-                    let field = match name {
-                        Name::FromPhone => &mut fields.from_phone,
-                        Name::ToPhone => &mut fields.to_phone,
-                        Name::HandledBy => &mut fields.handled_by,
-                        Name::StartTime => &mut fields.start_time,
-                        Name::EndTime => &mut fields.end_time,
-                        Name::RecordingUrl => &mut fields.recording_url,
-                        Name::Department => &mut fields.department,
-                        Name::Unknown => {
+                // Names are taken as they were sent, since one that is not published may have half of a surrogate pair.
+                while let Some(name) = map.next_key::<&RawValue>()? {
+                    let field = match unescaped(name.get()).as_deref() {
+                        Some("from_phone") => &mut fields.from_phone,
+                        Some("to_phone") => &mut fields.to_phone,
+                        Some("handled_by") => &mut fields.handled_by,
+                        Some("start_time") => &mut fields.start_time,
+                        Some("end_time") => &mut fields.end_time,
+                        Some("recording_url") => &mut fields.recording_url,
+                        Some("department") => &mut fields.department,
+                        _ => {
                             map.next_value::<IgnoredAny>()?;
                             continue;
                         }
