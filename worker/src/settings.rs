@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use callvine_shared::retry;
 use ipnet::IpNet;
 
 /// Longest `CALLVINE_FETCH_TIMEOUT`. RabbitMQ closes a channel whose delivery is unacknowledged for 30 minutes, and
@@ -82,17 +83,17 @@ pub struct Settings {
     )]
     pub fetch_idle_timeout: Duration,
 
-    /// Tries before a recording goes to the dead letters
+    /// Attempts before a recording goes to the dead letters
     #[arg(
         long,
         env = "CALLVINE_FETCH_ATTEMPTS",
         value_name = "N",
-        default_value = "8",
+        default_value_t = retry::ATTEMPTS_DEFAULT,
         value_parser = attempts
     )]
     pub fetch_attempts: u32,
 
-    /// Wait after the first failed try; doubled each time, with full jitter, at most 1h; a host's Retry-After wins
+    /// Longest wait after the first failed attempt; doubled each time, with jitter, at most 1h; a host's Retry-After wins
     #[arg(
         long,
         env = "CALLVINE_FETCH_BACKOFF",
@@ -236,8 +237,9 @@ mod tests {
         assert_eq!(settings.fetch_timeout, Duration::from_secs(600));
         assert_eq!(settings.fetch_connect_timeout, Duration::from_secs(10));
         assert_eq!(settings.fetch_idle_timeout, Duration::from_secs(30));
-        assert_eq!(settings.fetch_attempts, 8);
-        assert_eq!(settings.fetch_backoff, Duration::from_secs(5));
+        assert_eq!(settings.fetch_attempts, 14);
+        assert_eq!(settings.fetch_attempts, retry::ATTEMPTS_DEFAULT);
+        assert_eq!(settings.fetch_backoff, retry::BACKOFF_DEFAULT);
         assert_eq!(settings.fetch_allow, Networks::default());
         assert_eq!(settings.fetch_credentials, None);
         assert_eq!(settings.fetch_per_host, 4);
