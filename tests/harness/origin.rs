@@ -97,6 +97,15 @@ pub enum Answer {
         /// All of the body.
         bytes: Bytes,
     },
+    /// 401 with this challenge, until a request answers it; then 200 with a WAV file.
+    Guarded {
+        /// The `WWW-Authenticate`.
+        challenge: String,
+        /// The WAV file.
+        bytes: Bytes,
+    },
+    /// These bytes, the head among them, whatever HTTP says.
+    Raw(Bytes),
     /// The request is read, and the connection reset without an answer.
     Reset,
 }
@@ -249,11 +258,18 @@ async fn converse(mut stream: TcpStream, routes: Routes) {
     };
     let Some((path, seen)) = parse(&head) else { return };
     let is_head = seen.method == "HEAD";
+    let scheme = seen.header("authorization").and_then(|header| header.split(' ').next()).map(str::to_owned);
     let answer = {
         let mut routes = routes.lock().unwrap();
         let route = routes.entry(path).or_default();
         route.seen.push(seen);
         route.first.pop().or_else(|| route.last.clone()).unwrap_or(Answer::Status(404))
+    };
+    let answer = match answer {
+        Answer::Guarded { challenge, bytes } if scheme.as_deref() == challenge.split(' ').next() => {
+            Answer::wav(bytes)
+        }
+        answer => answer,
     };
     // The client may hang up at any time: that is what it should do with most of the faults.
     write_answer(&mut stream, &answer, is_head).await.ok();
@@ -290,6 +306,10 @@ async fn write_answer(stream: &mut TcpStream, answer: &Answer, is_head: bool) ->
         stream.set_zero_linger()?;
         return Ok(());
     }
+    if let Answer::Raw(bytes) = answer {
+        stream.write_all(bytes).await?;
+        return stream.shutdown().await;
+    }
     stream.write_all(head.as_bytes()).await?;
     if is_head {
         return stream.shutdown().await;
@@ -320,7 +340,7 @@ async fn write_answer(stream: &mut TcpStream, answer: &Answer, is_head: bool) ->
             write_zeros(stream, u64::from(*data_bytes) - half).await?;
         }
         Answer::Status(_) | Answer::RetryAfter { .. } => stream.write_all(b"sorry\n").await?,
-        Answer::Redirect { .. } | Answer::Reset => {}
+        Answer::Redirect { .. } | Answer::Guarded { .. } | Answer::Raw(_) | Answer::Reset => {}
     }
     stream.shutdown().await
 }
@@ -341,7 +361,7 @@ fn head_of(answer: &Answer) -> String {
         Answer::Encoded { coding, bytes } => {
             format!("{}\r\nContent-Encoding: {coding}", audio(bytes.len() as u64))
         }
-        Answer::Endless | Answer::Slow { .. } | Answer::Reset => {
+        Answer::Endless | Answer::Slow { .. } | Answer::Raw(_) | Answer::Reset => {
             "200 OK\r\nContent-Type: audio/wav".to_owned()
         }
         Answer::Status(status) => format!("{status} Chosen\r\nContent-Type: text/plain\r\nContent-Length: 6"),
@@ -349,6 +369,9 @@ fn head_of(answer: &Answer) -> String {
             format!(
                 "{status} Chosen\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nRetry-After: {value}"
             )
+        }
+        Answer::Guarded { challenge, .. } => {
+            format!("401 Chosen\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0")
         }
         Answer::Redirect { status, to } => format!("{status} Chosen\r\nLocation: {to}\r\nContent-Length: 0"),
     };
