@@ -103,7 +103,7 @@ pub struct Settings {
     )]
     pub fetch_backoff: Duration,
 
-    /// Networks (CIDR, comma-separated) that are fetched from although they are not public
+    /// Networks (CIDR, comma-separated) that are fetched from, at every port, although they are not public
     #[arg(
         long,
         env = "CALLVINE_FETCH_ALLOW",
@@ -113,7 +113,7 @@ pub struct Settings {
     )]
     pub fetch_allow: Networks,
 
-    /// A TOML file: host -> user and password, or bearer token, sent to that host alone
+    /// A TOML file: host -> user and password, or bearer token, sent to that host alone, over TLS
     #[arg(long, env = "CALLVINE_FETCH_CREDENTIALS", value_name = "FILE")]
     pub fetch_credentials: Option<PathBuf>,
 
