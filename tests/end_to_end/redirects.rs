@@ -7,20 +7,9 @@ use crate::site::{Engine, on_both_engines};
 
 on_both_engines!(every_redirect_and_every_address_is_judged);
 
-async fn every_redirect_and_every_address_is_judged(engine: Engine) {
-    let site = engine.up(&SETTINGS).await;
-    let (origin, other) = (Origin::start().await, Origin::start().await);
-    let to = |to: String| Answer::Redirect { status: 302, to };
-    let there = other.serve("/there", wav());
-    let port = origin.address().port();
-    origin.serve("/0", wav());
-    for hop in 1..=11 {
-        origin.serve(&format!("/{hop}"), Answer::Redirect { status: 307, to: format!("{}", hop - 1) });
-    }
-    let with_password = origin.serve("/away", to(there.clone())).replace("http://", "http://user:pass@");
-    let stays = origin.serve("/stays", to("/0".to_owned())).replace("http://", "http://user:pass@");
-
-    let mut blocked: Vec<String> = [
+/// Addresses that are refused before anybody is asked.
+fn refused_addresses(port: u16) -> Vec<String> {
+    [
         format!("http://127.0.0.2:{port}/0"),
         format!("http://0x7f.0.0.2:{port}/0"),
         format!("http://2130706434:{port}/0"),
@@ -37,7 +26,23 @@ async fn every_redirect_and_every_address_is_judged(engine: Engine) {
         "https://[2606:4700::1111]:5432/".to_owned(),
         "http://8.8.8.8:27017/0".to_owned(),
     ]
-    .to_vec();
+    .to_vec()
+}
+
+async fn every_redirect_and_every_address_is_judged(engine: Engine) {
+    let site = engine.up(&SETTINGS).await;
+    let (origin, other) = (Origin::start().await, Origin::start().await);
+    let to = |to: String| Answer::Redirect { status: 302, to };
+    let there = other.serve("/there", wav());
+    let port = origin.address().port();
+    origin.serve("/0", wav());
+    for hop in 1..=11 {
+        origin.serve(&format!("/{hop}"), Answer::Redirect { status: 307, to: format!("{}", hop - 1) });
+    }
+    let with_password = origin.serve("/away", to(there.clone())).replace("http://", "http://user:pass@");
+    let stays = origin.serve("/stays", to("/0".to_owned())).replace("http://", "http://user:pass@");
+
+    let mut blocked = refused_addresses(port);
     for (number, target) in [
         format!("http://127.0.0.2:{port}/0"),
         format!("//127.0.0.2:{port}/0"),

@@ -44,13 +44,16 @@ pub(super) fn is_stale(error: &legacy::Error) -> bool {
     error.connect_info().is_some_and(Answered::before) && is_closed(error)
 }
 
-/// Whether the connection ended before the first byte of an answer.
+/// Whether the connection ended before an answer, rather than with one that can't be read.
 fn is_closed(error: &legacy::Error) -> bool {
     causes(error).any(|cause| {
         let by_hyper = cause.downcast_ref::<hyper::Error>();
         let by_hyper = by_hyper
             .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
-        by_hyper || cause.is::<io::Error>()
+        // A reset of the stream, or the end of an HTTP/2 connection.
+        let by_host =
+            cause.downcast_ref::<h2::Error>().is_some_and(|error| error.is_remote() || error.is_io());
+        by_hyper || by_host || cause.is::<io::Error>()
     })
 }
 

@@ -131,3 +131,26 @@ async fn a_challenge_is_answered_once_and_kept_to_its_host() {
     assert_eq!(reason(&origin.url("/plain")).await, Reason::Forbidden);
     assert_eq!(origin.heads().len(), asked + 1, "without a password there is nothing to answer");
 }
+
+/// Services of other kinds greet whoever connects, before they are asked anything.
+#[tokio::test]
+async fn a_service_that_speaks_first_is_told_from_a_closed_connection() {
+    for greeting in ["SSH-2.0-OpenSSH_9.2\r\n", "220 mail.example ESMTP\r\n", "+OK\r\n", "\0\0\0\x0aMySQL"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::io::AsyncWriteExt::write_all(&mut stream, greeting.as_bytes()).await.unwrap();
+                held.push(stream);
+            }
+        });
+        // Before the request is sent, or after.
+        for _ in 0..5 {
+            let failure = fetch(&url).await.unwrap_err();
+            assert_eq!((failure.reason, failure.retry), (Reason::Connect, Retry::Later), "{greeting:?}");
+            assert!(failure.detail.contains("cannot be read as HTTP"), "{greeting:?}: {failure}");
+        }
+        serving.abort();
+    }
+}
