@@ -25,7 +25,7 @@ const REQUEUE_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// For more, run a second worker.
 const CONCURRENCY_MAX: u64 = 1024;
 
-/// Most attempts at one recording. With waits of up to an hour this is more than four days.
+/// Most attempts at one recording. With waits of half an hour to an hour this is two to four days.
 const ATTEMPTS_MAX: u64 = 100;
 
 /// How recordings are fetched: flags, each with an environment variable and a default.

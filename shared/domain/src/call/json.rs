@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use chrono::{Datelike, NaiveDateTime, Timelike};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -55,7 +56,12 @@ impl<'a> Fields<'a> {
         if is_too_deep(text) {
             return Err(Invalid::Json);
         }
-        let raw: RawFields<'a> = serde_json::from_str(text).map_err(|_not_an_object| Invalid::Json)?;
+        let raw = RawFields::of::<Name>(text).or_else(|error| {
+            // A name that is not published may have half of a surrogate pair. Names are read as they were sent then, which
+            // takes longer.
+            if text.contains("\\u") { RawFields::of::<RawName<'a>>(text) } else { Err(error) }
+        });
+        let raw = raw.map_err(|_not_an_object| Invalid::Json)?;
         Ok(Self {
             from_phone: Value::text_or_digits(raw.from_phone),
             to_phone: Value::text_or_digits(raw.to_phone),
@@ -136,12 +142,38 @@ struct RawFields<'a> {
     department: Option<&'a RawValue>,
 }
 
-// Not derived: a derived implementation refuses a name that is given twice; here the last one counts.
-impl<'de> Deserialize<'de> for RawFields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Name {
+    FromPhone,
+    ToPhone,
+    HandledBy,
+    StartTime,
+    EndTime,
+    RecordingUrl,
+    Department,
+    #[serde(other)]
+    Unknown,
+}
 
-        impl<'de> Visitor<'de> for Object {
+/// A name as it was sent, with its quotes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct RawName<'a>(#[serde(borrow)] &'a RawValue);
+
+impl From<RawName<'_>> for Name {
+    fn from(RawName(raw): RawName<'_>) -> Self {
+        serde_json::from_str(raw.get()).unwrap_or(Self::Unknown)
+    }
+}
+
+impl<'a> RawFields<'a> {
+    /// The fields of an object whose names are read as `N`. Of a name that is given twice the last counts, which a derived
+    /// implementation refuses.
+    fn of<N: Deserialize<'a> + Into<Name>>(text: &'a str) -> serde_json::Result<Self> {
+        struct Object<N>(PhantomData<N>);
+
+        impl<'de, N: Deserialize<'de> + Into<Name>> Visitor<'de> for Object<N> {
             type Value = RawFields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,17 +182,16 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut fields = RawFields::default();
-                // Names are taken as they were sent, since one that is not published may have half of a surrogate pair.
-                while let Some(name) = map.next_key::<&RawValue>()? {
-                    let field = match unescaped(name.get()).as_deref() {
-                        Some("from_phone") => &mut fields.from_phone,
-                        Some("to_phone") => &mut fields.to_phone,
-                        Some("handled_by") => &mut fields.handled_by,
-                        Some("start_time") => &mut fields.start_time,
-                        Some("end_time") => &mut fields.end_time,
-                        Some("recording_url") => &mut fields.recording_url,
-                        Some("department") => &mut fields.department,
-                        _ => {
+                while let Some(name) = map.next_key::<N>()? {
+                    let field = match name.into() {
+                        Name::FromPhone => &mut fields.from_phone,
+                        Name::ToPhone => &mut fields.to_phone,
+                        Name::HandledBy => &mut fields.handled_by,
+                        Name::StartTime => &mut fields.start_time,
+                        Name::EndTime => &mut fields.end_time,
+                        Name::RecordingUrl => &mut fields.recording_url,
+                        Name::Department => &mut fields.department,
+                        Name::Unknown => {
                             map.next_value::<IgnoredAny>()?;
                             continue;
                         }
@@ -171,7 +202,10 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
             }
         }
 
-        deserializer.deserialize_map(Object)
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let fields = deserializer.deserialize_map(Object::<N>(PhantomData))?;
+        deserializer.end()?;
+        Ok(fields)
     }
 }
 
