@@ -12,7 +12,7 @@ const COUNT: u32 = 256;
 /// The size of a usual call, in bytes.
 pub(crate) const USUAL_BYTES: usize = 308;
 
-/// Most characters by which a longer call's recording URL grows, as signed URLs do; the API's bound is 2,048
+/// Most characters by which a longer call's recording URL grows, as signed URLs do; the API's bound is 8,192
 /// characters. A call that is longer still has a field of the provider's own, which the program ignores.
 const URL_PADDING_MAX_CHARS: usize = 1700;
 

@@ -17,7 +17,7 @@ fuzz_target!(|body: &[u8]| {
         }
     };
     assert!(call.end_time > call.start_time);
-    for (text, most) in [(&call.from_phone, 64), (&call.to_phone, 64), (&call.handled_by, 255)] {
+    for (text, most) in [(&call.from_phone, 255), (&call.to_phone, 255), (&call.handled_by, 255)] {
         assert!(!text.trim().is_empty() && text.chars().count() <= most && !text.contains(char::is_control));
     }
     let answered = Call { id: CallId(1), call: Arc::new(call), created_at: DateTime::UNIX_EPOCH };

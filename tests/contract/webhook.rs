@@ -117,11 +117,11 @@ async fn digits_come_back_as_the_string_of_those_digits_however_many() {
 async fn the_longest_texts_are_stored() {
     let up = Up::start().await;
     let longest = call(&json!({
-        "from_phone": "é".repeat(64),
-        "to_phone": "名".repeat(64),
+        "from_phone": "é".repeat(255),
+        "to_phone": "名".repeat(255),
         "handled_by": "\u{1F4DE}".repeat(255),
         "department": "é".repeat(255),
-        "recording_url": format!("http://h/{}", "a".repeat(2048 - 9)),
+        "recording_url": format!("http://h/{}", "a".repeat(8192 - 9)),
     }));
     let answer = up.post(longest.to_string()).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
@@ -157,8 +157,12 @@ async fn every_refusal_of_a_body_has_its_published_answer() {
             r#"{"error":"Invalid field value","message":"handled_by must not contain control characters","field":"handled_by"}"#,
         ),
         (
-            changed(json!({"from_phone": "1".repeat(65)})),
-            r#"{"error":"Invalid field value","message":"from_phone must have at most 64 characters","field":"from_phone"}"#,
+            PUBLISHED_REQUEST.replace("Agent Smith", r"Agent \ud83d").into_bytes(),
+            r#"{"error":"Invalid field value","message":"handled_by must not contain half of a surrogate pair","field":"handled_by"}"#,
+        ),
+        (
+            changed(json!({"from_phone": "1".repeat(256)})),
+            r#"{"error":"Invalid field value","message":"from_phone must have at most 255 characters","field":"from_phone"}"#,
         ),
         (
             changed(json!({"start_time": "2024-01-15"})),

@@ -12,6 +12,7 @@ use crate::site::{Engine, Site, on_both_engines};
 on_both_engines!(
     credentials_go_to_their_own_host_and_are_written_nowhere,
     a_host_behind_tls_does_not_send_anybody_out_of_it,
+    credentials_of_the_file_go_over_tls_and_to_their_client_alone,
 );
 
 /// Holds the events.
@@ -41,7 +42,8 @@ async fn credentials_go_to_their_own_host_and_are_written_nowhere(engine: Engine
     let file = harness::new_directory("credentials").join("credentials.toml");
     let (at_pbx, at_files) = (pbx.address(), files.address());
     let text = format!(
-        "[\"{at_pbx}\"]\nuser = \"u\"\npassword = \"pbx-hunter2\"\n[\"{at_files}\"]\nbearer = \"token-hunter3\"\n"
+        "[\"{at_pbx}\"]\nuser = \"u\"\npassword = \"pbx-hunter2\"\ninsecure = true\n\
+         [\"{at_files}\"]\nbearer = \"token-hunter3\"\ninsecure = true\n"
     );
     std::fs::write(&file, text).unwrap();
     let settings = [
@@ -163,6 +165,57 @@ async fn a_host_behind_tls_does_not_send_anybody_out_of_it(engine: Engine) {
     assert_eq!(across.seen()[0].authorization.as_deref(), basic);
     assert_eq!(told(&plain, "/up"), [basic.map(str::to_owned)]);
     assert_eq!(secure.seen().len(), 2);
-    assert!(secure.seen().iter().all(|seen| seen.authorization.is_none()), "another port is another origin");
+    let mut told: Vec<_> = secure.seen().iter().map(|seen| seen.authorization.clone()).collect();
+    told.sort();
+    let expected = [None, basic.map(str::to_owned)];
+    assert_eq!(told, expected, "another port is another origin, and HTTPS at the same host is its own");
+    site.stop().await;
+}
+
+/// Goal: an operator's secrets are not sent in the clear, and one client's do not fetch for another. Method: hosts with
+/// and without TLS, each with an entry that says something else of it, are asked by the client `test`.
+async fn credentials_of_the_file_go_over_tls_and_to_their_client_alone(engine: Engine) {
+    let company = Authority::new();
+    let directory = harness::new_directory("credentials");
+    let (authority, file) = (directory.join("company.pem"), directory.join("credentials.toml"));
+    std::fs::write(&authority, company.pem()).unwrap();
+    let secure = async || {
+        let tls = company.certify("127.0.0.1", Validity::Now);
+        SecureOrigin::start(tls, Protocol::Http1, telephone_sound(1), &[]).await
+    };
+    let secured = [secure().await, secure().await, secure().await];
+    let plain = [Origin::start().await, Origin::start().await, Origin::start().await];
+    let secured_entries = ["", "client = \"test\"", "client = \"production\""];
+    let plain_entries = [
+        "insecure = false",
+        "insecure = true\nclient = \"test\"",
+        "insecure = true\nclient = \"production\"",
+    ];
+    let mut text = String::new();
+    let mut urls = Vec::new();
+    for (origin, more) in secured.iter().zip(secured_entries) {
+        let host = origin.url().replace("https://", "").replace("/call.wav", "");
+        text.push_str(&format!("[\"{host}\"]\nbearer = \"token\"\n{more}\n"));
+        urls.push(origin.url());
+    }
+    for (origin, more) in plain.iter().zip(plain_entries) {
+        text.push_str(&format!("[\"{}\"]\nbearer = \"token\"\n{more}\n", origin.address()));
+        urls.push(origin.serve("/call.wav", Answer::wav(telephone_sound(1))));
+    }
+    std::fs::write(&file, text).unwrap();
+    let settings = [
+        ("SSL_CERT_FILE", authority.to_str().unwrap()),
+        ("CALLVINE_FETCH_CREDENTIALS", file.to_str().unwrap()),
+    ];
+    let site = engine.up(&settings).await;
+    let ids = site.post(&urls).await;
+    for recording in site.all_settled(&ids).await {
+        assert_eq!(recording["status"], "stored", "{recording}");
+    }
+    let token = Some("Bearer token".to_owned());
+    let securely = secured.iter().map(|origin| origin.seen().remove(0).authorization);
+    assert_eq!(securely.collect::<Vec<_>>(), [token.clone(), token.clone(), None]);
+    let plainly = plain.iter().map(|origin| told(origin, "/call.wav").remove(0));
+    assert_eq!(plainly.collect::<Vec<_>>(), [None, token, None]);
     site.stop().await;
 }

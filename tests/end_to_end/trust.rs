@@ -120,6 +120,7 @@ async fn http2_transfers_that_break_off_are_taken_up(engine: Engine) {
         ("error", start(&[(Break::GoAway, MIDWAY)]).await, 2, 1),
         ("drained", start(&[(Break::Drain, MIDWAY)]).await, 1, 1),
         ("hung up", start(&[(Break::HangUp, MIDWAY)]).await, 2, 1),
+        ("refused", start(&[(Break::Refuse, 0)]).await, 2, 2),
         ("reset and error", start(&[(Break::Reset, MIDWAY), (Break::GoAway, MIDWAY / 4)]).await, 3, 1),
     ];
     for breaks in [Break::Reset, Break::GoAway] {
@@ -142,6 +143,11 @@ async fn http2_transfers_that_break_off_are_taken_up(engine: Engine) {
         let taken_up = seen.iter().filter(|seen| seen.range.is_some()).count();
         assert_eq!(taken_up, if *tries == 1 { requests - 1 } else { 0 }, "{case}: {seen:?}");
     }
+    let refusing = start(&[(Break::Refuse, 0), (Break::Refuse, 0)]).await;
+    let ids = site.post(&[refusing.url()]).await;
+    let recording = site.settled(ids[0]).await;
+    assert_eq!(recording["reason"], "connect", "{recording}");
+    assert_eq!(recording["last_error"], "the host closed the connection without an answer");
     site.stop().await;
 }
 

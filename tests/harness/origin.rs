@@ -99,6 +99,15 @@ pub enum Answer {
         /// All of the body.
         bytes: Bytes,
     },
+    /// 401 with this challenge, until a request answers it; then 200 with a WAV file.
+    Guarded {
+        /// The `WWW-Authenticate`.
+        challenge: String,
+        /// The WAV file.
+        bytes: Bytes,
+    },
+    /// These bytes, the head among them, whatever HTTP says.
+    Raw(Bytes),
     /// The request is read, and the connection reset without an answer.
     Reset,
 }
@@ -236,11 +245,18 @@ async fn converse(mut stream: TcpStream, routes: Routes) {
     };
     let Some((path, seen)) = parse(&head) else { return };
     let is_head = seen.method == "HEAD";
+    let scheme = seen.header("authorization").and_then(|header| header.split(' ').next()).map(str::to_owned);
     let answer = {
         let mut routes = routes.lock();
         let route = routes.entry(path).or_default();
         route.seen.push(seen);
         route.first.pop().or_else(|| route.last.clone()).unwrap_or(Answer::Status(404))
+    };
+    let answer = match answer {
+        Answer::Guarded { challenge, bytes } if scheme.as_deref() == challenge.split(' ').next() => {
+            Answer::wav(bytes)
+        }
+        answer => answer,
     };
     // The client may hang up at any time: that is what it should do with most of the faults.
     write_answer(&mut stream, &answer, is_head).await.ok();

@@ -41,6 +41,8 @@ pub enum Break {
     Reset,
     /// HTTP/2's `GOAWAY` with an error: the connection is over, and all that is under way on it.
     GoAway,
+    /// HTTP/2's `RST_STREAM` instead of an answer.
+    Refuse,
     /// `GOAWAY` without an error, as before a restart: what is under way is finished, and nothing new is taken.
     Drain,
 }
@@ -268,6 +270,9 @@ async fn answer_in_http2(
     let field = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     let seen = SeenSecurely { is_http2: true, range: field("range"), authorization: field("authorization") };
     let plan = shared.plan(seen);
+    if plan.breaks == Some(Break::Refuse) {
+        return respond.send_reset(Reason::REFUSED_STREAM);
+    }
     let mut head = Response::builder().status(plan.status);
     for (name, value) in shared.fields(&plan) {
         head = head.header(name, value);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use callvine_shared::cell::PROOF_TIMEOUT_MAX;
+use callvine_shared::retry;
 use ipnet::IpNet;
 
 /// Longest `CALLVINE_FETCH_TIMEOUT`. RabbitMQ closes a channel whose delivery is unacknowledged for 30 minutes, and
@@ -25,7 +26,7 @@ const REQUEUE_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// For more, run a second worker.
 const CONCURRENCY_MAX: u64 = 1024;
 
-/// Most attempts at one recording. With waits of up to an hour this is more than four days.
+/// Most attempts at one recording. With waits of half an hour to an hour this is two to four days.
 const ATTEMPTS_MAX: u64 = 100;
 
 /// How recordings are fetched: flags, each with an environment variable and a default.
@@ -83,17 +84,17 @@ pub struct Settings {
     )]
     pub fetch_idle_timeout: Duration,
 
-    /// Tries before a recording goes to the dead letters
+    /// Attempts before a recording goes to the dead letters
     #[arg(
         long,
         env = "CALLVINE_FETCH_ATTEMPTS",
         value_name = "N",
-        default_value = "8",
+        default_value_t = retry::ATTEMPTS_DEFAULT,
         value_parser = attempts
     )]
     pub fetch_attempts: u32,
 
-    /// Wait after the first failed try; doubled each time, with full jitter, at most 1h; a host's Retry-After wins
+    /// Longest wait after the first failed attempt; doubled each time, with jitter, at most 1h; a host's Retry-After wins
     #[arg(
         long,
         env = "CALLVINE_FETCH_BACKOFF",
@@ -103,7 +104,7 @@ pub struct Settings {
     )]
     pub fetch_backoff: Duration,
 
-    /// Networks (CIDR, comma-separated) that are fetched from although they are not public
+    /// Networks (CIDR, comma-separated) that are fetched from, at every port, although they are not public
     #[arg(
         long,
         env = "CALLVINE_FETCH_ALLOW",
@@ -113,7 +114,7 @@ pub struct Settings {
     )]
     pub fetch_allow: Networks,
 
-    /// A TOML file: host -> user and password, or bearer token, sent to that host alone
+    /// A TOML file: host -> user and password, or bearer token, sent to that host alone, over TLS
     #[arg(long, env = "CALLVINE_FETCH_CREDENTIALS", value_name = "FILE")]
     pub fetch_credentials: Option<PathBuf>,
 
@@ -251,8 +252,9 @@ mod tests {
         assert_eq!(settings.fetch_timeout, Duration::from_secs(600));
         assert_eq!(settings.fetch_connect_timeout, Duration::from_secs(10));
         assert_eq!(settings.fetch_idle_timeout, Duration::from_secs(30));
-        assert_eq!(settings.fetch_attempts, 8);
-        assert_eq!(settings.fetch_backoff, Duration::from_secs(5));
+        assert_eq!(settings.fetch_attempts, 14);
+        assert_eq!(settings.fetch_attempts, retry::ATTEMPTS_DEFAULT);
+        assert_eq!(settings.fetch_backoff, retry::BACKOFF_DEFAULT);
         assert_eq!(settings.fetch_allow, Networks::default());
         assert_eq!(settings.fetch_credentials, None);
         assert_eq!(settings.fetch_per_host, 4);

@@ -21,6 +21,10 @@ pub(super) async fn write_answer(
         stream.set_zero_linger()?;
         return Ok(());
     }
+    if let Answer::Raw(bytes) = answer {
+        stream.write_all(bytes).await?;
+        return stream.shutdown().await;
+    }
     stream.write_all(head.as_bytes()).await?;
     if is_head {
         return stream.shutdown().await;
@@ -51,7 +55,7 @@ pub(super) async fn write_answer(
             write_zeros(stream, u64::from(*data_bytes) - half).await?;
         }
         Answer::Status(_) | Answer::RetryAfter { .. } => stream.write_all(b"sorry\n").await?,
-        Answer::Redirect { .. } | Answer::Reset => {}
+        Answer::Redirect { .. } | Answer::Guarded { .. } | Answer::Raw(_) | Answer::Reset => {}
     }
     stream.shutdown().await
 }
@@ -72,7 +76,7 @@ fn head_of(answer: &Answer) -> String {
         Answer::Encoded { coding, bytes } => {
             format!("{}\r\nContent-Encoding: {coding}", audio(bytes.len() as u64))
         }
-        Answer::Endless | Answer::Slow { .. } | Answer::Reset => {
+        Answer::Endless | Answer::Slow { .. } | Answer::Raw(_) | Answer::Reset => {
             "200 OK\r\nContent-Type: audio/wav".to_owned()
         }
         Answer::Status(status) => format!("{status} Chosen\r\nContent-Type: text/plain\r\nContent-Length: 6"),
@@ -80,6 +84,9 @@ fn head_of(answer: &Answer) -> String {
             format!(
                 "{status} Chosen\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nRetry-After: {value}"
             )
+        }
+        Answer::Guarded { challenge, .. } => {
+            format!("401 Chosen\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0")
         }
         Answer::Redirect { status, to } => format!("{status} Chosen\r\nLocation: {to}\r\nContent-Length: 0"),
     };

@@ -1,24 +1,25 @@
-//! Which addresses may be fetched from: none inside this network, however it is spelt.
+//! Which addresses may be fetched from: none inside this network, however it is spelt, none of this machine, and no port at
+//! which other services than web servers listen.
 //!
 //! A recording's URL comes from outside, so it can be a forged request to this network. The text is parsed once, and the
 //! same [`Url`] goes to the client. IP literals are judged here, names by every address that they resolve to, and the
 //! client connects to exactly the addresses that were judged. No other code decides which address may be connected to.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
+use self::own::OwnAddresses;
 use super::failure::{Failure, Reason};
 
-/// Longest resolution of one name. A recording that waits for it holds a permit of its host and one of the worker.
-pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+mod own;
+mod ports;
+mod resolver;
 
-/// Most addresses of one name. A name with more is refused rather than judged in part.
-const ADDRESSES_MAX: usize = 64;
+pub(super) use resolver::Port;
+pub use resolver::{ResolveError, Resolver};
 
 /// IANA's IPv4 special-purpose registry, multicast and reserved space, and Azure's platform address.
 const DENIED_V4: [Ipv4Net; 17] = [
@@ -82,16 +83,33 @@ const fn v6(segments: [u16; 8], prefix: u8) -> Ipv6Net {
 }
 
 /// Judges addresses. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Guard {
     allowed: Arc<[IpNet]>,
+    own: Arc<OwnAddresses>,
+}
+
+impl Default for Guard {
+    /// A guard that lets only public addresses through.
+    fn default() -> Self {
+        Self::new(&[])
+    }
 }
 
 impl Guard {
     /// A guard that lets public addresses through, and those of `allowed` (`CALLVINE_FETCH_ALLOW`).
     #[must_use]
     pub fn new(allowed: &[IpNet]) -> Self {
-        Self { allowed: allowed.into() }
+        Self::with_own(allowed, OwnAddresses::system())
+    }
+
+    fn with_own(allowed: &[IpNet], own: OwnAddresses) -> Self {
+        Self { allowed: allowed.into(), own: Arc::new(own) }
+    }
+
+    /// Whether `CALLVINE_FETCH_ALLOW` lists this address.
+    fn lists(&self, address: IpAddr) -> bool {
+        self.allowed.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
     /// Whether this address may be connected to. IPv4 addresses are judged as such in whichever form they come.
@@ -101,7 +119,10 @@ impl Guard {
         if METADATA.contains(&address) {
             return self.allowed.contains(&IpNet::from(address));
         }
-        let allowed = self.allowed.iter().any(|network| network.contains(&address));
+        let allowed = self.lists(address);
+        if !allowed && self.own.contain(address) {
+            return false;
+        }
         match address {
             IpAddr::V4(v4) => allowed || !DENIED_V4.iter().any(|network| network.contains(&v4)),
             IpAddr::V6(v6) => {
@@ -113,7 +134,15 @@ impl Guard {
         }
     }
 
-    /// Parses a recording's URL and judges its scheme and host.
+    /// Whether a connection from this machine's address `local` to `remote` may be used. One with the same address at both
+    /// ends leads to this machine, whatever list the system gave of its addresses.
+    pub(super) fn permits_connection(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let (near, far) = (local.ip().to_canonical(), remote.ip().to_canonical());
+        let is_usual = near != far && ports::serves_recordings(remote.port());
+        self.permits(far) && (is_usual || self.lists(far))
+    }
+
+    /// Parses a recording's URL and judges its scheme, host and port.
     ///
     /// # Errors
     /// [`Reason::BlockedAddress`] where this can't be fetched from, or can't be understood.
@@ -130,7 +159,7 @@ impl Guard {
         Ok(url)
     }
 
-    /// Judges the scheme and the host of a URL. A name is judged by its spelling here, and by its addresses in
+    /// Judges the scheme, the host and the port of a URL. A name is judged by its spelling here, and by its addresses in
     /// [`Resolver`].
     ///
     /// # Errors
@@ -139,13 +168,23 @@ impl Guard {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(blocked("the address is not an http or https URL"));
         }
-        let permitted = match url.host() {
-            None => false,
-            Some(Host::Ipv4(v4)) => self.permits(IpAddr::V4(v4)),
-            Some(Host::Ipv6(v6)) => self.permits(IpAddr::V6(v6)),
-            Some(Host::Domain(name)) => self.permits_name(name),
+        let (permitted, listed) = match url.host() {
+            None => (false, false),
+            Some(Host::Ipv4(v4)) => self.judge_address(IpAddr::V4(v4)),
+            Some(Host::Ipv6(v6)) => self.judge_address(IpAddr::V6(v6)),
+            // Its addresses may turn out to be listed.
+            Some(Host::Domain(name)) => (self.permits_name(name), !self.allowed.is_empty()),
         };
-        if permitted { Ok(()) } else { Err(blocked(NOT_PUBLIC)) }
+        match url.port_or_known_default() {
+            _ if !permitted => Err(blocked(NOT_PUBLIC)),
+            Some(port) if listed || ports::serves_recordings(port) => Ok(()),
+            _ => Err(blocked(NO_WEB_PORT)),
+        }
+    }
+
+    /// Whether this address may be connected to, and whether `CALLVINE_FETCH_ALLOW` lists it.
+    fn judge_address(&self, address: IpAddr) -> (bool, bool) {
+        (self.permits(address), self.lists(address))
     }
 
     /// Where networks are allowed, local names are too, and their addresses decide. A name with nothing between two dots is
@@ -160,6 +199,9 @@ impl Guard {
 /// The text that API clients see of a refused address. It does not tell which network the address is in.
 const NOT_PUBLIC: &str = "the address is not public";
 
+/// The text that API clients see of a refused port.
+const NO_WEB_PORT: &str = "the port is not one of a web server";
+
 fn blocked(detail: &str) -> Failure {
     Failure::new(Reason::BlockedAddress, detail)
 }
@@ -173,85 +215,6 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
         _ => return None,
     };
     Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
-}
-
-/// A name without permitted addresses. The fetch finds it in the source chain of the client's error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
-    /// At least one of its addresses may not be connected to. Then none is: only an attack mixes both kinds.
-    #[error("{NOT_PUBLIC}")]
-    Blocked,
-    /// No address, or no answer.
-    #[error("the host's name has no address")]
-    Unknown,
-    /// No answer within [`RESOLVE_TIMEOUT`].
-    #[error("the name server did not answer in time")]
-    TimedOut,
-}
-
-impl From<ResolveError> for Failure {
-    fn from(error: ResolveError) -> Self {
-        let reason = match error {
-            ResolveError::Blocked => Reason::BlockedAddress,
-            ResolveError::Unknown | ResolveError::TimedOut => Reason::Dns,
-        };
-        Self::new(reason, error.to_string())
-    }
-}
-
-/// Resolves names for the HTTP client, and judges every answer. Resolving and connecting use one answer, so a name
-/// that changes its mind in between gains nothing. IP literals never come here: [`Guard::judge`] judges them.
-#[derive(Clone, Debug)]
-pub struct Resolver {
-    guard: Guard,
-    source: Source,
-}
-
-/// The source of answers.
-#[derive(Clone, Debug)]
-enum Source {
-    System,
-    #[cfg(test)]
-    Table(fn(&str) -> Vec<IpAddr>),
-}
-
-impl Resolver {
-    /// A resolver that asks the system.
-    #[must_use]
-    pub fn system(guard: Guard) -> Self {
-        Self { guard, source: Source::System }
-    }
-
-    /// A resolver that asks `table`, in tests.
-    #[cfg(test)]
-    pub(super) fn table(guard: Guard, table: fn(&str) -> Vec<IpAddr>) -> Self {
-        Self { guard, source: Source::Table(table) }
-    }
-
-    /// The addresses of a name, all permitted; never empty.
-    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
-        let answers = tokio::time::timeout(RESOLVE_TIMEOUT, self.ask(name));
-        let answers =
-            answers.await.map_err(|_| ResolveError::TimedOut)?.map_err(|_| ResolveError::Unknown)?;
-        if answers.is_empty() {
-            return Err(ResolveError::Unknown);
-        }
-        let permitted =
-            answers.len() <= ADDRESSES_MAX && answers.iter().all(|address| self.guard.permits(address.ip()));
-        if permitted { Ok(answers) } else { Err(ResolveError::Blocked) }
-    }
-
-    /// In the order of the answer, which is the system's preference, and each once.
-    async fn ask(&self, name: &str) -> std::io::Result<Vec<SocketAddr>> {
-        let answers: Vec<SocketAddr> = match self.source {
-            // Port 0 stands for the port of the URL.
-            Source::System => tokio::net::lookup_host((name, 0)).await?.collect(),
-            #[cfg(test)]
-            Source::Table(table) => table(name).into_iter().map(|ip| SocketAddr::new(ip, 0)).collect(),
-        };
-        let mut seen = BTreeSet::new();
-        Ok(answers.into_iter().filter(|address| seen.insert(*address)).collect())
-    }
 }
 
 #[cfg(test)]

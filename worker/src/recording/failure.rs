@@ -64,9 +64,9 @@ impl Failure {
             403 => (Reason::Forbidden, true),
             401 => (Reason::Forbidden, false),
             204 | 205 => (Reason::Empty, true),
-            // Accepted but not ready; request timeout, conflict, too early, too many requests; any server's trouble.
-            // And no such part: the next attempt asks for all of it.
-            202 | 408 | 409 | 416 | 425 | 429 | 500..=599 => (Reason::HttpStatus, true),
+            // Accepted but not ready; request timeout, conflict, locked while it is written, too early, too many requests;
+            // any server's trouble. And no such part: the next attempt asks for all of it.
+            202 | 408 | 409 | 416 | 423 | 425 | 429 | 500..=599 => (Reason::HttpStatus, true),
             _ => (Reason::HttpStatus, false),
         };
         let retry = match retry_after(headers, now) {
@@ -152,6 +152,7 @@ mod tests {
             (408, Reason::HttpStatus, Retry::Later),
             (409, Reason::HttpStatus, Retry::Later),
             (416, Reason::HttpStatus, Retry::Later),
+            (423, Reason::HttpStatus, Retry::Later),
             (425, Reason::HttpStatus, Retry::Later),
             (429, Reason::HttpStatus, Retry::Later),
             (500, Reason::HttpStatus, Retry::Later),

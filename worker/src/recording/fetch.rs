@@ -20,9 +20,14 @@ mod client;
 mod connect;
 mod credentials;
 mod hosts;
+mod kept;
+mod parts;
+mod signer;
 mod sink;
 mod threads;
 mod transfer;
+mod unanswered;
+mod unpack;
 
 use breaker::Breakers;
 use client::Client;
@@ -102,6 +107,14 @@ pub struct Fetched {
     pub sha256: [u8; 32],
 }
 
+/// A recording to be fetched.
+#[derive(Clone)]
+struct Wanted {
+    url: Url,
+    /// Whose call it belongs to.
+    client: String,
+}
+
 /// Fetches recordings. Share it by reference or `Arc`: connections, permits and breakers belong to it.
 #[derive(Debug)]
 pub struct Fetcher {
@@ -118,10 +131,10 @@ impl Fetcher {
     /// [`FetcherError`].
     pub fn new(settings: FetchSettings) -> Result<Self, FetcherError> {
         let resolver = Resolver::system(Guard::new(&settings.allowed));
-        Self::with_resolver(settings, resolver)
+        Self::with_resolver(settings, &resolver)
     }
 
-    fn with_resolver(settings: FetchSettings, resolver: Resolver) -> Result<Self, FetcherError> {
+    fn with_resolver(settings: FetchSettings, resolver: &Resolver) -> Result<Self, FetcherError> {
         let hosts = Hosts::new(settings.per_host);
         let breakers = Breakers::new(settings.backoff);
         let threads = Threads::start().map_err(FetcherError::Threads)?;
@@ -136,17 +149,24 @@ impl Fetcher {
         self.hosts.permit(&host.unwrap_or_default()).await
     }
 
-    /// Fetches `url` into a temporary file in `directory`, holding `permit`. A user name and password in the URL go
-    /// to its own origin alone. When the future is dropped, the connection and the file go with it.
+    /// Fetches `url` of a call of `client` into a temporary file in `directory`, holding `permit`. A user name and password
+    /// in the URL go to its own host alone. When the future is dropped, the connection and the file go with it.
     ///
     /// # Errors
     /// [`Failure`], which says whether another attempt is made. A host that rests fails without being asked.
-    pub async fn fetch(&self, permit: Permit, url: &str, directory: &Path) -> Result<Fetched, Failure> {
+    pub async fn fetch(
+        &self,
+        permit: Permit,
+        url: &str,
+        client: &str,
+        directory: &Path,
+    ) -> Result<Fetched, Failure> {
         let url = self.transfers.client.parse(url)?;
         let origin = url.origin().ascii_serialization();
         self.breakers.check(&origin, Instant::now())?;
-        let (transfers, from, into) = (Arc::clone(&self.transfers), url.clone(), directory.to_owned());
-        let outcome = self.threads.run(async move { transfers.transfer(&from, &into).await }).await;
+        let wanted = Wanted { url: url.clone(), client: client.to_owned() };
+        let (transfers, into) = (Arc::clone(&self.transfers), directory.to_owned());
+        let outcome = self.threads.run(async move { transfers.transfer(&wanted, &into).await }).await;
         let recording = &url[Position::BeforePath..Position::AfterQuery];
         self.breakers.record(&origin, recording, outcome.as_ref().err(), Instant::now());
         drop(permit);

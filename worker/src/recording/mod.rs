@@ -162,7 +162,8 @@ impl Recordings {
         let Some(permit) = self.fetcher.permit(&recording.url).await else { return Ok(None) };
         let Ok(fetching) = self.fetching.acquire().await else { return Ok(None) };
         let started = Instant::now();
-        let fetched = self.fetcher.fetch(permit, &recording.url, self.objects.staging()).await;
+        let PendingRecording { url, client, .. } = recording;
+        let fetched = self.fetcher.fetch(permit, url, client, self.objects.staging()).await;
         let kept = match fetched {
             Ok(fetched) => {
                 metrics::fetched(started.elapsed(), fetched.size_bytes);

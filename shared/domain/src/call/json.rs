@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use chrono::{Datelike, NaiveDateTime, Timelike};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -35,9 +36,16 @@ pub(super) enum Value<'a> {
     /// Nothing, null, or white space alone.
     Missing,
     /// A string, or an integer of digits alone where it counts as their string.
-    Text(Cow<'a, str>),
+    Sent(Sent<'a>),
     /// Anything else.
     NotText,
+}
+
+/// The string that was sent for a field.
+pub(super) enum Sent<'a> {
+    Text(Cow<'a, str>),
+    /// It has half of a surrogate pair in it.
+    HalfCharacter,
 }
 
 impl<'a> Fields<'a> {
@@ -48,15 +56,20 @@ impl<'a> Fields<'a> {
         if is_too_deep(text) {
             return Err(Invalid::Json);
         }
-        let raw: RawFields<'a> = serde_json::from_str(text).map_err(|_not_an_object| Invalid::Json)?;
+        let raw = RawFields::of::<Name>(text).or_else(|error| {
+            // A name that is not published may have half of a surrogate pair. Names are read as they were sent then, which
+            // takes longer.
+            if text.contains("\\u") { RawFields::of::<RawName<'a>>(text) } else { Err(error) }
+        });
+        let raw = raw.map_err(|_not_an_object| Invalid::Json)?;
         Ok(Self {
-            from_phone: Value::text_or_digits(raw.from_phone)?,
-            to_phone: Value::text_or_digits(raw.to_phone)?,
-            handled_by: Value::text_or_digits(raw.handled_by)?,
-            start_time: Value::text(raw.start_time)?,
-            end_time: Value::text(raw.end_time)?,
-            recording_url: Value::text(raw.recording_url)?,
-            department: Value::text_or_digits(raw.department)?,
+            from_phone: Value::text_or_digits(raw.from_phone),
+            to_phone: Value::text_or_digits(raw.to_phone),
+            handled_by: Value::text_or_digits(raw.handled_by),
+            start_time: Value::text(raw.start_time),
+            end_time: Value::text(raw.end_time),
+            recording_url: Value::text(raw.recording_url),
+            department: Value::text_or_digits(raw.department),
         })
     }
 
@@ -78,35 +91,42 @@ impl<'a> Value<'a> {
         matches!(self, Self::Missing)
     }
 
-    pub(super) fn into_text(self, field: &'static str) -> Result<Cow<'a, str>, Invalid> {
+    pub(super) fn into_sent(self, field: &'static str) -> Result<Sent<'a>, Invalid> {
         match self {
-            Self::Text(text) => Ok(text),
+            Self::Sent(sent) => Ok(sent),
             Self::Missing | Self::NotText => Err(Invalid::FieldType { field }),
         }
     }
 
-    fn text_or_digits(raw: Option<&'a RawValue>) -> Result<Self, Invalid> {
+    fn text_or_digits(raw: Option<&'a RawValue>) -> Self {
         match raw.map(RawValue::get) {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self::Text(digits.into())),
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Self::Sent(Sent::Text(digits.into()))
+            }
             _ => Self::text(raw),
         }
     }
 
-    fn text(raw: Option<&'a RawValue>) -> Result<Self, Invalid> {
+    fn text(raw: Option<&'a RawValue>) -> Self {
         let raw = match raw.map(RawValue::get) {
-            None | Some("null") => return Ok(Self::Missing),
+            None | Some("null") => return Self::Missing,
             Some(raw) => raw,
         };
-        let Some(inner) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-            return Ok(Self::NotText);
+        let Some(text) = unescaped(raw) else {
+            // The parser of the body has read it already, so only half of a surrogate pair can be wrong with a string.
+            return if raw.starts_with('"') { Self::Sent(Sent::HalfCharacter) } else { Self::NotText };
         };
-        let text = if inner.contains('\\') {
-            // Half of a surrogate pair is valid JSON, but no character.
-            Cow::Owned(serde_json::from_str(raw).map_err(|_no_character| Invalid::Json)?)
-        } else {
-            Cow::Borrowed(inner)
-        };
-        Ok(if text.chars().all(char::is_whitespace) { Self::Missing } else { Self::Text(text) })
+        if text.chars().all(char::is_whitespace) { Self::Missing } else { Self::Sent(Sent::Text(text)) }
+    }
+}
+
+/// The text of a JSON string; `None` for half of a surrogate pair, and for another value than a string.
+fn unescaped(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
     }
 }
 
@@ -122,7 +142,7 @@ struct RawFields<'a> {
     department: Option<&'a RawValue>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Clone, Copy, serde::Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum Name {
     FromPhone,
@@ -136,12 +156,24 @@ enum Name {
     Unknown,
 }
 
-// Not derived: a derived implementation refuses a name that is given twice; here the last one counts.
-impl<'de> Deserialize<'de> for RawFields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+/// A name as it was sent, with its quotes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct RawName<'a>(#[serde(borrow)] &'a RawValue);
 
-        impl<'de> Visitor<'de> for Object {
+impl From<RawName<'_>> for Name {
+    fn from(RawName(raw): RawName<'_>) -> Self {
+        serde_json::from_str(raw.get()).unwrap_or(Self::Unknown)
+    }
+}
+
+impl<'a> RawFields<'a> {
+    /// The fields of an object whose names are read as `N`. Of a name that is given twice the last counts, which a derived
+    /// implementation refuses.
+    fn of<N: Deserialize<'a> + Into<Name>>(text: &'a str) -> serde_json::Result<Self> {
+        struct Object<N>(PhantomData<N>);
+
+        impl<'de, N: Deserialize<'de> + Into<Name>> Visitor<'de> for Object<N> {
             type Value = RawFields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,8 +182,8 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut fields = RawFields::default();
-                while let Some(name) = map.next_key()? {
-                    let field = match name {
+                while let Some(name) = map.next_key::<N>()? {
+                    let field = match name.into() {
                         Name::FromPhone => &mut fields.from_phone,
                         Name::ToPhone => &mut fields.to_phone,
                         Name::HandledBy => &mut fields.handled_by,
@@ -170,7 +202,10 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
             }
         }
 
-        deserializer.deserialize_map(Object)
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let fields = deserializer.deserialize_map(Object::<N>(PhantomData))?;
+        deserializer.end()?;
+        Ok(fields)
     }
 }
 

@@ -10,17 +10,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
-use self::json::{Fields, Value};
+use self::json::{Fields, Sent, Value};
 pub use self::recording_url::{userinfo, without_userinfo};
 
-/// Most characters of `from_phone` and `to_phone`.
-const PHONE_MAX_CHARS: usize = 64;
+/// Most characters of `from_phone`, `to_phone`, `handled_by` and `department`. A SIP address with a host's name in it
+/// fits.
+const TEXT_MAX_CHARS: usize = 255;
 
-/// Most characters of `handled_by` and `department`.
-const NAME_MAX_CHARS: usize = 255;
-
-/// Most characters of `recording_url`.
-const RECORDING_URL_MAX_CHARS: usize = 2048;
+/// Most characters of `recording_url`. A URL that is signed with a role's token has two to four thousand.
+const RECORDING_URL_MAX_CHARS: usize = 8192;
 
 /// The number of a stored call: positive and below 2^53, so that a JavaScript number holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,22 +65,24 @@ impl NewCall {
             return Err(Invalid::MissingFields(missing));
         }
 
-        let from_phone = fields.from_phone.into_text("from_phone")?;
-        let to_phone = fields.to_phone.into_text("to_phone")?;
-        let handled_by = fields.handled_by.into_text("handled_by")?;
-        let start_time = fields.start_time.into_text("start_time")?;
-        let end_time = fields.end_time.into_text("end_time")?;
-        let recording_url = fields.recording_url.into_text("recording_url")?;
+        let from_phone = fields.from_phone.into_sent("from_phone")?;
+        let to_phone = fields.to_phone.into_sent("to_phone")?;
+        let handled_by = fields.handled_by.into_sent("handled_by")?;
+        let start_time = fields.start_time.into_sent("start_time")?;
+        let end_time = fields.end_time.into_sent("end_time")?;
+        let recording_url = fields.recording_url.into_sent("recording_url")?;
         let department = match fields.department {
             Value::Missing => None,
-            sent => Some(sent.into_text("department")?),
+            sent => Some(sent.into_sent("department")?),
         };
 
-        check_text("from_phone", &from_phone, PHONE_MAX_CHARS)?;
-        check_text("to_phone", &to_phone, PHONE_MAX_CHARS)?;
-        check_text("handled_by", &handled_by, NAME_MAX_CHARS)?;
-        check_text("recording_url", &recording_url, RECORDING_URL_MAX_CHARS)?;
-        check_text("department", department.as_deref().unwrap_or_default(), NAME_MAX_CHARS)?;
+        let from_phone = checked("from_phone", from_phone, TEXT_MAX_CHARS)?;
+        let to_phone = checked("to_phone", to_phone, TEXT_MAX_CHARS)?;
+        let handled_by = checked("handled_by", handled_by, TEXT_MAX_CHARS)?;
+        let start_time = characters("start_time", start_time)?;
+        let end_time = characters("end_time", end_time)?;
+        let recording_url = checked("recording_url", recording_url, RECORDING_URL_MAX_CHARS)?;
+        let department = department.map(|sent| checked("department", sent, TEXT_MAX_CHARS)).transpose()?;
 
         let start_time = parse_time(&start_time).ok_or(Invalid::TimeFormat { field: "start_time" })?;
         let end_time = parse_time(&end_time).ok_or(Invalid::TimeFormat { field: "end_time" })?;
@@ -160,6 +160,9 @@ pub enum TextFault {
     },
     /// It has a control character: U+0000 to U+001F, or U+007F to U+009F. PostgreSQL can't store the first of them.
     ControlCharacter,
+    /// It has half of a surrogate pair, `\ud83d` alone, as a sender writes it who cuts a text within an emoji. JSON allows
+    /// that, and it is no character.
+    HalfCharacter,
 }
 
 impl fmt::Display for TextFault {
@@ -167,18 +170,29 @@ impl fmt::Display for TextFault {
         match self {
             Self::TooLong { max_chars } => write!(f, "must have at most {max_chars} characters"),
             Self::ControlCharacter => f.write_str("must not contain control characters"),
+            Self::HalfCharacter => f.write_str("must not contain half of a surrogate pair"),
         }
     }
 }
 
-fn check_text(field: &'static str, text: &str, max_chars: usize) -> Result<(), Invalid> {
+/// The text of a field, if it consists of characters.
+fn characters<'a>(field: &'static str, sent: Sent<'a>) -> Result<Cow<'a, str>, Invalid> {
+    match sent {
+        Sent::Text(text) => Ok(text),
+        Sent::HalfCharacter => Err(Invalid::FieldValue { field, fault: TextFault::HalfCharacter }),
+    }
+}
+
+/// The text of a field, if it can be stored.
+fn checked<'a>(field: &'static str, sent: Sent<'a>, max_chars: usize) -> Result<Cow<'a, str>, Invalid> {
+    let text = characters(field, sent)?;
     // A text never has more characters than bytes, so most need no count.
     let fault = if text.len() > max_chars && text.chars().count() > max_chars {
         TextFault::TooLong { max_chars }
-    } else if has_control_character(text) {
+    } else if has_control_character(&text) {
         TextFault::ControlCharacter
     } else {
-        return Ok(());
+        return Ok(text);
     };
     Err(Invalid::FieldValue { field, fault })
 }

@@ -76,9 +76,7 @@ fn what_is_not_one_json_object_in_utf8_is_invalid_json() {
     assert_eq!(NewCall::parse(format!("\u{feff}\u{feff}{good}").as_bytes()), Err(Invalid::Json));
     assert_eq!(NewCall::parse(b"{\"from_phone\":\"\xff\"}"), Err(Invalid::Json));
     assert_eq!(NewCall::parse(b"{\"other\":\"\xff\"}"), Err(Invalid::Json));
-    for raw in
-        ["007", "+1", "0x1", "1.", "NaN", "'1'", "\"\\ud800\"", "\"\\x\"", "\"a\nb\"", "\"\u{1}\"", "tru"]
-    {
+    for raw in ["007", "+1", "0x1", "1.", "NaN", "'1'", "\"\\x\"", "\"a\nb\"", "\"\u{1}\"", "tru"] {
         assert_eq!(parse_raw("from_phone", raw), Err(Invalid::Json), "{raw}");
     }
 }
@@ -160,8 +158,11 @@ fn digits_alone_count_as_their_string_however_many() {
     }
     let many = "90872702910000000000000000001";
     assert_eq!(parse_raw("from_phone", many).unwrap().from_phone, many);
-    let fault = TextFault::TooLong { max_chars: 64 };
-    assert_eq!(parse_raw("to_phone", &"1".repeat(65)), Err(Invalid::FieldValue { field: "to_phone", fault }));
+    let fault = TextFault::TooLong { max_chars: 255 };
+    assert_eq!(
+        parse_raw("to_phone", &"1".repeat(256)),
+        Err(Invalid::FieldValue { field: "to_phone", fault })
+    );
     for field in ["start_time", "end_time", "recording_url"] {
         assert_eq!(parse_raw(field, "20240115"), Err(Invalid::FieldType { field }));
     }
@@ -178,18 +179,18 @@ fn other_types_are_refused_in_published_order() {
     }
     let mut call = with("department", true);
     call["end_time"] = 1.into();
-    call["from_phone"] = "x".repeat(65).into();
+    call["from_phone"] = "x".repeat(256).into();
     assert_eq!(parse(&call), Err(Invalid::FieldType { field: "end_time" }));
 }
 
 #[test]
 fn lengths_are_counted_in_characters() {
     for (field, max_chars) in [
-        ("from_phone", 64),
-        ("to_phone", 64),
+        ("from_phone", 255),
+        ("to_phone", 255),
         ("handled_by", 255),
         ("department", 255),
-        ("recording_url", 2048),
+        ("recording_url", 8192),
     ] {
         let begin = if field == "recording_url" { "http://é.example/" } else { "" };
         let text = |chars: usize| format!("{begin}{}", "é".repeat(chars - begin.chars().count()));
@@ -197,6 +198,38 @@ fn lengths_are_counted_in_characters() {
         let fault = TextFault::TooLong { max_chars };
         assert_eq!(parse(&with(field, text(max_chars + 1))), Err(Invalid::FieldValue { field, fault }));
     }
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_refused_in_published_fields_and_ignored_in_others() {
+    let fields =
+        ["from_phone", "to_phone", "handled_by", "start_time", "end_time", "recording_url", "department"];
+    for field in fields {
+        let fault = TextFault::HalfCharacter;
+        for text in
+            ["\\ud83d", "Agent \\ud83d", "\\udcde Agent", "\\ud83d\\ud83d", "\\uD83D\\n", "\\udcde\\ud83d"]
+        {
+            let refused = parse_raw(field, &format!("\"{text}\""));
+            assert_eq!(refused, Err(Invalid::FieldValue { field, fault }), "{field}: {text}");
+        }
+    }
+    assert_eq!(parse_raw("handled_by", "\"Agent \\ud83d\\udcde\"").unwrap().handled_by, "Agent \u{1F4DE}");
+    for body in [
+        published().to_string().replacen('{', r#"{"note":"\ud83d","#, 1),
+        published().to_string().replacen('{', r#"{"note\ud83d":1,"#, 1),
+        published().to_string().replacen('{', r#"{"more":[{"\udcde":"\ud83d"}],"#, 1),
+        // The last of a name counts.
+        published().to_string().replacen('{', r#"{"handled_by":"\ud83d","#, 1),
+    ] {
+        assert!(NewCall::parse(body.as_bytes()).is_ok(), "{body}");
+    }
+    // Types go before, the format of times comes after.
+    let mut body = with("to_phone", "@@");
+    body["start_time"] = "soon".into();
+    let body = |to_phone: &str| body.to_string().replace("\"@@\"", to_phone);
+    let parse = |body: String| NewCall::parse(body.as_bytes()).unwrap_err();
+    assert_eq!(parse(body("true")), Invalid::FieldType { field: "to_phone" });
+    assert!(matches!(parse(body("\"\\ud83d\"")), Invalid::FieldValue { field: "to_phone", .. }));
 }
 
 #[test]

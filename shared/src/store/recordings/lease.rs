@@ -1,10 +1,9 @@
 //! A recording is leased to one worker for a while.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::call::CallId;
 use crate::recording::Status;
-use crate::store::calls::{CallRow, SELECT_CALL};
 use crate::store::dialect::{from_us, parsed, with_pool, with_writer};
 use crate::store::upkeep::clocks::{latest_lease_us, latest_retry_us};
 use crate::store::{Store, StoreError};
@@ -37,6 +36,8 @@ pub struct PendingRecording {
     pub attempts_counted: u32,
     /// How often it was postponed without an attempt meanwhile, because its host rested.
     pub refusals: u32,
+    /// Whose API key the call was sent with.
+    pub client: String,
     /// When the call was stored.
     pub created_at: DateTime<Utc>,
 }
@@ -85,19 +86,23 @@ impl Store {
         let Some((attempts, attempts_counted, refusals, userinfo)) = leased else {
             return self.why_not_leased(call_id, now).await;
         };
-        let call: Option<CallRow> = with_pool!(self.read, pool => {
-            sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(pool).await?
+        let sent: Option<(String, String, NaiveDateTime)> = with_pool!(self.read, pool => {
+            sqlx::query_as("select client, recording_url, created_at from call_logs where id = $1")
+                .bind(call_id.0)
+                .fetch_optional(pool)
+                .await?
         });
-        let Some(call) = call.map(CallRow::into_call) else {
+        let Some((client, recording_url, created_at)) = sent else {
             return Ok(Begun::Unknown);
         };
         Ok(Begun::Leased(PendingRecording {
             call_id,
-            url: with_userinfo(&call.call.recording_url, userinfo.as_deref()),
+            url: with_userinfo(&recording_url, userinfo.as_deref()),
             attempts: u32::try_from(attempts).unwrap_or(0),
             attempts_counted: u32::try_from(attempts_counted).unwrap_or(0),
             refusals: u32::try_from(refusals).unwrap_or(0),
-            created_at: call.created_at,
+            client,
+            created_at: created_at.and_utc(),
         }))
     }
 

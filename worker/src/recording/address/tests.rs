@@ -3,6 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
+mod machines;
+
 fn allowing(networks: &[&str]) -> Guard {
     let networks: Vec<IpNet> = networks.iter().map(|network| network.parse().unwrap()).collect();
     Guard::new(&networks)

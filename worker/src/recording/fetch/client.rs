@@ -1,40 +1,42 @@
-//! The HTTP client of the fetches: one GET, its redirects, and the credentials for each origin.
+//! The HTTP client of the fetches: one GET, its redirects, and a challenge at each of them.
 
-use std::error::Error;
 use std::io;
-use std::iter::successors;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, USER_AGENT,
 };
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpInfo;
-use percent_encoding::percent_decode_str;
+use hyper_util::client::legacy::{Error, ResponseFuture};
 use tokio::time::timeout;
 use tracing::debug;
 use url::{Position, Url};
 
-use super::connect::{self, Pool};
-use super::credentials::basic;
+use super::connect::Connections;
+use super::kept::Answered;
+use super::signer::Signer;
 use super::transfer::Resume;
-use super::{Credentials, FetchSettings, timed_out};
-use crate::recording::address::{Guard, ResolveError, Resolver};
+use super::{Credentials, FetchSettings, Wanted, timed_out, unanswered};
+use crate::recording::address::{Guard, Resolver};
 use crate::recording::failure::{Failure, Reason};
 
-/// Most redirects followed: one to https, one to a storage host, one to spare.
-const REDIRECTS_MAX: usize = 3;
+/// Most redirects followed: as many as curl's users see at the worst, through a sign-in, a balancer and a signed storage
+/// address. Each costs a request and is judged.
+pub(super) const REDIRECTS_MAX: usize = 10;
 
 /// Statuses that name another address (RFC 9110, 15.4); the others of their class mean nothing to a GET.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
+type Answer = Result<Response<Incoming>, Error>;
+
 /// Sends requests, and judges every address that it is redirected to.
 #[derive(Debug)]
 pub(super) struct Client {
-    pool: Pool,
+    connections: Connections,
     /// The headers of every request.
     headers: HeaderMap,
     guard: Guard,
@@ -44,18 +46,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(settings: &FetchSettings, resolver: Resolver) -> io::Result<Self> {
+    pub(super) fn new(settings: &FetchSettings, resolver: &Resolver) -> io::Result<Self> {
         let user_agent = HeaderValue::from_static(concat!("callvine/", env!("CARGO_PKG_VERSION")));
         let headers = [
             (USER_AGENT, user_agent),
             (ACCEPT, HeaderValue::from_static("audio/*, */*;q=0.5")),
-            // Contents are never decoded here, so that there are no decompression bombs.
+            // Some hosts pack what they send all the same; see the unpacker.
             (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         ];
         Ok(Self {
-            pool: connect::pool(settings, resolver)?,
+            connections: Connections::new(settings, resolver)?,
             headers: HeaderMap::from_iter(headers),
-            guard: Guard::new(&settings.allowed),
+            guard: resolver.guard().clone(),
             credentials: settings.credentials.clone(),
             head_timeout: settings.connect_timeout.saturating_add(settings.idle_timeout),
         })
@@ -69,12 +71,13 @@ impl Client {
     /// The answer to a GET, after at most [`REDIRECTS_MAX`] redirects, each of which is judged as the first address was.
     pub(super) async fn get(
         &self,
-        first: &Url,
+        wanted: &Wanted,
         resume: Option<&Resume>,
     ) -> Result<Response<Incoming>, Failure> {
-        let mut url = first.clone();
+        let mut signer = Signer::new(wanted, &self.credentials);
+        let mut url = wanted.url.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.send(self.request(&url, first, resume)?).await?;
+            let response = self.ask(&url, &mut signer, resume).await?;
             let Some(next) = redirect(&response, &url)? else {
                 return Ok(response);
             };
@@ -87,53 +90,71 @@ impl Client {
         Err(Failure::new(Reason::HttpStatus, format!("the host redirects more than {REDIRECTS_MAX} times")))
     }
 
-    fn request(
+    /// The answer to a GET of one URL. A Digest challenge is answered once; the host that challenges again knows no such
+    /// user.
+    async fn ask(
         &self,
         url: &Url,
-        first: &Url,
+        signer: &mut Signer<'_>,
         resume: Option<&Resume>,
-    ) -> Result<Request<Empty<Bytes>>, Failure> {
-        let mut request = Request::new(Empty::new());
-        *request.uri_mut() = uri(url)?;
-        *request.headers_mut() = self.headers.clone();
-        if let Some(authorization) = self.authorization(url, first)? {
-            request.headers_mut().insert(AUTHORIZATION, authorization);
+    ) -> Result<Response<Incoming>, Failure> {
+        let response = self.send(request(url, &self.headers, signer, resume)?).await?;
+        if response.status() != StatusCode::UNAUTHORIZED || !signer.is_challenged(url, response.headers()) {
+            return Ok(response);
         }
-        if let Some(resume) = resume {
-            let range =
-                HeaderValue::try_from(format!("bytes={}-", resume.offset)).map_err(|_| not_valid())?;
-            request.headers_mut().insert(RANGE, range);
-            request.headers_mut().insert(IF_RANGE, resume.etag.clone());
-        }
-        Ok(request)
+        self.send(request(url, &self.headers, signer, resume)?).await
     }
 
-    /// The header to sign in with: the user name and password of the URL, those of the recording's URL at its own origin,
-    /// or those of the credentials file for this host.
-    fn authorization(&self, url: &Url, first: &Url) -> Result<Option<HeaderValue>, Failure> {
-        let named =
-            [url, first].into_iter().find(|named| !anonymous(named) && named.origin() == url.origin());
-        if let Some(named) = named {
-            let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
-            let (user, password) = (decoded(named.username()), decoded(named.password().unwrap_or_default()));
-            return basic(&user, &password).map(Some).ok_or_else(not_valid);
-        }
-        let credential = self.credentials.of(url);
-        credential.map(|credential| credential.authorization().ok_or_else(not_valid)).transpose()
-    }
-
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. Where a connection that was kept alive ends instead, the
+    /// request goes out once more, on a new connection.
     async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        let response = match timeout(self.head_timeout, self.pool.request(request)).await {
-            Ok(response) => response.map_err(|error| unanswered(&error))?,
-            Err(_) => return Err(timed_out("the host did not answer in time")),
+        let again = request.clone();
+        let response = match self.answer(self.connections.kept.request(request)).await? {
+            Err(error) if unanswered::is_stale(&error) => {
+                debug!("a connection that was kept alive had ended");
+                self.answer(self.connections.fresh.request(again)).await?
+            }
+            response => response,
         };
+        let response = response.map_err(|error| unanswered::failure(&error))?;
+        Answered::note(response.extensions());
         // The guard and the resolver have judged it already; this holds even if they were bypassed.
         match response.extensions().get::<HttpInfo>() {
-            Some(connection) if self.guard.permits(connection.remote_addr().ip()) => Ok(response),
+            Some(connection)
+                if self.guard.permits_connection(connection.local_addr(), connection.remote_addr()) =>
+            {
+                Ok(response)
+            }
             _ => Err(Failure::new(Reason::BlockedAddress, "the address is not public")),
         }
     }
+
+    /// The head of an answer, in time.
+    async fn answer(&self, answer: ResponseFuture) -> Result<Answer, Failure> {
+        let late = |_elapsed| timed_out("the host did not answer in time");
+        timeout(self.head_timeout, answer).await.map_err(late)
+    }
+}
+
+/// A GET, signed.
+fn request(
+    url: &Url,
+    headers: &HeaderMap,
+    signer: &mut Signer<'_>,
+    resume: Option<&Resume>,
+) -> Result<Request<Empty<Bytes>>, Failure> {
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = uri(url)?;
+    *request.headers_mut() = headers.clone();
+    if let Some(authorization) = signer.authorization(url)? {
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+    }
+    if let Some(resume) = resume {
+        let range = HeaderValue::try_from(format!("bytes={}-", resume.offset)).map_err(|_| not_valid())?;
+        request.headers_mut().insert(RANGE, range);
+        request.headers_mut().insert(IF_RANGE, resume.etag.clone());
+    }
+    Ok(request)
 }
 
 /// The address of a request: without user name and password, which go into a header, and without the fragment, which is
@@ -154,10 +175,6 @@ fn not_valid() -> Failure {
     Failure::new(Reason::BlockedAddress, "the address is not a valid URL")
 }
 
-fn anonymous(url: &Url) -> bool {
-    url.username().is_empty() && url.password().is_none()
-}
-
 /// The address that this answer redirects to, if any.
 fn redirect(response: &Response<Incoming>, url: &Url) -> Result<Option<Url>, Failure> {
     if !REDIRECTS.contains(&response.status().as_u16()) {
@@ -170,36 +187,4 @@ fn redirect(response: &Response<Incoming>, url: &Url) -> Result<Option<Url>, Fai
     let next =
         next.ok_or_else(|| Failure::new(Reason::BlockedAddress, "the host redirects to no valid URL"))?;
     Ok(Some(next))
-}
-
-/// The failure of a request without an answer. The causes may name addresses of this network, so they go to the log alone.
-fn unanswered(error: &hyper_util::client::legacy::Error) -> Failure {
-    for cause in causes(error) {
-        debug!(%cause, "a fetch was not answered: {cause}");
-        if let Some(error) = cause.downcast_ref::<ResolveError>() {
-            return Failure::from(*error);
-        }
-        if is_tls(cause) {
-            return Failure::new(Reason::Tls, "the host's TLS is not valid");
-        }
-        if cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-            return timed_out("the host could not be connected to in time");
-        }
-    }
-    if error.is_connect() {
-        Failure::new(Reason::Connect, "the host could not be connected to")
-    } else {
-        Failure::new(Reason::Connect, "the host closed the connection without an answer")
-    }
-}
-
-/// An I/O error does not name the error it wraps as its source, and here one wraps another.
-fn is_tls(cause: &(dyn Error + 'static)) -> bool {
-    let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| is_tls(wrapped))
-}
-
-/// Everything below an error of the client.
-fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    successors(error.source(), |cause| Error::source(*cause))
 }

@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::FetchSettings;
-use crate::recording::address::{ResolveError, Resolver};
+use super::kept::Noted;
+use crate::recording::address::{Port, ResolveError, Resolver};
 
 /// How long an idle connection is kept for the next recording of its host. Short, since its address was judged when
 /// it was opened.
@@ -40,54 +41,89 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A client with a pool of connections.
-pub(super) type Pool = hyper_util::client::legacy::Client<Connector, Empty<Bytes>>;
+type Pool = hyper_util::client::legacy::Client<Connector, Empty<Bytes>>;
 
-/// A pool whose connections go to addresses that `resolver` lets through. It uses no proxy, which would connect past the
-/// guard.
-pub(super) fn pool(settings: &FetchSettings, resolver: Resolver) -> io::Result<Pool> {
+/// The connections of the fetches. They go to addresses that the resolver lets through, and through no proxy, which would
+/// connect past the guard.
+#[derive(Debug)]
+pub(super) struct Connections {
+    /// Connections are kept for the next recording of their host.
+    pub(super) kept: Pool,
+    /// Each request has a connection of its own.
+    pub(super) fresh: Pool,
+}
+
+impl Connections {
+    pub(super) fn new(settings: &FetchSettings, resolver: &Resolver) -> io::Result<Self> {
+        let connector = Connector {
+            of_web_servers: tls(settings, resolver.clone().for_port(Port::OfWebServers))?,
+            of_listed_networks: tls(settings, resolver.clone().for_port(Port::OfListedNetworks))?,
+            timeout: settings.connect_timeout,
+        };
+        Ok(Self { kept: pool(connector.clone(), settings.per_host), fresh: pool(connector, 0) })
+    }
+}
+
+/// A pool that keeps so many idle connections of one host.
+fn pool(connector: Connector, idle_max: usize) -> Pool {
+    hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_max_idle_per_host(idle_max)
+        .http1_max_buf_size(READ_BYTES_MAX)
+        // What old media servers write into their heads is read as browsers and curl read it (RFC 9112, 5.1 and 5.2).
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .build(connector)
+}
+
+fn tls(settings: &FetchSettings, resolver: Resolver) -> io::Result<HttpsConnector<HttpConnector<Resolver>>> {
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     // Divided among the addresses of a name, so that a dead one does not use up the time of the others.
     tcp.set_connect_timeout(Some(settings.connect_timeout));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = HttpsConnectorBuilder::new()
+    Ok(HttpsConnectorBuilder::new()
         .with_provider_and_platform_verifier(provider)?
         .https_or_http()
         .enable_all_versions()
-        .wrap_connector(tcp);
-    let connector = Connector { tls, timeout: settings.connect_timeout };
-    Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .pool_max_idle_per_host(settings.per_host)
-        .http1_max_buf_size(READ_BYTES_MAX)
-        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .build(connector))
+        .wrap_connector(tcp))
 }
 
 /// Opens connections, name and TLS included, within a time.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    tls: HttpsConnector<HttpConnector<Resolver>>,
+    of_web_servers: HttpsConnector<HttpConnector<Resolver>>,
+    of_listed_networks: HttpsConnector<HttpConnector<Resolver>>,
     timeout: Duration,
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = Noted<MaybeHttpsStream<TokioIo<TcpStream>>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.tls.poll_ready(context)
+        match self.of_web_servers.poll_ready(context)? {
+            Poll::Ready(()) => self.of_listed_networks.poll_ready(context),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = timeout(self.timeout, self.tls.call(uri));
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let tls = match Port::of(port) {
+            Port::OfWebServers => &mut self.of_web_servers,
+            Port::OfListedNetworks => &mut self.of_listed_networks,
+        };
+        let connecting = timeout(self.timeout, tls.call(uri));
         Box::pin(async move {
             match connecting.await {
-                Ok(connected) => connected,
+                Ok(connected) => connected.map(Noted::new),
                 Err(_elapsed) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
             }
         })

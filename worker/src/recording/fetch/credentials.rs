@@ -7,9 +7,16 @@
 //!
 //! ["files.example.com:8443"]
 //! bearer = "…"
+//! client = "acme"
+//!
+//! ["pbx.internal"]
+//! user = "callvine"
+//! password = "…"
+//! insecure = true
 //! ```
 //!
-//! A name without a port stands for every port of that host. No error of this module quotes the file: its text is
+//! A name without a port stands for every port of that host. An entry is for HTTPS alone unless it says `insecure`, and
+//! for the calls of one client alone where it names one. No error of this module quotes the file: its text is
 //! secret.
 
 use std::collections::HashMap;
@@ -29,7 +36,17 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// Keys are hosts as the URL standard writes them, with or without a port.
-    by_host: HashMap<String, Credential>,
+    by_host: HashMap<String, Entry>,
+}
+
+/// What the file says of one host.
+#[derive(Clone, Debug)]
+struct Entry {
+    credential: Credential,
+    /// Sent for this client's calls alone.
+    client: Option<String>,
+    /// Sent without TLS too.
+    insecure: bool,
 }
 
 /// The credentials for one host.
@@ -63,8 +80,11 @@ pub enum CredentialsError {
     /// A table's name is not a host, or a host is named twice.
     #[error("`{0}` is not a host, optionally with a port, named once")]
     Host(String),
-    /// A host's table holds something else than `user` and `password`, or `bearer`, all strings.
-    #[error("`{0}` needs user and password, or bearer, and nothing else")]
+    /// A host's table holds something else than `user` and `password`, or `bearer`, and perhaps `client`, all strings, and
+    /// `insecure`, true or false.
+    #[error(
+        "`{0}` needs user and password, or bearer; beside them it may have client and insecure, and nothing else"
+    )]
     Entry(String),
 }
 
@@ -95,30 +115,54 @@ impl Credentials {
             let Some(host) = normalised(&name) else {
                 return Err(CredentialsError::Host(name));
             };
-            let Some(credential) = Credential::of(&entry) else {
+            let Some(entry) = Entry::of(&entry) else {
                 return Err(CredentialsError::Entry(name));
             };
-            if by_host.insert(host, credential).is_some() {
+            if by_host.insert(host, entry).is_some() {
                 return Err(CredentialsError::Host(name));
             }
         }
         Ok(Self { by_host })
     }
 
-    /// The credentials for this URL's host, if any; an entry with its port goes before one without.
-    pub(super) fn of(&self, url: &Url) -> Option<&Credential> {
+    /// The credentials for this URL's host and this client's calls, if any; an entry with its port goes before one without.
+    pub(super) fn of(&self, url: &Url, client: &str) -> Option<&Credential> {
         if self.by_host.is_empty() {
             return None;
         }
         let host = url.host_str()?;
         let port = url.port_or_known_default()?;
-        self.by_host.get(&format!("{host}:{port}")).or_else(|| self.by_host.get(host))
+        let entries = [self.by_host.get(&format!("{host}:{port}")), self.by_host.get(host)];
+        let mut of_client = entries.into_iter().flatten().filter(|entry| entry.is_for(client));
+        let found = of_client.find(|entry| entry.insecure || url.scheme() == "https");
+        if found.is_none() && entries.into_iter().flatten().any(|entry| entry.is_for(client)) {
+            tracing::warn!(
+                "the credentials of {host} are for https alone (add insecure = true to its entry)"
+            );
+        }
+        found.map(|entry| &entry.credential)
+    }
+}
+
+impl Entry {
+    fn of(entry: &Value) -> Option<Self> {
+        let mut table = entry.as_table()?.clone();
+        let client = match table.remove("client") {
+            None => None,
+            Some(Value::String(client)) if !client.is_empty() => Some(client),
+            Some(_) => return None,
+        };
+        let insecure = table.remove("insecure").map_or(Some(false), |insecure| insecure.as_bool())?;
+        Some(Self { credential: Credential::of(&table)?, client, insecure })
+    }
+
+    fn is_for(&self, client: &str) -> bool {
+        self.client.as_deref().is_none_or(|own| own == client)
     }
 }
 
 impl Credential {
-    fn of(entry: &Value) -> Option<Self> {
-        let table = entry.as_table()?;
+    fn of(table: &Table) -> Option<Self> {
         let text = |name| table.get(name).and_then(Value::as_str).map(str::to_owned);
         match (table.len(), text("user"), text("password"), text("bearer")) {
             (2, Some(user), Some(password), None) => Some(Self::Basic { user, password: password.into() }),
@@ -141,7 +185,8 @@ pub(super) fn basic(user: &[u8], password: &[u8]) -> Option<HeaderValue> {
     secret(format!("Basic {}", BASE64_STANDARD.encode([user, b":", password].concat())))
 }
 
-fn secret(text: String) -> Option<HeaderValue> {
+/// A header that no log shows; `None` for a text that can't be one.
+pub(super) fn secret(text: String) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(text).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -165,75 +210,4 @@ fn normalised(name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(credentials: &Credentials, url: &str) -> Option<String> {
-        credentials.of(&Url::parse(url).unwrap()).map(|credential| match credential {
-            Credential::Basic { user, password } => format!("{user}:{}", password.expose_secret()),
-            Credential::Bearer(token) => token.expose_secret().to_owned(),
-        })
-    }
-
-    #[test]
-    fn each_host_is_told_its_own() {
-        let text = r#"
-            ["PBX.example.com"]
-            user = "callvine"
-            password = "secret"
-            ["files.example.com:8443"]
-            bearer = "token"
-            ["files.example.com"]
-            bearer = "other"
-            ["web.example.com:80"]
-            bearer = "plain"
-            ["[2001:DB8::1]"]
-            bearer = "six"
-        "#;
-        let credentials = Credentials::parse(text).unwrap();
-        for (url, expected) in [
-            ("http://pbx.example.com/x", Some("callvine:secret")),
-            ("https://pbx.example.com:9/x", Some("callvine:secret")),
-            ("https://files.example.com:8443/x", Some("token")),
-            ("https://files.example.com/x", Some("other")),
-            ("http://web.example.com/x", Some("plain")),
-            ("https://web.example.com/x", None),
-            ("http://[2001:db8:0::1]:5/x", Some("six")),
-            ("http://example.com/", None),
-            ("http://evil.pbx.example.com/", None),
-            ("http://pbx.example.com.evil.example/", None),
-        ] {
-            assert_eq!(told(&credentials, url).as_deref(), expected, "{url}");
-        }
-    }
-
-    #[test]
-    fn wrong_files_are_refused_without_quoting_them() {
-        for text in [
-            "[\"a.example\"]\nuser = \"hunter2\"",
-            "[\"a.example\"]\npassword = \"hunter2\"",
-            "[\"a.example\"]\nuser = 1\npassword = \"hunter2\"",
-            "[\"a.example\"]\nbearer = 12345678",
-            "[\"a.example\"]\nbearer = \"hunter2\"\nuser = \"u\"",
-            "[\"a.example\"]\nbearer = \"hunter2\"\nextra = 1",
-            "bearer = \"hunter2\"",
-            "[\"http://a.example/\"]\nbearer = \"hunter2\"",
-            "[\"a.example/x\"]\nbearer = \"hunter2\"",
-            "[\"u@a.example\"]\nbearer = \"hunter2\"",
-            "[\"a.example:99999\"]\nbearer = \"hunter2\"",
-            "[\"\"]\nbearer = \"hunter2\"",
-            "[\"a.example\"]\nbearer = \"hunter2\"\n[\"A.EXAMPLE\"]\nbearer = \"hunter2\"",
-        ] {
-            let error = Credentials::parse(text).expect_err(text).to_string();
-            assert!(!error.contains("hunter2") && !error.contains("12345678"), "{text}: {error}");
-        }
-        let error = Credentials::parse("[\"a.example\"]\n\nbearer = hunter2\n").unwrap_err();
-        assert_eq!(error.to_string(), "line 3 is not TOML");
-    }
-
-    #[test]
-    fn debug_output_hides_secrets() {
-        let credentials = Credentials::parse("[\"a.example\"]\nbearer = \"hunter2\"").unwrap();
-        assert!(!format!("{credentials:?}").contains("hunter2"));
-    }
-}
+mod tests;

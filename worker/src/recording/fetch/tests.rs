@@ -10,6 +10,8 @@ use super::origin::{Origin, Step, answer, found, ok};
 use super::*;
 use crate::recording::failure::Retry;
 
+mod answers;
+mod keep_alive;
 mod resume;
 mod trust;
 
@@ -44,7 +46,7 @@ async fn fetch_patiently(fetcher: &Fetcher, url: &str, directory: &Path) -> Resu
             None => tokio::task::yield_now().await,
         }
     };
-    fetcher.fetch(permit, url, directory).await
+    fetcher.fetch(permit, url, "test", directory).await
 }
 
 /// One fetch with these settings into a directory of its own, which is then empty but for the file.

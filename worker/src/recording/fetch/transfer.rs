@@ -4,17 +4,18 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use callvine_shared::error_chain::Chain;
-use http::header::{CONTENT_RANGE, ETAG, HeaderValue};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::{ETAG, HeaderValue};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 use tracing::debug;
-use url::Url;
 
 use super::client::Client;
+use super::parts::Part;
 use super::sink::{self, Sink};
-use super::{FetchSettings, Fetched, timed_out};
+use super::unpack::{Packing, Unpacker};
+use super::{FetchSettings, Fetched, Wanted, timed_out, unanswered};
 use crate::recording::failure::{Failure, Reason};
 
 /// Most times that one broken transfer is resumed, within one fetch.
@@ -45,20 +46,20 @@ struct Received {
 }
 
 impl Transfers {
-    /// Receives the recording of `url` into a file in `directory`, within the timeout. Blocks its thread while it writes.
-    pub(super) async fn transfer(&self, url: &Url, directory: &Path) -> Result<Fetched, Failure> {
-        match timeout(self.settings.timeout, self.receive_all(url, directory)).await {
+    /// Receives the recording into a file in `directory`, within the timeout. Blocks its thread while it writes.
+    pub(super) async fn transfer(&self, wanted: &Wanted, directory: &Path) -> Result<Fetched, Failure> {
+        match timeout(self.settings.timeout, self.receive_all(wanted, directory)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(timed_out("the fetch took longer than CALLVINE_FETCH_TIMEOUT")),
         }
     }
 
     /// Receives the recording, and resumes a broken transfer where the host has parts.
-    async fn receive_all(&self, url: &Url, directory: &Path) -> Result<Fetched, Failure> {
+    async fn receive_all(&self, wanted: &Wanted, directory: &Path) -> Result<Fetched, Failure> {
         let mut sink = Sink::create(directory, self.settings.bytes_max)?;
         let mut resume: Option<Resume> = None;
         for resumes in 0.. {
-            let received = self.receive(url, resume.as_ref(), &mut sink).await?;
+            let received = self.receive(wanted, resume.as_ref(), &mut sink).await?;
             let Err(failure) = received.outcome else { break };
             let offset = sink.received_bytes();
             let got_on = offset > resume.as_ref().map_or(0, |resume| resume.offset);
@@ -76,27 +77,55 @@ impl Transfers {
     /// One request, its answer and its body. After an error of this function itself nothing can be resumed.
     async fn receive(
         &self,
-        url: &Url,
+        wanted: &Wanted,
         resume: Option<&Resume>,
         sink: &mut Sink,
     ) -> Result<Received, Failure> {
-        let mut response = self.client.get(url, resume).await?;
-        match (response.status(), resume) {
-            (StatusCode::PARTIAL_CONTENT, Some(resume)) => check_range(&response, resume)?,
+        let mut response = self.client.get(wanted, resume).await?;
+        let part = Part::of(response.headers());
+        let total_bytes = match (response.status(), resume, part) {
+            (StatusCode::PARTIAL_CONTENT, Some(resume), Some(part)) if part.first == resume.offset => {
+                part.total
+            }
+            (StatusCode::PARTIAL_CONTENT, Some(_), _) => {
+                return Err(Failure::new(
+                    Reason::Truncated,
+                    "the host sent another part than it was asked for",
+                ));
+            }
+            (StatusCode::PARTIAL_CONTENT, None, Some(part)) if part.is_whole() => part.total,
+            (StatusCode::PARTIAL_CONTENT, None, _) => {
+                return Err(Failure::new(
+                    Reason::HttpStatus,
+                    "the host answered 206 with a part of the recording",
+                ));
+            }
             // The host has another recording now, or can't send parts.
-            (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, Some(_)) => sink.restart()?,
-            (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, None) => {}
-            (status, _) => return Err(Failure::of_answer(status, response.headers(), SystemTime::now())),
-        }
+            (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, Some(_), _) => {
+                sink.restart()?;
+                None
+            }
+            (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, None, _) => None,
+            (status, ..) => return Err(Failure::of_answer(status, response.headers(), SystemTime::now())),
+        };
         let length = response.body().size_hint().lower();
         if length.saturating_add(sink.received_bytes()) > self.settings.bytes_max {
             return Err(sink::too_large());
         }
+        let packing = Packing::of(response.headers());
         let etag = response.headers().get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
-        Ok(Received { outcome: self.receive_body(response.body_mut(), sink).await, etag })
+        let outcome = self.receive_body(response.body_mut(), Unpacker::new(packing, sink)).await;
+        if packing != Packing::None {
+            // The rest of packed bytes can't be unpacked without the beginning.
+            return Ok(Received { outcome, etag: None });
+        }
+        let is_short = total_bytes.is_some_and(|total| sink.received_bytes() < total);
+        let short = || Failure::new(Reason::Truncated, "the host sent fewer bytes than it promised");
+        let outcome = outcome.and_then(|()| if is_short { Err(short()) } else { Ok(()) });
+        Ok(Received { outcome, etag })
     }
 
-    async fn receive_body(&self, body: &mut Incoming, sink: &mut Sink) -> Result<(), Failure> {
+    async fn receive_body(&self, body: &mut Incoming, mut into: Unpacker<'_>) -> Result<(), Failure> {
         let idle_timeout = self.settings.idle_timeout;
         let mut pace = Pace { window: idle_timeout, waited: Duration::ZERO, bytes: 0 };
         loop {
@@ -104,13 +133,13 @@ impl Transfers {
             let frame = match timeout(idle_timeout, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Err(broken(&error)),
-                Ok(None) => return Ok(()),
+                Ok(None) => return into.finish(),
                 Err(_) => return Err(timed_out("the host stopped sending")),
             };
             // Trailers bring no bytes, but the wait for them counts.
             let chunk = frame.into_data().unwrap_or_default();
             pace.note(chunk.len() as u64, asked.elapsed())?;
-            sink.push(&chunk)?;
+            into.push(&chunk)?;
         }
     }
 }
@@ -138,17 +167,6 @@ impl Pace {
     }
 }
 
-/// Refuses a partial answer that does not begin exactly where the file ends.
-fn check_range(response: &Response<Incoming>, resume: &Resume) -> Result<(), Failure> {
-    let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-    let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
-    if start.and_then(|(start, _)| start.parse().ok()) == Some(resume.offset) {
-        Ok(())
-    } else {
-        Err(Failure::new(Reason::Truncated, "the host sent another part than it was asked for"))
-    }
-}
-
 /// Whether the bytes received so far are good.
 fn broke_off(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::Truncated | Reason::Timeout)
@@ -156,5 +174,10 @@ fn broke_off(failure: &Failure) -> bool {
 
 fn broken(error: &hyper::Error) -> Failure {
     debug!(error = %Chain(error), "a transfer broke off");
-    Failure::new(Reason::Truncated, "the transfer broke off")
+    let detail = if unanswered::is_unreadable(error) {
+        "what the host sends cannot be read as HTTP"
+    } else {
+        "the transfer broke off"
+    };
+    Failure::new(Reason::Truncated, detail)
 }

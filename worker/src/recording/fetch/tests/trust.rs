@@ -29,7 +29,7 @@ async fn fetch_by_table(allowed: &[&str], url: &str) -> Result<Fetched, Failure>
     install_tls();
     let allowed: Vec<IpNet> = allowed.iter().map(|network| network.parse().unwrap()).collect();
     let resolver = Resolver::table(Guard::new(&allowed), table);
-    let fetcher = Fetcher::with_resolver(FetchSettings { allowed, ..settings() }, resolver).unwrap();
+    let fetcher = Fetcher::with_resolver(FetchSettings { allowed, ..settings() }, &resolver).unwrap();
     fetch_patiently(&fetcher, url, tempfile::tempdir().unwrap().path()).await
 }
 
@@ -60,7 +60,7 @@ async fn a_name_is_judged_by_the_answer_that_is_connected_to() {
     install_tls();
     let allowed: Vec<IpNet> = vec!["127.0.0.1/32".parse().unwrap()];
     let resolver = Resolver::table(Guard::new(&allowed), fickle);
-    let fetcher = Fetcher::with_resolver(FetchSettings { allowed, ..settings() }, resolver).unwrap();
+    let fetcher = Fetcher::with_resolver(FetchSettings { allowed, ..settings() }, &resolver).unwrap();
     let origin = Origin::start(|head| {
         vec![Step::Send(if head.starts_with("GET /first ") { found("/second") } else { ok(b"secret") })]
     })
@@ -72,31 +72,35 @@ async fn a_name_is_judged_by_the_answer_that_is_connected_to() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_three_times_and_judged_each_time() {
+async fn redirects_are_followed_ten_times_and_judged_each_time() {
     let origin = Origin::start(|head| {
-        vec![Step::Send(match head.split(' ').nth(1).unwrap() {
-            "/3" => found("/2"),
+        let path = head.split(' ').nth(1).unwrap();
+        vec![Step::Send(match path {
             "/2" => found("1?x"),
             "/1?x" => found("//127.0.0.1:PORT/0".replace("PORT", host_port(head)).as_str()),
             "/0" => ok(b"here"),
-            "/4" => found("/3"),
+            "/3" | "/4" | "/5" | "/6" | "/7" | "/8" | "/9" | "/10" | "/11" => {
+                found(&format!("/{}", path[1..].parse::<u8>().unwrap() - 1))
+            }
             "/loop" => found("/loop"),
             "/out" => found("http://192.168.0.1/"),
             "/name" => found("http://localhost/"),
             "/meta" => found("http://169.254.169.254/"),
+            "/port" => found("http://8.8.8.8:25/"),
             "/file" => found("file:///etc/passwd"),
             "/bad" => found("http://[/"),
             _ => answer("302 Found", &[], b""),
         })]
     })
     .await;
-    assert_eq!(fetch(&origin.url("/3")).await.unwrap(), b"here");
+    assert_eq!(fetch(&origin.url("/10")).await.unwrap(), b"here");
     for (path, expected) in [
-        ("/4", Reason::HttpStatus),
+        ("/11", Reason::HttpStatus),
         ("/loop", Reason::HttpStatus),
         ("/nowhere", Reason::HttpStatus),
         ("/out", Reason::BlockedAddress),
         ("/meta", Reason::BlockedAddress),
+        ("/port", Reason::BlockedAddress),
         ("/file", Reason::BlockedAddress),
         ("/bad", Reason::BlockedAddress),
     ] {
@@ -147,11 +151,24 @@ async fn the_credentials_file_signs_in_at_its_hosts() {
         })]
     })
     .await;
-    let text = format!("[\"{}\"]\nbearer = \"token\"", origin.address);
-    let credentials = Credentials::parse(&text).unwrap();
-    let with = |credentials| FetchSettings { credentials, ..settings() };
-    assert_eq!(fetch_with(with(credentials.clone()), &origin.url("/")).await.unwrap(), b"yours");
+    let with = |more: &str| {
+        let text = format!("[\"{}\"]\nbearer = \"token\"\n{more}", origin.address);
+        FetchSettings { credentials: Credentials::parse(&text).unwrap(), ..settings() }
+    };
+    let (insecure, of_test, of_other) = (
+        with("insecure = true"),
+        with("insecure = true\nclient = \"test\""),
+        with("insecure = true\nclient = \"other\""),
+    );
+    assert_eq!(fetch_with(of_test, &origin.url("/")).await.unwrap(), b"yours");
+    assert_eq!(fetch_with(insecure.clone(), &origin.url("/")).await.unwrap(), b"yours");
     let own = origin.url("/").replace("http://", "http://u:p@");
-    assert_eq!(fetch_with(with(credentials), &own).await.unwrap(), b"by address");
-    assert_eq!(reason(&origin.url("/")).await, Reason::Forbidden);
+    assert_eq!(fetch_with(insecure, &own).await.unwrap(), b"by address");
+    let told = origin.heads().len();
+    for without in [with(""), of_other, settings()] {
+        let failure = fetch_with(without, &origin.url("/")).await.unwrap_err();
+        assert_eq!((failure.reason, failure.retry), (Reason::Forbidden, Retry::Final));
+    }
+    let heads = origin.heads().split_off(told);
+    assert!(heads.iter().all(|head| authorization(head).is_none()), "{heads:?}");
 }
