@@ -14,6 +14,7 @@ mod failures;
 mod formats;
 mod largest;
 mod memory;
+mod postponed;
 mod recordings;
 mod s3;
 mod servers;
