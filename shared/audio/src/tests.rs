@@ -14,6 +14,7 @@ mod heard;
 mod loose;
 mod mangled;
 mod matroska;
+mod mp4;
 mod ogg;
 mod wav;
 mod written_off;
