@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::attempts::{Attempts, Next, full_host_wait};
-use self::failure::{Failure, Reason};
+use self::failure::{Failure, Reason, Retry};
 use self::fetch::{Fetched, Fetcher};
 use crate::patience::while_unavailable;
 use crate::settings::Settings;
@@ -171,6 +171,7 @@ impl Recordings {
         let proving = self.proving.acquire().await;
         let (file, proof) = proof::prove(fetched).await?;
         drop(proving);
+        proof.check_ending(recording)?;
         let key = proof.object_key(recording);
         let location =
             self.objects.keep(&key, proof.media_type(), file).await.map_err(|error| not_kept(&error))?;
@@ -201,7 +202,15 @@ impl Recordings {
         let reason = cause.reason.name();
         match self.attempts.next(recording, failure.retry) {
             Next::Retry(wait) => {
-                self.postpone(call_id, Postponed::Failed(cause), wait, shutdown).await?;
+                let open_sha256 = match failure.retry {
+                    Retry::LookAgain { sha256, .. } => Some(hex::encode(sha256)),
+                    _ => None,
+                };
+                let why = match &open_sha256 {
+                    Some(sha256) => Postponed::Open { cause, sha256 },
+                    None => Postponed::Failed(cause),
+                };
+                self.postpone(call_id, why, wait, shutdown).await?;
                 metrics::settled("retried");
                 tracing::info!(
                     call.id = call_id.0,

@@ -1,6 +1,6 @@
 //! Proves that a fetched file is audio, and draws up what is kept of it: its facts, its waveform, its object key.
 
-use callvine_audio::{Facts, Waveform};
+use callvine_audio::{Ending, Facts, Refusal, Waveform};
 use callvine_shared::recording::{StoredRecording, Verification};
 use callvine_shared::store::PendingRecording;
 use callvine_shared::waveform;
@@ -16,7 +16,9 @@ const KEY_DIGITS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Proof {
     size_bytes: u64,
-    sha256: String,
+    /// Whether the host's answer told where it ends.
+    is_end_told: bool,
+    sha256: [u8; 32],
     facts: Facts,
     /// As the database keeps it, where every sample was decoded.
     waveform: Option<Vec<u8>>,
@@ -24,13 +26,13 @@ pub(super) struct Proof {
 
 /// Proves that a fetched file is audio, on a thread that may block.
 pub(super) async fn prove(fetched: Fetched) -> Result<(NamedTempFile, Proof), Failure> {
-    let Fetched { file, size_bytes, sha256 } = fetched;
+    let Fetched { file, size_bytes, is_end_told, sha256 } = fetched;
     let proving = tokio::task::spawn_blocking(move || {
         let mut waveform = Waveform::default();
         let facts = callvine_audio::read(file.path(), &mut |shape, samples| waveform.hear(shape, samples))?;
         let peaks = waveform.finish().filter(|_| facts.verification == Verification::Decoded);
         let waveform = peaks.map(|peaks| waveform::encode(&peaks));
-        Ok((file, Proof { size_bytes, sha256: hex::encode(sha256), facts, waveform }))
+        Ok((file, Proof { size_bytes, is_end_told, sha256, facts, waveform }))
     });
     match proving.await {
         Ok(proved) => proved,
@@ -43,21 +45,36 @@ impl Proof {
         self.facts.media_type
     }
 
+    /// Refuses a recording of which more may come: its header leaves its size open, and the last look found other bytes or
+    /// there was none; or its header promises a few bytes more, and nobody said how many would come.
+    pub(super) fn check_ending(&self, recording: &PendingRecording) -> Result<(), Failure> {
+        match self.facts.ending {
+            Ending::Told => Ok(()),
+            Ending::Short if self.is_end_told => Ok(()),
+            Ending::Short => Err(Failure::from(Refusal::Truncated)),
+            Ending::Open => match &recording.open_sha256 {
+                Some(sha256) if *sha256 == hex::encode(self.sha256) => Ok(()),
+                seen => Err(Failure::open(self.sha256, seen.is_none())),
+            },
+        }
+    }
+
     /// A key that sorts by day, can't be guessed, and has nothing in it that a client sent. The same recording of the same
     /// call has the same key, so that a worker that died before it could commit leaves no second copy.
     pub(super) fn object_key(&self, recording: &PendingRecording) -> String {
         let day = recording.created_at.format("%Y/%m/%d");
-        let digits = self.sha256.get(..KEY_DIGITS).unwrap_or(&self.sha256);
+        let sha256 = hex::encode(self.sha256);
+        let digits = sha256.get(..KEY_DIGITS).unwrap_or(&sha256);
         format!("{day}/{}-{digits}.{}", recording.call_id, extension(self.media_type()))
     }
 
     /// The recording as the database keeps it.
     pub(super) fn stored_at(self, location: String) -> StoredRecording {
-        let Self { size_bytes, sha256, facts, waveform } = self;
+        let Self { size_bytes, sha256, facts, waveform, .. } = self;
         StoredRecording {
             location,
             size_bytes,
-            sha256,
+            sha256: hex::encode(sha256),
             media_type: facts.media_type.to_owned(),
             codec: facts.codec.into_owned(),
             duration_seconds: facts.duration_seconds,
@@ -80,6 +97,13 @@ fn extension(media_type: &str) -> &'static str {
         "audio/mp4" => "m4a",
         "audio/aac" => "aac",
         "audio/amr" | "audio/amr-wb" => "amr",
+        "audio/3gpp" => "3gp",
+        "audio/3gpp2" => "3g2",
+        "audio/basic" => "au",
+        "audio/gsm" => "gsm",
+        "audio/webm" => "webm",
+        "audio/x-matroska" => "mka",
+        "video/quicktime" => "mov",
         _ => "audio",
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use callvine_shared::error_chain::Chain;
-use http::header::{CONTENT_RANGE, ETAG, HeaderValue};
-use http::{Response, StatusCode};
+use http::header::{CONTENT_RANGE, ETAG, HeaderValue, TRANSFER_ENCODING};
+use http::{Response, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
@@ -40,6 +40,8 @@ pub(super) struct Resume {
 /// The end of one request's body.
 struct Received {
     outcome: Result<(), Failure>,
+    /// Whether the answer tells where it ends, instead of ending with its connection.
+    is_end_told: bool,
     /// Its strong validator, by which the rest may be asked for.
     etag: Option<HeaderValue>,
 }
@@ -57,9 +59,10 @@ impl Transfers {
     async fn receive_all(&self, url: &Url, directory: &Path) -> Result<Fetched, Failure> {
         let mut sink = Sink::create(directory, self.settings.bytes_max)?;
         let mut resume: Option<Resume> = None;
-        for resumes in 0.. {
+        let mut resumes = 0;
+        loop {
             let received = self.receive(url, resume.as_ref(), &mut sink).await?;
-            let Err(failure) = received.outcome else { break };
+            let Err(failure) = received.outcome else { return sink.finish(received.is_end_told) };
             let offset = sink.received_bytes();
             let got_on = offset > resume.as_ref().map_or(0, |resume| resume.offset);
             resume = match received.etag {
@@ -68,9 +71,9 @@ impl Transfers {
                 }
                 _ => return Err(failure),
             };
+            resumes += 1;
             metrics::counter!(crate::metrics::RESUMES).increment(1);
         }
-        sink.finish()
     }
 
     /// One request, its answer and its body. After an error of this function itself nothing can be resumed.
@@ -93,7 +96,10 @@ impl Transfers {
             return Err(sink::too_large());
         }
         let etag = response.headers().get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
-        Ok(Received { outcome: self.receive_body(response.body_mut(), sink).await, etag })
+        let is_end_told = response.body().size_hint().exact().is_some()
+            || response.headers().contains_key(TRANSFER_ENCODING)
+            || response.version() == Version::HTTP_2;
+        Ok(Received { outcome: self.receive_body(response.body_mut(), sink).await, is_end_told, etag })
     }
 
     async fn receive_body(&self, body: &mut Incoming, sink: &mut Sink) -> Result<(), Failure> {
