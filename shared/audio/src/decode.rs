@@ -78,13 +78,14 @@ pub(crate) struct Sound {
     pub(crate) frames_padded: u64,
 }
 
-/// Reads a file whose header may say how many frames there are.
+/// Reads a file, from `start` to its end, whose header may say how many frames there are.
 pub(crate) fn read(
     input: &mut Input,
+    start: u64,
     container: Container,
     listener: &mut Listener<'_>,
 ) -> Result<Facts, Refusal> {
-    let section = input.section(0, input.length_bytes())?;
+    let section = input.section(start, u64::MAX)?;
     let sound = run(section, container, listener)?;
     if sound.frames_declared.is_some_and(|declared| declared > sound.frames) {
         return Err(Refusal::Truncated);

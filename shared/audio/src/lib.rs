@@ -15,6 +15,7 @@ mod amr;
 mod au;
 mod decode;
 mod elsewhere;
+mod flac;
 mod gsm;
 mod input;
 mod matroska;
@@ -134,8 +135,8 @@ fn read_format(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, 
     let mark = |at: usize| start.get(at..at + 4).unwrap_or_default();
     match (mark(0), mark(4), mark(8)) {
         (b"RIFF" | b"RF64" | b"BW64", _, b"WAVE") => wav::read(input, listener),
-        (b"FORM", _, b"AIFF" | b"AIFC") => decode::read(input, Container::Aiff, listener),
-        (b"fLaC", ..) => decode::read(input, Container::Flac, listener),
+        (b"FORM", _, b"AIFF" | b"AIFC") => decode::read(input, 0, Container::Aiff, listener),
+        (flac::MAGIC, ..) => flac::read(input, 0, listener),
         (b"OggS", ..) => ogg::read(input, listener),
         (b".snd", ..) => au::read(input, listener),
         (matroska::MAGIC, ..) => matroska::read(input, listener),

@@ -2,7 +2,7 @@
 
 use crate::decode::{self, Container};
 use crate::input::Input;
-use crate::{Facts, Listener, Refusal, seconds};
+use crate::{Facts, Listener, Refusal, flac, seconds};
 
 mod frame;
 
@@ -17,6 +17,10 @@ const END_TAG_BYTES: u64 = 128;
 
 pub(crate) fn read(input: &mut Input, start: &[u8], listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     let after_tags = after_tags(input)?;
+    input.seek(after_tags)?;
+    if input.read()?.is_some_and(|mark: [u8; 4]| mark == flac::MAGIC) {
+        return flac::read(input, after_tags, listener);
+    }
     let Some((first_frame, frame)) = frame::first(input, after_tags)? else {
         return Err(if after_tags == 0 {
             let is_sync = matches!(start, [0xff, 0xe0..=0xff, ..]);

@@ -107,3 +107,59 @@ fn extension(media_type: &str) -> &'static str {
         _ => "audio",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use callvine_audio::Shape;
+    use callvine_shared::call::CallId;
+    use chrono::Utc;
+
+    use super::super::failure::Retry;
+    use super::*;
+
+    const SHA256: [u8; 32] = [7; 32];
+
+    fn proof(ending: Ending, is_end_told: bool) -> Proof {
+        let facts = Facts {
+            media_type: "audio/wav",
+            codec: Cow::Borrowed("pcm_s16le"),
+            duration_seconds: 4.0,
+            shape: Shape { channels: 1, sample_rate: 8_000 },
+            verification: Verification::Decoded,
+            ending,
+        };
+        Proof { size_bytes: 64_044, is_end_told, sha256: SHA256, facts, waveform: None }
+    }
+
+    fn recording(open_sha256: Option<&str>) -> PendingRecording {
+        PendingRecording {
+            call_id: CallId(1),
+            url: "https://example.com/call.wav".to_owned(),
+            attempts: 0,
+            attempts_counted: 0,
+            refusals: 0,
+            open_sha256: open_sha256.map(str::to_owned),
+            created_at: Utc::now(),
+        }
+    }
+
+    #[test]
+    fn a_file_is_whole_by_its_header_by_the_transfer_or_by_a_second_look() {
+        let (same, other) = ("07".repeat(32), "08".repeat(32));
+        for (ending, is_end_told, seen, retry) in [
+            (Ending::Told, true, None, None),
+            (Ending::Told, false, Some(other.as_str()), None),
+            (Ending::Short, true, None, None),
+            (Ending::Short, false, None, Some(Retry::Later)),
+            (Ending::Open, true, None, Some(Retry::LookAgain { sha256: SHA256, is_first: true })),
+            (Ending::Open, true, Some(&other), Some(Retry::LookAgain { sha256: SHA256, is_first: false })),
+            (Ending::Open, false, Some(&same), None),
+        ] {
+            let outcome = proof(ending, is_end_told).check_ending(&recording(seen));
+            assert_eq!(outcome.as_ref().err().map(|failure| failure.retry), retry, "{ending:?} {seen:?}");
+            assert!(outcome.is_ok() || outcome.is_err_and(|failure| failure.reason == Reason::Truncated));
+        }
+    }
+}
