@@ -41,7 +41,7 @@ struct Track {
     codec: String,
     channels: u64,
     delay_ns: Option<u64>,
-    /// Of Opus: frames before the sound.
+    /// Frames before the sound, where it is Opus.
     skipped: u64,
 }
 
@@ -58,7 +58,7 @@ struct Walk {
     last_ticks: u64,
     step_ticks: u64,
     blocks: u64,
-    /// Of Opus.
+    /// Frames of the sound, where it is Opus.
     frames: u64,
     discarded_ns: u64,
 }

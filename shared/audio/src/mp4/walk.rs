@@ -232,7 +232,7 @@ fn take_description(track: &mut Track, content: &mut Content<'_>) -> Result<(), 
     Ok(())
 }
 
-/// What a box holds.
+/// The content of a box.
 struct Content<'a> {
     input: &'a mut Input,
     end: u64,

@@ -43,7 +43,8 @@ pub struct PendingRecording {
     pub created_at: DateTime<Utc>,
 }
 
-/// What a lease returns: attempts, those of them that count, refusals, user name and password, and the digest of open bytes.
+/// The columns that a lease returns: attempts, those of them that count, refusals, user name and password, and the digest
+/// of open bytes.
 type LeasedRow = (i32, i32, i32, Option<String>, Option<String>);
 
 impl std::fmt::Debug for PendingRecording {
