@@ -17,7 +17,7 @@ pub(crate) fn read(input: &mut Input, listener: &mut Listener<'_>) -> Result<Fac
     let walk = Walk::of(input)?;
     let media_type = match &walk.brand {
         // Before there were types, there was QuickTime.
-        b"qt  " | b"\0\0\0\0" => "video/quicktime",
+        b"qt  " | b"\0\0\0\0" => "audio/quicktime",
         [b'3', b'g', b'2', _] => "audio/3gpp2",
         [b'3', b'g', _, _] => "audio/3gpp",
         _ => "audio/mp4",

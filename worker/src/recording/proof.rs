@@ -103,7 +103,7 @@ fn extension(media_type: &str) -> &'static str {
         "audio/gsm" => "gsm",
         "audio/webm" => "webm",
         "audio/x-matroska" => "mka",
-        "video/quicktime" => "mov",
+        "audio/quicktime" => "mov",
         _ => "audio",
     }
 }

@@ -16,10 +16,10 @@ fn telephones_codecs_in_3gp_and_quicktime_are_walked() {
             "amr_nb",
             "AMR -c copy -movflags frag_keyframe+empty_moov -frag_duration 500000",
         ),
-        ("a.mov", "video/quicktime", "pcm_alaw", "WAV -c:a pcm_alaw"),
-        ("b.mov", "video/quicktime", "pcm_mulaw", "WAV -c:a pcm_mulaw -ac 2"),
-        ("c.mov", "video/quicktime", "pcm_mulaw", "WAV -c:a pcm_mulaw -movflags faststart"),
-        ("d.mov", "video/quicktime", "adpcm_ima_qt", "WAV -c:a adpcm_ima_qt"),
+        ("a.mov", "audio/quicktime", "pcm_alaw", "WAV -c:a pcm_alaw"),
+        ("b.mov", "audio/quicktime", "pcm_mulaw", "WAV -c:a pcm_mulaw -ac 2"),
+        ("c.mov", "audio/quicktime", "pcm_mulaw", "WAV -c:a pcm_mulaw -movflags faststart"),
+        ("d.mov", "audio/quicktime", "adpcm_ima_qt", "WAV -c:a adpcm_ima_qt"),
     ] {
         let from =
             options.replace("AMR", &format!("-f amr -i {}", amr.display())).replace("WAV", "-i IN -t 4");
@@ -34,7 +34,7 @@ fn quicktime_is_decoded_where_its_codec_is() {
     let workshop = Workshop::new();
     for (name, codec, options) in [("a.mov", "pcm_s16le", "-c:a pcm_s16le"), ("b.mov", "aac", "-c:a aac")] {
         let path = workshop.make(name, &format!("ffmpeg -v error -i IN {options} OUT"));
-        assert_read(&path, "video/quicktime", codec, Verification::Decoded);
+        assert_read(&path, "audio/quicktime", codec, Verification::Decoded);
     }
     // QuickTime of old has no type.
     let path = workshop.make("c.mov", "ffmpeg -v error -i IN -c:a pcm_mulaw OUT");
