@@ -14,7 +14,7 @@ async fn calls(directory: &Path, count: usize) -> Database {
     let origin = Origin::start().await;
     let sound = sounds(1).remove(0);
     let (page, wav) = (
-        origin.serve("/page", Answer::page_as_audio()),
+        origin.serve("/page", Answer::body("audio/wav", "%PDF-1.7\n")),
         origin.serve("/wav", Answer::wav(sound.bytes.clone())),
     );
     let mut process = up(directory).start().await;

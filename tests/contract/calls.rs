@@ -85,7 +85,8 @@ async fn a_recording_that_can_not_be_had_ends_with_its_reason_and_the_call_stays
     let too_large = Origins::wav([sound.as_ref(), vec![0; 200_000].as_slice()].concat());
     let cases = [
         (origin.url("/nowhere.wav"), "not_found", 3),
-        (origin.serve("/page.wav", Origins::page_as_audio()), "not_audio", 1),
+        (origin.serve("/page.wav", Origins::page_as_audio()), "not_audio", 3),
+        (origin.serve("/call.pdf", Origins::body("audio/wav", "%PDF-1.7\n")), "not_audio", 1),
         (origin.serve("/large.wav", too_large), "too_large", 1),
         (origin.serve("/empty.wav", Origins::empty()), "empty", 3),
         (origin.serve("/broken.wav", truncated), "truncated", 3),

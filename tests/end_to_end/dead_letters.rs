@@ -66,7 +66,7 @@ async fn what_was_given_up_is_listed_shown_and_tried_again(engine: Engine) {
     let fields = ["attempts", "call_id", "failed_at", "id", "kind", "last_error", "reason"];
     assert!(listed.iter().all(|line| line.as_object().unwrap().keys().eq(fields)), "{listed:?}");
     let (first, second) = (format!("r{}", ids[0]), format!("r{}", ids[2]));
-    for (id, reason, attempts) in [(&first, "not_found", 2), (&second, "not_audio", 1)] {
+    for (id, reason, attempts) in [(&first, "not_found", 2), (&second, "not_audio", 2)] {
         let line = listed.iter().find(|line| line["id"] == *id).unwrap();
         let said = json!([line["reason"], line["attempts"], line["kind"]]);
         assert_eq!(said, json!([reason, attempts, "recording"]), "{line}");

@@ -91,9 +91,12 @@ fn table() -> Vec<(Answer, &'static str, Attempts)> {
         (Answer::Status(204), "empty", Attempts::Often),
         (Answer::Status(205), "empty", Attempts::Often),
         (silent_wav(), "empty", Attempts::Often),
-        (Answer::page_as_audio(), "not_audio", Attempts::Once),
-        (json(200), "not_audio", Attempts::Once),
-        (Answer::body("audio/mpeg", "some words"), "not_audio", Attempts::Once),
+        // A text may be followed by the recording.
+        (Answer::page_as_audio(), "not_audio", Attempts::Often),
+        (json(200), "not_audio", Attempts::Often),
+        (Answer::body("audio/mpeg", "some words"), "not_audio", Attempts::Often),
+        (Answer::body("audio/mpeg", "#EXTM3U\nhttp://127.0.0.1/1.ts\n"), "not_audio", Attempts::Once),
+        (Answer::body("audio/wav", "%PDF-1.7\n"), "not_audio", Attempts::Once),
         (Answer::Large { claimed: 3 << 20 }, "too_large", Attempts::Once),
         (Answer::Endless, "too_large", Attempts::Once),
     ]

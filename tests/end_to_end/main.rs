@@ -11,6 +11,7 @@ mod credentials;
 mod dead_letters;
 mod embedded;
 mod failures;
+mod field;
 mod formats;
 mod hostile;
 mod hosts;

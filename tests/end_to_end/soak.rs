@@ -55,7 +55,7 @@ fn fault(sound: &Bytes) -> (Answer, &'static str, bool) {
         11 => (Answer::Truncated { bytes: sound.clone(), sent: half }, "truncated", true),
         12 => (Answer::Stalled { bytes: sound.clone(), sent: half }, "timeout", true),
         13 => (Answer::empty(), "empty", true),
-        14 => (Answer::page_as_audio(), "not_audio", false),
+        14 => (Answer::page_as_audio(), "not_audio", true),
         15 => (Answer::Large { claimed: 5 << 20 }, "too_large", false),
         16 => {
             (Answer::Redirect { status: 302, to: "http://127.0.0.2/".to_owned() }, "blocked_address", false)

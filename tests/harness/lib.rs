@@ -47,7 +47,7 @@ pub use proxy::{Network, Proxy};
 pub use rabbitmq::RabbitMq;
 pub use s3::S3;
 pub use secure_origin::{Break, Protocol, SecureOrigin, SeenSecurely};
-pub use sounds::{Sound, sounds, telephone_file, telephone_sound};
+pub use sounds::{Sound, sounds, telephone_file, telephone_sound, wav_file};
 pub use subscriber::{Received, Subscriber};
 pub use traffic::Traffic;
 pub use volume::Volume;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use callvine_domain::recording::Verification;
 
 use crate::input::Input;
-use crate::{Facts, Refusal, Shape, seconds};
+use crate::{Ending, Facts, Refusal, Shape, seconds};
 
 /// The two kinds of AMR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,5 +101,6 @@ pub(crate) fn walk(input: &mut Input, start: &[u8]) -> Result<Facts, Refusal> {
         duration_seconds: seconds(frames, 50),
         shape: Shape { channels: 1, sample_rate },
         verification: Verification::HeaderOnly,
+        ending: Ending::Told,
     })
 }

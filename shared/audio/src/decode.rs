@@ -12,14 +12,16 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
-use symphonia::default::formats::{AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MpaReader, OggReader};
+use symphonia::default::formats::{
+    AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader,
+};
 
 use crate::input::{Input, Section};
-use crate::{Facts, Listener, Refusal, Shape, seconds};
+use crate::{Ending, Facts, Listener, Refusal, Shape, seconds};
 
 /// Longest decoding of one recording. The rest of a longer one is walked, which is enough to know how long it is: hours of
 /// sound in a few bits a second must not occupy a worker for as long.
-const DECODE_TIME_MAX: Duration = Duration::from_secs(60);
+pub(crate) const DECODE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Decoding of a small file. A larger one gets [`DECODE_TIME_PER_MIB`] beside it, four times what the slowest decoder needs.
 const DECODE_TIME_BASE: Duration = Duration::from_secs(10);
@@ -32,6 +34,7 @@ pub(crate) enum Container {
     Adts,
     Aiff,
     Flac,
+    Matroska,
     Mp3,
     Mp4,
     Ogg,
@@ -43,6 +46,7 @@ impl Container {
             Self::Adts => "audio/aac",
             Self::Aiff => "audio/aiff",
             Self::Flac => "audio/flac",
+            Self::Matroska => "audio/x-matroska",
             Self::Mp3 => "audio/mpeg",
             Self::Mp4 => "audio/mp4",
             Self::Ogg => "audio/ogg",
@@ -56,6 +60,7 @@ impl Container {
             Self::Adts => Box::new(AdtsReader::try_new(stream, options)?),
             Self::Aiff => Box::new(AiffReader::try_new(stream, options)?),
             Self::Flac => Box::new(FlacReader::try_new(stream, options)?),
+            Self::Matroska => Box::new(MkvReader::try_new(stream, options)?),
             Self::Mp3 => Box::new(MpaReader::try_new(stream, options)?),
             Self::Mp4 => Box::new(IsoMp4Reader::try_new(stream, options)?),
             Self::Ogg => Box::new(OggReader::try_new(stream, options)?),
@@ -78,13 +83,14 @@ pub(crate) struct Sound {
     pub(crate) frames_padded: u64,
 }
 
-/// Reads a file whose header may say how many frames there are.
+/// Reads a file, from `start` to its end, whose header may say how many frames there are.
 pub(crate) fn read(
     input: &mut Input,
+    start: u64,
     container: Container,
     listener: &mut Listener<'_>,
 ) -> Result<Facts, Refusal> {
-    let section = input.section(0, input.length_bytes())?;
+    let section = input.section(start, u64::MAX)?;
     let sound = run(section, container, listener)?;
     if sound.frames_declared.is_some_and(|declared| declared > sound.frames) {
         return Err(Refusal::Truncated);
@@ -126,7 +132,7 @@ pub(crate) fn run_within(
     let media = reader.media_info();
     let seconds_declared =
         media.duration.zip(media.time_base).map(|(length, base)| ticks_to_seconds(length.get(), base));
-    let mut decoding = Decoding::new(&parameters, time_max);
+    let mut decoding = Decoding::new(&parameters, container == Container::Ogg, time_max);
     loop {
         match reader.next_packet() {
             Ok(Some(packet)) if packet.track_id == track_id => decoding.take(&packet, listener)?,
@@ -141,7 +147,9 @@ pub(crate) fn run_within(
         decoding.finish().ok_or_else(|| Refusal::not_audio("the recording has no sound"))?;
     let in_frames = |ticks: u64| frames_of(ticks, time_base, shape.sample_rate);
     let (frames, frames_padded) = (in_frames(ticks), in_frames(ticks_padded));
-    if frames == 0 {
+    // Packets of Matroska need not tell how long they are.
+    let is_silent = if container == Container::Matroska { packets == 0 } else { frames == 0 };
+    if is_silent {
         return Err(Refusal::Empty);
     }
     if bad > packets / 2 {
@@ -153,6 +161,7 @@ pub(crate) fn run_within(
         duration_seconds: seconds(frames, shape.sample_rate),
         shape,
         verification,
+        ending: Ending::Told,
     };
     Ok(Sound { facts, packets, frames_declared, seconds_declared, frames, frames_padded })
 }
@@ -161,6 +170,7 @@ pub(crate) fn run_within(
 struct Decoding {
     /// `None` where the codec can't be decoded, or took too long.
     decoder: Option<Box<dyn AudioDecoder>>,
+    may_be_empty: bool,
     time_max: Duration,
     started: Instant,
     /// From the header, until the first samples tell it.
@@ -175,7 +185,7 @@ struct Decoding {
 }
 
 impl Decoding {
-    fn new(parameters: &AudioCodecParameters, time_max: Duration) -> Self {
+    fn new(parameters: &AudioCodecParameters, may_be_empty: bool, time_max: Duration) -> Self {
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .ok();
@@ -183,6 +193,7 @@ impl Decoding {
         let shape = declared.and_then(|(channels, rate)| shape(channels.count(), rate).ok());
         Self {
             decoder,
+            may_be_empty,
             time_max,
             started: Instant::now(),
             shape,
@@ -196,9 +207,13 @@ impl Decoding {
     }
 
     fn take(&mut self, packet: &Packet, listener: &mut Listener<'_>) -> Result<(), Refusal> {
-        // An index can list four billion of them in a few bytes.
         if packet.data.is_empty() {
-            return Err(Refusal::not_audio("the recording has packets without bytes"));
+            // Each costs a byte of an Ogg page and lasts for no time. Elsewhere a few bytes could claim any number of them.
+            return if self.may_be_empty {
+                Ok(())
+            } else {
+                Err(Refusal::not_audio("the recording has packets without bytes"))
+            };
         }
         self.packets += 1;
         self.ticks = self.ticks.saturating_add(packet.dur.get());
@@ -275,6 +290,8 @@ fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
         codecs::CODEC_ID_PCM_S32BE => "pcm_s32be",
         codecs::CODEC_ID_PCM_S32LE => "pcm_s32le",
         codecs::CODEC_ID_PCM_F32BE => "pcm_f32be",
+        codecs::CODEC_ID_PCM_F32LE => "pcm_f32le",
+        codecs::CODEC_ID_PCM_F64LE => "pcm_f64le",
         codecs::CODEC_ID_PCM_F64BE => "pcm_f64be",
         _ => return None,
     })

@@ -8,7 +8,7 @@ use symphonia::core::io::MediaSource;
 use crate::Refusal;
 
 /// Bytes of the start, which decide the format.
-const START_BYTES: u64 = 64;
+const START_BYTES: u64 = 512;
 
 /// A file and a position in it.
 pub(crate) struct Input {
@@ -84,7 +84,9 @@ impl Input {
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.seek(self.length_bytes)?;
+                // So much was read as there was, so that only an absolute position is sure.
+                self.reader.seek(SeekFrom::Start(self.length_bytes)).map_err(Refusal::Unreadable)?;
+                self.position = self.length_bytes;
                 Ok(false)
             }
             Err(error) => Err(Refusal::Unreadable(error)),

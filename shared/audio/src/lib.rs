@@ -13,13 +13,20 @@ use callvine_domain::recording::Verification;
 
 mod adpcm;
 mod amr;
+mod au;
 mod decode;
+mod elsewhere;
+mod flac;
+mod gsm;
 mod input;
+mod matroska;
 mod mp3;
 mod mp4;
 mod ogg;
+mod opus;
 mod pcm;
 mod refusal;
+mod samples;
 mod wav;
 mod waveform;
 
@@ -35,6 +42,12 @@ const CHANNELS_MAX: u16 = 32;
 /// Highest sample rate: twice that of any converter made.
 const SAMPLE_RATE_MAX: u32 = 768_000;
 
+/// Longest recording, in seconds: a week. A call takes hours at most; days are a recorder that nobody stopped.
+const DURATION_SECONDS_MAX: f64 = 7.0 * 24.0 * 60.0 * 60.0;
+
+/// Longest text that counts as a host's word about a recording: pages to sign in take tens of kilobytes.
+const TEXT_BYTES_MAX: u64 = 256 * 1024;
+
 /// The facts of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
@@ -42,12 +55,25 @@ pub struct Facts {
     pub media_type: &'static str,
     /// As ffprobe calls it, such as `pcm_alaw`.
     pub codec: Cow<'static, str>,
-    /// Above zero.
+    /// Above zero, and a week at most.
     pub duration_seconds: f64,
     /// Channels and sample rate.
     pub shape: Shape,
     /// How far the proof goes. Unless it is [`Verification::Decoded`], listeners have heard a part of the samples or none.
     pub verification: Verification,
+    /// Whether this is all of it, as far as the file tells.
+    pub ending: Ending,
+}
+
+/// The end of a file, held against the sizes that its header gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is where the header says, or the format has no header that says it.
+    Told,
+    /// A few bytes early, no more than a header has: some recorders count it. The file is whole where the transfer was.
+    Short,
+    /// The header leaves the size open: whoever writes the file may not be done.
+    Open,
 }
 
 /// The channels and the sample rate of samples.
@@ -106,40 +132,48 @@ fn contained(read: impl FnOnce() -> Result<Facts, Refusal>) -> Result<Facts, Ref
 }
 
 fn read_input(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
+    let facts = read_format(input, listener)?;
+    if !(0.0..=DURATION_SECONDS_MAX).contains(&facts.duration_seconds) {
+        return Err(Refusal::not_audio("the recording claims to last for weeks"));
+    }
+    Ok(facts)
+}
+
+fn read_format(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     let start = input.start()?;
     let mark = |at: usize| start.get(at..at + 4).unwrap_or_default();
     match (mark(0), mark(4), mark(8)) {
         (b"RIFF" | b"RF64" | b"BW64", _, b"WAVE") => wav::read(input, listener),
-        (b"FORM", _, b"AIFF" | b"AIFC") => decode::read(input, Container::Aiff, listener),
-        (b"fLaC", ..) => decode::read(input, Container::Flac, listener),
+        (b"FORM", _, b"AIFF" | b"AIFC") => decode::read(input, 0, Container::Aiff, listener),
+        (flac::MAGIC, ..) => flac::read(input, 0, listener),
         (b"OggS", ..) => ogg::read(input, listener),
-        (_, b"ftyp", _) => mp4::read(input, listener),
+        (b".snd", ..) => au::read(input, listener),
+        (matroska::MAGIC, ..) => matroska::read(input, listener),
+        // QuickTime of old begins without a type.
+        (_, b"ftyp" | b"moov" | b"mdat" | b"wide" | b"skip" | b"free", _) => mp4::read(input, listener),
         (b"#!AM", ..) if amr::Kind::of(&start).is_some() => amr::walk(input, &start),
-        ([b'I', b'D', b'3', _] | [0xff, 0xe0..=0xff, ..], ..) => mp3::read(input, &start, listener),
         (b"RIFF" | b"FORM", _, b"") => Err(Refusal::Truncated),
-        _ => Err(Refusal::not_audio(format!("the recording is {}", looks_like(&start)))),
+        _ => read_unmarked(input, &start, listener),
     }
 }
 
-/// Names for people the kind of file that bytes which are no audio begin.
-fn looks_like(start: &[u8]) -> &'static str {
-    let text = start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
-    let begins = |name: &[u8]| text.get(..name.len()).is_some_and(|text| text.eq_ignore_ascii_case(name));
-    if begins(b"<!doctype html") || begins(b"<html") {
-        "a web page, perhaps one to sign in"
-    } else if begins(b"<") {
-        "XML or HTML, perhaps an error"
-    } else if begins(b"{") || begins(b"[") {
-        "JSON, perhaps an error"
-    } else if begins(b"PK\x03\x04") || begins(b"\x1f\x8b") || begins(b"Rar!") || begins(b"7z\xbc\xaf") {
-        "an archive"
-    } else if begins(b"\x89PNG") || begins(b"\xff\xd8\xff") || begins(b"GIF8") {
-        "an image"
-    } else if begins(b"%PDF") {
-        "a PDF"
-    } else {
-        "of no audio format that is known here"
+/// Reads formats that have no mark of their own at the start.
+fn read_unmarked(input: &mut Input, start: &[u8], listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
+    if let Some(kind) = elsewhere::named(start) {
+        return Err(Refusal::not_audio(format!("the recording is {kind}")));
     }
+    if let Some(kind) = elsewhere::text(start) {
+        let detail = format!("the recording is {kind}");
+        return Err(if input.length_bytes() <= TEXT_BYTES_MAX {
+            Refusal::Text(detail.into())
+        } else {
+            Refusal::not_audio(detail)
+        });
+    }
+    if gsm::begins(input)? {
+        return gsm::walk(input);
+    }
+    mp3::read(input, start, listener)
 }
 
 /// The time that so many frames take, in seconds.

@@ -1,14 +1,20 @@
 //! Plain samples, and those of G.711: from bytes to 16 bits.
 
-/// How samples are written, least significant byte first.
+/// How samples are written: least significant byte first, or last where the name ends in `Be`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pcm {
     Unsigned8,
+    Signed8,
     Signed16,
+    Signed16Be,
     Signed24,
+    Signed24Be,
     Signed32,
+    Signed32Be,
     Float32,
+    Float32Be,
     Float64,
+    Float64Be,
     ALaw,
     MuLaw,
 }
@@ -22,11 +28,17 @@ impl Pcm {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Unsigned8 => "pcm_u8",
+            Self::Signed8 => "pcm_s8",
             Self::Signed16 => "pcm_s16le",
+            Self::Signed16Be => "pcm_s16be",
             Self::Signed24 => "pcm_s24le",
+            Self::Signed24Be => "pcm_s24be",
             Self::Signed32 => "pcm_s32le",
+            Self::Signed32Be => "pcm_s32be",
             Self::Float32 => "pcm_f32le",
+            Self::Float32Be => "pcm_f32be",
             Self::Float64 => "pcm_f64le",
+            Self::Float64Be => "pcm_f64be",
             Self::ALaw => "pcm_alaw",
             Self::MuLaw => "pcm_mulaw",
         }
@@ -35,11 +47,11 @@ impl Pcm {
     /// Bytes of one sample of one channel.
     pub(crate) const fn sample_bytes(self) -> u16 {
         match self {
-            Self::Unsigned8 | Self::ALaw | Self::MuLaw => 1,
-            Self::Signed16 => 2,
-            Self::Signed24 => 3,
-            Self::Signed32 | Self::Float32 => 4,
-            Self::Float64 => 8,
+            Self::Unsigned8 | Self::Signed8 | Self::ALaw | Self::MuLaw => 1,
+            Self::Signed16 | Self::Signed16Be => 2,
+            Self::Signed24 | Self::Signed24Be => 3,
+            Self::Signed32 | Self::Signed32Be | Self::Float32 | Self::Float32Be => 4,
+            Self::Float64 | Self::Float64Be => 8,
         }
     }
 
@@ -48,31 +60,26 @@ impl Pcm {
         samples.clear();
         match self {
             Self::Unsigned8 => samples.extend(bytes.iter().map(|&byte| (i16::from(byte) - 128) << 8)),
-            Self::Signed16 => {
-                samples.extend(bytes.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair)))
-            }
-            Self::Signed24 => {
-                samples.extend(
-                    bytes.as_chunks().0.iter().map(|&[_, low, high]| i16::from_le_bytes([low, high])),
-                );
-            }
-            Self::Signed32 => {
-                samples.extend(
-                    bytes.as_chunks().0.iter().map(|&[_, _, low, high]| i16::from_le_bytes([low, high])),
-                );
-            }
-            Self::Float32 => {
-                let floats = bytes.as_chunks().0.iter().map(|&four| f64::from(f32::from_le_bytes(four)));
-                samples.extend(floats.map(from_float));
-            }
-            Self::Float64 => {
-                samples
-                    .extend(bytes.as_chunks().0.iter().map(|&eight| from_float(f64::from_le_bytes(eight))));
-            }
+            Self::Signed8 => samples.extend(bytes.iter().map(|&byte| i16::from_le_bytes([0, byte]))),
+            Self::Signed16 => extend(samples, bytes, i16::from_le_bytes),
+            Self::Signed16Be => extend(samples, bytes, i16::from_be_bytes),
+            Self::Signed24 => extend(samples, bytes, |[_, low, high]| i16::from_le_bytes([low, high])),
+            Self::Signed24Be => extend(samples, bytes, |[high, low, _]| i16::from_le_bytes([low, high])),
+            Self::Signed32 => extend(samples, bytes, |[_, _, low, high]| i16::from_le_bytes([low, high])),
+            Self::Signed32Be => extend(samples, bytes, |[high, low, _, _]| i16::from_le_bytes([low, high])),
+            Self::Float32 => extend(samples, bytes, |four| from_float(f64::from(f32::from_le_bytes(four)))),
+            Self::Float32Be => extend(samples, bytes, |four| from_float(f64::from(f32::from_be_bytes(four)))),
+            Self::Float64 => extend(samples, bytes, |eight| from_float(f64::from_le_bytes(eight))),
+            Self::Float64Be => extend(samples, bytes, |eight| from_float(f64::from_be_bytes(eight))),
             Self::ALaw => samples.extend(bytes.iter().map(|&code| look_up(&A_LAW, code))),
             Self::MuLaw => samples.extend(bytes.iter().map(|&code| look_up(&MU_LAW, code))),
         }
     }
+}
+
+/// Adds a sample for every `N` bytes.
+fn extend<const N: usize>(samples: &mut Vec<i16>, bytes: &[u8], sample: impl Fn([u8; N]) -> i16) {
+    samples.extend(bytes.as_chunks().0.iter().map(|&chunk| sample(chunk)));
 }
 
 /// From the range -1 to 1. Values beyond are clipped; one that is not a number is silence.

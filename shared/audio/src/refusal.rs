@@ -9,6 +9,10 @@ pub enum Refusal {
     /// It is not audio, or not a kind of audio that is known here. The text says which, for people.
     #[error("{0}")]
     NotAudio(Cow<'static, str>),
+    /// It is a text that is no longer than a page: a host's word about the recording in place of it, such as that it is not
+    /// ready or that one must sign in. The text says which, for people.
+    #[error("{0}")]
+    Text(Cow<'static, str>),
     /// It is shorter than its header says.
     #[error("the recording's header promises more than there is")]
     Truncated,

@@ -11,8 +11,13 @@ use super::*;
 
 mod compressed;
 mod heard;
+mod loose;
 mod mangled;
+mod matroska;
+mod mp4;
+mod ogg;
 mod wav;
+mod written_off;
 
 const PROMPTS: &str = "/usr/share/asterisk/sounds/en_US_f_Allison";
 
@@ -135,9 +140,6 @@ fn bytes_that_are_no_audio_are_refused_whatever_they_claim() {
     let random: Vec<u8> = (0..100_000).map(|_| fastrand::u8(..)).collect();
     for bytes in [
         &b""[..],
-        b"<!DOCTYPE html><html><body>Sign in</body></html>",
-        b"\xef\xbb\xbf\n <html>",
-        b"{\"error\":\"not ready\"}",
         b"RIFF\x10\0\0\0AVI LIST",
         b"RIFF\x04\0\0\0WAVE",
         b"\x89PNG\r\n\x1a\n",
@@ -148,8 +150,6 @@ fn bytes_that_are_no_audio_are_refused_whatever_they_claim() {
     ] {
         assert_refused(&workshop.write("call.wav", bytes), &Refusal::not_audio(""));
     }
-    let named = |bytes: &[u8]| facts_of(&workshop.write("a.wav", bytes)).unwrap_err().to_string();
-    assert!(named(b" \n<html>").contains("web page"));
     let mut silly = wav::second();
     silly[22..24].copy_from_slice(&9999_u16.to_le_bytes());
     assert_refused(&workshop.write("a.wav", &silly), &Refusal::not_audio(""));

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use callvine_audio::{Facts, Refusal};
+use callvine_audio::{Ending, Facts, Refusal};
 use serde::{Deserialize, Serialize};
 
 use crate::recording::Verification;
@@ -44,6 +44,9 @@ pub struct Sound {
     #[serde(with = "verification_name")]
     /// How far the proof goes.
     pub verification: Verification,
+    /// Whether this is all of it, as far as the file tells.
+    #[serde(with = "EndingName")]
+    pub ending: Ending,
     /// As [`crate::waveform`] writes it, where every sample was decoded.
     #[serde(with = "hex::serde")]
     waveform: Vec<u8>,
@@ -51,7 +54,8 @@ pub struct Sound {
 
 impl Sound {
     /// The facts that a reader has found, and the waveform that a listener drew; empty where there is none.
-    pub(super) fn new(facts: Facts, waveform: Vec<u8>) -> Self {
+    #[must_use]
+    pub fn new(facts: Facts, waveform: Vec<u8>) -> Self {
         Self {
             media_type: facts.media_type.to_owned(),
             codec: facts.codec.into_owned(),
@@ -59,6 +63,7 @@ impl Sound {
             channels: facts.shape.channels,
             sample_rate: facts.shape.sample_rate,
             verification: facts.verification,
+            ending: facts.ending,
             waveform,
         }
     }
@@ -105,6 +110,7 @@ pub(super) struct Answer {
 enum Found {
     Sound(Sound),
     NotAudio(String),
+    Text(String),
     Truncated,
     Empty,
     Unreadable(String),
@@ -115,6 +121,7 @@ impl Answer {
         let result = match result {
             Ok(sound) => Found::Sound(sound),
             Err(Refusal::NotAudio(text)) => Found::NotAudio(text.into_owned()),
+            Err(Refusal::Text(text)) => Found::Text(text.into_owned()),
             Err(Refusal::Truncated) => Found::Truncated,
             Err(Refusal::Empty) => Found::Empty,
             Err(Refusal::Unreadable(error)) => Found::Unreadable(error.to_string()),
@@ -130,6 +137,7 @@ impl Answer {
             Found::Sound(sound) if !sound.is_possible(size_bytes) => Err(impossible(&sound, size_bytes)),
             Found::Sound(sound) => Ok(sound),
             Found::NotAudio(text) => Err(Refusal::NotAudio(plain(text)?.into())),
+            Found::Text(text) => Err(Refusal::Text(plain(text)?.into())),
             Found::Truncated => Err(Refusal::Truncated),
             Found::Empty => Err(Refusal::Empty),
             Found::Unreadable(text) => Err(Refusal::Unreadable(io::Error::other(plain(text)?))),
@@ -152,6 +160,15 @@ fn is_name(text: &str) -> bool {
 fn plain(text: String) -> Option<String> {
     let is_plain = text.len() <= TEXT_BYTES_MAX && !text.contains(char::is_control);
     is_plain.then_some(text)
+}
+
+/// An ending by the name of its variant.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Ending", rename_all = "snake_case")]
+enum EndingName {
+    Told,
+    Short,
+    Open,
 }
 
 /// A verification by its published name.
@@ -182,6 +199,7 @@ mod tests {
             channels: 1,
             sample_rate: 8000,
             verification: Verification::Decoded,
+            ending: Ending::Told,
             waveform: waveform::encode(&[vec![(-1, 1); 1000]]),
         }
     }
@@ -198,6 +216,7 @@ mod tests {
         assert_eq!(judged(none, 64_044).unwrap().unwrap().waveform(), None);
         for refusal in [
             Refusal::NotAudio("the recording is JSON".into()),
+            Refusal::Text("the recording is JSON".into()),
             Refusal::Truncated,
             Refusal::Empty,
             Refusal::Unreadable(io::Error::other("the disk failed")),

@@ -14,6 +14,7 @@ contract!(
     a_leased_recording_is_busy_until_the_lease_ends,
     a_lease_can_be_renewed,
     a_failed_attempt_is_counted_and_comes_back_when_it_is_due,
+    an_open_recording_is_remembered_until_the_next_look,
     a_recording_that_is_given_up_tells_everybody,
     a_settled_recording_stays_settled,
     a_deferred_recording_is_looked_at_again,
@@ -92,6 +93,25 @@ async fn a_failed_attempt_is_counted_and_comes_back_when_it_is_due(store: &Store
     assert_eq!(retries[0].1, Some(Queue::Recordings.name()));
     let Begun::Leased(pending) = begin(store, id, at).await else { panic!("not leased") };
     assert_eq!(pending.attempts, 1);
+}
+
+async fn an_open_recording_is_remembered_until_the_next_look(store: &Store) {
+    let id = one_call(store).await;
+    let now = Utc::now();
+    let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
+    assert_eq!(pending.open_sha256, None);
+    let cause = Cause { reason: Reason::Truncated, last_error: "it may still be being written" };
+    let sha256 = "ab".repeat(32);
+    store.postpone_recording(id, Postponed::Open { cause, sha256: &sha256 }, now, now).await.unwrap();
+    // Whatever fails meanwhile.
+    for why in [LATE, Postponed::HostRests, Postponed::HostIsFull] {
+        let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
+        assert_eq!(pending.open_sha256.as_ref(), Some(&sha256), "{why:?}");
+        store.postpone_recording(id, why, now, now).await.unwrap();
+    }
+    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    assert_eq!((recording.status, recording.attempts), (Status::Pending, 2));
+    assert_eq!(recording.last_error.as_deref(), Some("late"));
 }
 
 async fn a_recording_that_is_given_up_tells_everybody(store: &Store) {

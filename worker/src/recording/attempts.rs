@@ -48,10 +48,18 @@ impl Attempts {
         match retry {
             Retry::Unattempted(wait) if recording.refusals < REFUSALS_MAX => Next::Postpone(wait),
             Retry::Final | Retry::Unattempted(_) => Next::GiveUp,
+            Retry::LookAgain { is_first: true, .. } => Next::Retry(self.look_wait(attempt)),
             _ if self.is_last(attempt) => Next::GiveUp,
             Retry::Later => Next::Retry(backoff(self.backoff, attempt)),
             Retry::After(wait) => Next::Retry(wait),
+            Retry::LookAgain { .. } => Next::Retry(self.look_wait(attempt)),
         }
+    }
+
+    /// The wait before a recording that may still be being written is looked at again. Recorders write what they have every
+    /// few seconds, so that the same bytes a moment later would prove nothing.
+    fn look_wait(self, attempt: u32) -> Duration {
+        self.backoff.saturating_add(backoff(self.backoff, attempt))
     }
 
     /// Whether no attempt follows this one, counted from 1.
@@ -82,6 +90,7 @@ mod tests {
             attempts_counted,
             refusals,
             client,
+            open_sha256: None,
             created_at,
         }
     }
@@ -101,6 +110,21 @@ mod tests {
             Next::Postpone(wait),
             "the last attempt is still to be made"
         );
+    }
+
+    #[test]
+    fn a_first_look_is_followed_by_another_and_neither_comes_at_once() {
+        let attempts = Attempts { most: 8, backoff: Duration::from_secs(5) };
+        let next = |counted, is_first| {
+            attempts.next(&recording(counted, 0), Retry::LookAgain { sha256: [7; 32], is_first })
+        };
+        for (counted, is_first) in [(0, true), (0, false), (6, false), (7, true), (100, true)] {
+            match next(counted, is_first) {
+                Next::Retry(wait) => assert!(wait >= Duration::from_secs(5), "{wait:?}"),
+                next => panic!("{counted} {is_first}: {next:?}"),
+            }
+        }
+        assert_eq!(next(7, false), Next::GiveUp, "a recording that grows for ever is given up");
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub enum Retry {
     Later,
     /// After this time, which wins over the backoff. Above zero, at most [`RETRY_AFTER_MAX`].
     After(Duration),
+    /// It may still be being written: not before the usual backoff, so that a writer has had time to go on.
+    LookAgain {
+        /// The SHA-256 of the bytes of this look.
+        sha256: [u8; 32],
+        /// Whether there was no look before. Then there is another one, even if this was the last attempt.
+        is_first: bool,
+    },
     /// After this time, and this was no attempt: the host was not asked, because it rests.
     Unattempted(Duration),
 }
@@ -55,6 +62,18 @@ impl Failure {
         Self { reason, detail: detail.into(), retry }
     }
 
+    /// The failure of a recording whose header leaves its size open, with the SHA-256 of its bytes: it may still be being
+    /// written. `is_first`: nobody looked before.
+    #[must_use]
+    pub fn open(sha256: [u8; 32], is_first: bool) -> Self {
+        Self {
+            reason: Reason::Truncated,
+            detail: "the recording's header leaves its size open, so it may still be being written"
+                .to_owned(),
+            retry: Retry::LookAgain { sha256, is_first },
+        }
+    }
+
     /// The failure of an answer that brings no recording, whatever its body says.
     #[must_use]
     pub fn of_answer(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
@@ -83,6 +102,10 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotAudio(detail) => Self::new(Reason::NotAudio, detail),
+            // The next answer may be the recording: many hosts say with 200 that it is not ready.
+            Refusal::Text(detail) => {
+                Self { reason: Reason::NotAudio, detail: detail.into_owned(), retry: Retry::Later }
+            }
             Refusal::Truncated => Self::new(Reason::Truncated, refusal.to_string()),
             Refusal::Empty => Self::new(Reason::Empty, refusal.to_string()),
             Refusal::Unreadable(error) => {
@@ -205,6 +228,22 @@ mod tests {
             Reason::Empty,
         ] {
             assert_eq!(Failure::new(reason, "").retry, Retry::Later, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_file_has_its_reason_and_class() {
+        let not_audio = |detail: &str| Refusal::NotAudio(detail.to_owned().into());
+        for (refusal, reason, retry) in [
+            (not_audio("the recording is a PDF"), Reason::NotAudio, Retry::Final),
+            (Refusal::Text("the recording is JSON".into()), Reason::NotAudio, Retry::Later),
+            (Refusal::Truncated, Reason::Truncated, Retry::Later),
+            (Refusal::Empty, Reason::Empty, Retry::Later),
+            (Refusal::Unreadable(std::io::ErrorKind::Other.into()), Reason::Storage, Retry::Later),
+        ] {
+            let detail = refusal.to_string();
+            let failure = Failure::from(refusal);
+            assert_eq!((failure.reason, failure.retry), (reason, retry), "{detail}");
         }
     }
 

@@ -103,6 +103,8 @@ pub struct Fetched {
     pub file: NamedTempFile,
     /// How many; above zero.
     pub size_bytes: u64,
+    /// Whether the host's answer told where it ends, by a length or by its framing, so that none of it is missing.
+    pub is_end_told: bool,
     /// Their SHA-256.
     pub sha256: [u8; 32],
 }

@@ -187,11 +187,14 @@ impl Recordings {
         let proved = proof::prove(&self.cells, call_id, fetched).await;
         drop(proving);
         Ok(match proved {
-            Ok((file, proof)) => {
-                let key = proof.object_key(recording);
-                let kept = self.objects.keep(&key, proof.media_type(), file).await;
-                kept.map(|location| proof.stored_at(location)).map_err(|error| not_kept(&error))
-            }
+            Ok((file, proof)) => match proof.check_ending(recording) {
+                Ok(()) => {
+                    let key = proof.object_key(recording);
+                    let kept = self.objects.keep(&key, proof.media_type(), file).await;
+                    kept.map(|location| proof.stored_at(location)).map_err(|error| not_kept(&error))
+                }
+                Err(failure) => Err(failure),
+            },
             Err(failure) => Err(failure),
         })
     }
@@ -231,7 +234,15 @@ impl Recordings {
         let reason = cause.reason.name();
         match self.attempts.next(recording, failure.retry) {
             Next::Retry(wait) => {
-                self.postpone(call_id, Postponed::Failed(cause), wait, shutdown).await?;
+                let open_sha256 = match failure.retry {
+                    Retry::LookAgain { sha256, .. } => Some(hex::encode(sha256)),
+                    _ => None,
+                };
+                let why = match &open_sha256 {
+                    Some(sha256) => Postponed::Open { cause, sha256 },
+                    None => Postponed::Failed(cause),
+                };
+                self.postpone(call_id, why, wait, shutdown).await?;
                 metrics::settled("retried");
                 tracing::info!(
                     call.id = call_id.0,

@@ -93,6 +93,40 @@ fn amr_is_walked_frame_by_frame() {
 }
 
 #[test]
+fn flac_has_its_seek_points_in_order() {
+    let workshop = Workshop::new();
+    // Not as sox writes it, which has a table already.
+    let whole = std::fs::read(workshop.make("a.flac", "ffmpeg -v error -i IN OUT")).unwrap();
+    assert_eq!((&whole[..4], whole[4] & 0x7f), (&b"fLaC"[..], 0));
+    let seconds = facts_of(&workshop.write("a.flac", &whole)).unwrap().duration_seconds;
+    let with_points = |points: &[u64]| {
+        let size = u32::try_from(points.len() * 18).unwrap().to_be_bytes();
+        let mut table = [&[3], &size[1..]].concat();
+        for point in points {
+            table.extend_from_slice(&[&point.to_be_bytes()[..], &[0; 10]].concat());
+        }
+        [&whole[..42], &table, &whole[42..]].concat()
+    };
+    for (points, is_read) in [
+        (&[0, 4096, 8192, u64::MAX, u64::MAX][..], true),
+        (&[0, 0], true),
+        (&[8192, 4096], false),
+        (&[4096, u64::MAX, 0], false),
+    ] {
+        let path = workshop.write("a.flac", &with_points(points));
+        match is_read {
+            true => assert_eq!(facts_of(&path).unwrap().duration_seconds, seconds),
+            false => assert_refused(&path, &Refusal::not_audio("")),
+        }
+    }
+    // Hundreds of thousands of points, as a hostile file has them: this ends at once, in one step for each.
+    let falling: Vec<u64> = (0..900_000).rev().collect();
+    assert_refused(&workshop.write("a.flac", &with_points(&falling)), &Refusal::not_audio(""));
+    let tagged = [&b"ID3\x04\0\0\0\0\0\x05"[..], &[0; 5], &whole].concat();
+    assert_eq!(facts_of(&workshop.write("a.flac", &tagged)).unwrap().duration_seconds, seconds);
+}
+
+#[test]
 fn compressed_files_that_end_early_are_truncated() {
     let workshop = Workshop::new();
     for (name, command) in [

@@ -17,6 +17,10 @@ static OWN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         ("a.opus", "ffmpeg -v error -i IN -t 0.2 OUT"),
         ("a.spx", "ffmpeg -v error -i IN -t 0.2 -c:a libspeex OUT"),
         ("a.amr-nb", "sox IN OUT trim 0 0.2"),
+        ("a.au", "sox IN -e mu-law OUT trim 0 0.2"),
+        ("a.gsm", "sox IN OUT trim 0 0.2"),
+        ("a.webm", "ffmpeg -v error -i IN -t 0.2 -c:a libopus OUT"),
+        ("a.mov", "ffmpeg -v error -i IN -t 0.2 -c:a pcm_alaw OUT"),
     ])
 });
 static FOREIGN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
@@ -28,6 +32,7 @@ static FOREIGN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         ("a.aac", "ffmpeg -v error -i IN -t 0.4 OUT"),
         ("a.ogg", "sox IN OUT trim 0 0.2"),
         ("a.oga", "ffmpeg -v error -i IN -t 0.2 -c:a flac OUT"),
+        ("a.mka", "ffmpeg -v error -i IN -t 0.2 -c:a libvorbis OUT"),
         ("a.flac", "sox IN OUT trim 0 0.2"),
         ("a.aiff", "sox IN OUT trim 0 0.2"),
         ("a.m4a", "ffmpeg -v error -i IN -t 0.4 OUT"),

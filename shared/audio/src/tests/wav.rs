@@ -88,7 +88,7 @@ fn data_whose_size_was_never_filled_in_goes_to_the_end() {
 fn a_header_that_promises_more_than_there_is_means_truncated() {
     let workshop = Workshop::new();
     let whole = second();
-    for length in [4, 8, 11, 12, 20, 30, 43, 44, 45, 8_000, whole.len() - 1] {
+    for length in [4, 8, 11, 12, 20, 30, 43, 44, 45, 8_000, whole.len() - 45] {
         assert_refused(&workshop.write("a.wav", &whole[..length]), &Refusal::Truncated);
     }
     let mut trailing = whole.clone();

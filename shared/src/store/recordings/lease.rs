@@ -38,9 +38,15 @@ pub struct PendingRecording {
     pub refusals: u32,
     /// Whose API key the call was sent with.
     pub client: String,
+    /// The SHA-256 of the bytes that the last look found, where their header left their size open.
+    pub open_sha256: Option<String>,
     /// When the call was stored.
     pub created_at: DateTime<Utc>,
 }
+
+/// The columns that a lease returns: attempts, those of them that count, refusals, user name and password, and the digest
+/// of open bytes.
+type LeasedRow = (i32, i32, i32, Option<String>, Option<String>);
 
 impl std::fmt::Debug for PendingRecording {
     /// Without the URL, which may hold a password.
@@ -68,12 +74,12 @@ impl Store {
         until: DateTime<Utc>,
     ) -> Result<Begun, StoreError> {
         let now_us = now.timestamp_micros();
-        let leased: Option<(i32, i32, i32, Option<String>)> = with_writer!(self, pool => {
+        let leased: Option<LeasedRow> = with_writer!(self, pool => {
             sqlx::query_as(
                 "update recordings set claimed_until = $3, attempt_counted = false
                  where call_id = $1 and status = 'pending' and (claimed_until <= $2 or claimed_until > $4)
                    and (coalesce(next_attempt_at, 0) <= $2 or next_attempt_at > $5)
-                 returning attempts, attempts - attempts_forgiven, refusals, url_userinfo",
+                 returning attempts, attempts - attempts_forgiven, refusals, url_userinfo, open_sha256",
             )
             .bind(call_id.0)
             .bind(now_us)
@@ -83,7 +89,7 @@ impl Store {
             .fetch_optional(pool)
             .await?
         });
-        let Some((attempts, attempts_counted, refusals, userinfo)) = leased else {
+        let Some((attempts, attempts_counted, refusals, userinfo, open_sha256)) = leased else {
             return self.why_not_leased(call_id, now).await;
         };
         let sent: Option<(String, String, NaiveDateTime)> = with_pool!(self.read, pool => {
@@ -102,6 +108,7 @@ impl Store {
             attempts_counted: u32::try_from(attempts_counted).unwrap_or(0),
             refusals: u32::try_from(refusals).unwrap_or(0),
             client,
+            open_sha256,
             created_at: created_at.and_utc(),
         }))
     }

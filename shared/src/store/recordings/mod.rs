@@ -48,6 +48,13 @@ pub(in crate::store) use queue_recording;
 pub enum Postponed<'a> {
     /// It was attempted and could not be had. Counted as an attempt, unless [`Store::count_recording_attempt`] did.
     Failed(Cause<'a>),
+    /// It was fetched, and leaves its size open: it may still be being written. Counted as an attempt.
+    Open {
+        /// Why it is not taken yet.
+        cause: Cause<'a>,
+        /// The SHA-256 of its bytes, in lower-case hexadecimal, for the next look.
+        sha256: &'a str,
+    },
     /// It was not attempted, since its host fails and rests. Counted, but not as an attempt.
     HostRests,
     /// It was not attempted, since its host is slow and has no free permit. Not counted: the host gets on.
@@ -117,8 +124,9 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let events = self.events().await?;
-        let (tries, refusals, reason, last_error) = match why {
-            Postponed::Failed(Cause { reason, last_error }) => (1, 0, Some(reason.name()), Some(last_error)),
+        let (tries, refusals, cause, open_sha256) = match why {
+            Postponed::Failed(cause) => (1, 0, Some(cause), None),
+            Postponed::Open { cause, sha256 } => (1, 0, Some(cause), Some(sha256)),
             Postponed::HostRests => (0, 1, None, None),
             Postponed::HostIsFull => (0, 0, None, None),
         };
@@ -126,15 +134,17 @@ impl Store {
             let updated = sqlx::query(
                 "update recordings set claimed_until = 0, next_attempt_at = $2,
                      attempts = attempts + case when attempt_counted then 0 else $3 end, attempt_counted = false,
-                     refusals = refusals + $4, reason = coalesce($5, reason), last_error = coalesce($6, last_error)
+                     refusals = refusals + $4, reason = coalesce($5, reason), last_error = coalesce($6, last_error),
+                     open_sha256 = coalesce($7, open_sha256)
                  where call_id = $1 and status = 'pending'",
             )
             .bind(call_id.0)
             .bind(at.timestamp_micros())
             .bind(tries)
             .bind(refusals)
-            .bind(reason)
-            .bind(last_error)
+            .bind(cause.map(|cause| cause.reason.name()))
+            .bind(cause.map(|cause| cause.last_error))
+            .bind(open_sha256)
             .execute(&mut *tx)
             .await?
             .rows_affected();

@@ -54,13 +54,13 @@ impl Sink {
         Ok(())
     }
 
-    /// The finished file.
-    pub(super) fn finish(self) -> Result<Fetched, Failure> {
+    /// The finished file. `is_end_told`: see [`Fetched::is_end_told`].
+    pub(super) fn finish(self, is_end_told: bool) -> Result<Fetched, Failure> {
         if self.received_bytes == 0 {
             return Err(Failure::new(Reason::Empty, "the host sent no bytes"));
         }
         let sha256 = self.hasher.finalize().into();
-        Ok(Fetched { file: self.file, size_bytes: self.received_bytes, sha256 })
+        Ok(Fetched { file: self.file, size_bytes: self.received_bytes, is_end_told, sha256 })
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
             for chunk in bytes.chunks(100_003) {
                 sink.push(chunk).unwrap();
             }
-            let fetched = sink.finish().unwrap();
+            let fetched = sink.finish(true).unwrap();
             assert_eq!(fetched.size_bytes, size as u64);
             assert_eq!(hex::encode(fetched.sha256), hex_of(&bytes));
             assert_eq!(std::fs::read(fetched.file.path()).unwrap(), bytes);
@@ -105,7 +105,7 @@ mod tests {
         sink.push(&[1; 100_000]).unwrap();
         sink.restart().unwrap();
         sink.push(b"again").unwrap();
-        let fetched = sink.finish().unwrap();
+        let fetched = sink.finish(true).unwrap();
         assert_eq!(std::fs::read(fetched.file.path()).unwrap(), b"again");
         assert_eq!(hex::encode(fetched.sha256), hex_of(b"again"));
     }

@@ -107,6 +107,22 @@ async fn chunked_and_unframed_bodies_arrive_too() {
 }
 
 #[tokio::test]
+async fn an_answer_tells_where_it_ends_by_its_length_or_its_chunks() {
+    for (answer, is_end_told) in [
+        (ok(b"sound"), true),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n".to_vec(), true),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end".to_vec(), false),
+        (b"HTTP/1.0 200 OK\r\n\r\nuntil the end".to_vec(), false),
+    ] {
+        let origin = Origin::answering(answer.clone()).await;
+        let directory = tempfile::tempdir().unwrap();
+        let fetched =
+            fetch_patiently(&fetcher(settings()), &origin.url("/"), directory.path()).await.unwrap();
+        assert_eq!(fetched.is_end_told, is_end_told, "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[tokio::test]
 async fn answers_without_a_recording_have_their_reasons() {
     for (status, headers, expected, retry) in [
         ("404 Not Found", &[][..], Reason::NotFound, Retry::Later),

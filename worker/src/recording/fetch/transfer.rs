@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use callvine_shared::error_chain::Chain;
-use http::StatusCode;
-use http::header::{ETAG, HeaderValue};
+use http::header::{ETAG, HeaderValue, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
@@ -41,6 +41,8 @@ pub(super) struct Resume {
 /// The end of one request's body.
 struct Received {
     outcome: Result<(), Failure>,
+    /// Whether the answer tells where it ends, instead of ending with its connection.
+    is_end_told: bool,
     /// Its strong validator, by which the rest may be asked for.
     etag: Option<HeaderValue>,
 }
@@ -58,9 +60,10 @@ impl Transfers {
     async fn receive_all(&self, wanted: &Wanted, directory: &Path) -> Result<Fetched, Failure> {
         let mut sink = Sink::create(directory, self.settings.bytes_max)?;
         let mut resume: Option<Resume> = None;
-        for resumes in 0.. {
+        let mut resumes = 0;
+        loop {
             let received = self.receive(wanted, resume.as_ref(), &mut sink).await?;
-            let Err(failure) = received.outcome else { break };
+            let Err(failure) = received.outcome else { return sink.finish(received.is_end_told) };
             let offset = sink.received_bytes();
             let got_on = offset > resume.as_ref().map_or(0, |resume| resume.offset);
             resume = match received.etag {
@@ -69,9 +72,9 @@ impl Transfers {
                 }
                 _ => return Err(failure),
             };
+            resumes += 1;
             metrics::counter!(crate::metrics::RESUMES).increment(1);
         }
-        sink.finish()
     }
 
     /// One request, its answer and its body. After an error of this function itself nothing can be resumed.
@@ -114,15 +117,18 @@ impl Transfers {
         }
         let packing = Packing::of(response.headers());
         let etag = response.headers().get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
+        let is_end_told = response.body().size_hint().exact().is_some()
+            || response.headers().contains_key(TRANSFER_ENCODING)
+            || response.version() == Version::HTTP_2;
         let outcome = self.receive_body(response.body_mut(), Unpacker::new(packing, sink)).await;
         if packing != Packing::None {
             // The rest of packed bytes can't be unpacked without the beginning.
-            return Ok(Received { outcome, etag: None });
+            return Ok(Received { outcome, is_end_told, etag: None });
         }
         let is_short = total_bytes.is_some_and(|total| sink.received_bytes() < total);
         let short = || Failure::new(Reason::Truncated, "the host sent fewer bytes than it promised");
         let outcome = outcome.and_then(|()| if is_short { Err(short()) } else { Ok(()) });
-        Ok(Received { outcome, etag })
+        Ok(Received { outcome, is_end_told, etag })
     }
 
     async fn receive_body(&self, body: &mut Incoming, mut into: Unpacker<'_>) -> Result<(), Failure> {

@@ -31,7 +31,7 @@ fn unpacked(packing: Packing, body: &[u8], piece: usize, bytes_max: u64) -> Resu
     let mut unpacker = Unpacker::new(packing, &mut sink);
     body.chunks(piece).try_for_each(|bytes| unpacker.push(bytes))?;
     unpacker.finish()?;
-    let fetched = sink.finish()?;
+    let fetched = sink.finish(true)?;
     Ok(std::fs::read(fetched.file.path()).unwrap())
 }
 
