@@ -3,10 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Hostile, Origin, eventually, sounds};
+use harness::{Answer, Hostile, Origin, PATIENCE, eventually, sounds};
 use serde_json::Value;
 
-use crate::recordings::PATIENCE;
 use crate::site::{Engine, Site, on_both_engines};
 
 on_both_engines!(

@@ -17,7 +17,7 @@ struct Crate {
 const CRATES: [Crate; 7] = [
     Crate { name: "callvine-domain", folder: "shared/domain", below: &[] },
     Crate { name: "callvine-audio", folder: "shared/audio", below: &["callvine-domain"] },
-    Crate { name: "callvine-shared", folder: "shared", below: &["callvine-domain"] },
+    Crate { name: "callvine-shared", folder: "shared", below: &["callvine-domain", "callvine-audio"] },
     Crate { name: "callvine-operator", folder: "operator", below: &["callvine-domain", "callvine-shared"] },
     Crate {
         name: "callvine-worker",

@@ -243,7 +243,7 @@ impl Running {
                 "not everything in the outbox was published in time; it goes on at the next start"
             );
         }
-        // What was cut off may still be at it, so the lock ends with the process and not before.
+        // A part that was cut off may still be at work, so the lock ends with the process and not before.
         std::mem::forget(self.lock);
     }
 }

@@ -23,7 +23,7 @@ const TIME_PER_MIB: Duration = Duration::from_secs(4);
 /// which RabbitMQ takes a delivery back.
 pub const PROOF_TIMEOUT_MAX: Duration = Duration::from_secs(4 * 60);
 
-/// What one file may take.
+/// The memory and the time of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
     pub(super) memory_bytes: u64,

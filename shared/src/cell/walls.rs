@@ -1,8 +1,8 @@
 //! The walls of a cell, which the child builds around itself before it reads a byte of a stranger's.
 //!
-//! Limits of memory and processor time are set anew for each piece of work, below a hard limit that can't be raised. Under
-//! them are files, paths and connections: none can be opened, none written. What the kernel lacks of Landlock is left
-//! out; the limits hold everywhere.
+//! Limits of memory and processor time are set anew for each piece of work, below a hard limit that can't be raised. Beside
+//! them are files, paths and connections: none can be opened, none written. A rule of Landlock that the kernel lacks is
+//! left out; the limits hold everywhere.
 
 use std::fs::File;
 use std::io;
@@ -87,7 +87,7 @@ fn soften(resource: Resource, most: u64) -> io::Result<()> {
 }
 
 /// No path of the file system, no TCP connection, no signal or abstract socket of another process, as far as the kernel
-/// knows how to forbid them. What is open already stays open.
+/// knows how to forbid them. Files that are open already stay open.
 fn forbid_paths() -> Result<(), RulesetError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
