@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::failures::{SETTINGS, Tried, assert_given_up};
+use crate::failures::{Attempts, SETTINGS, assert_given_up};
 use crate::site::{Engine, on_both_engines};
 
 on_both_engines!(
@@ -72,19 +72,19 @@ async fn answers_that_no_book_allows_have_a_name(engine: Engine) {
     let part = raw("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-9/20", b"RIFFxxxxWA");
     let mut cases = Vec::new();
     for (answer, reason, tried, said) in [
-        (raw("SSH-2.0-OpenSSH_9.2", b""), "connect", Tried::Often, "cannot be read as HTTP"),
-        (raw("RIFF without a head", b""), "connect", Tried::Often, "cannot be read as HTTP"),
-        (Answer::Raw("HTTP/1.1 200 O".into()), "connect", Tried::Often, "closed the connection"),
-        (Answer::Reset, "connect", Tried::Often, "closed the connection"),
-        (part, "http_status", Tried::Once, "206 with a part"),
+        (raw("SSH-2.0-OpenSSH_9.2", b""), "connect", Attempts::Often, "cannot be read as HTTP"),
+        (raw("RIFF without a head", b""), "connect", Attempts::Often, "cannot be read as HTTP"),
+        (Answer::Raw("HTTP/1.1 200 O".into()), "connect", Attempts::Often, "closed the connection"),
+        (Answer::Reset, "connect", Attempts::Often, "closed the connection"),
+        (part, "http_status", Attempts::Once, "206 with a part"),
         (
             Answer::Encoded { coding: "gzip", bytes: cut.into() },
             "truncated",
-            Tried::Often,
+            Attempts::Often,
             "cannot be unpacked",
         ),
         // 20 MiB in 20 KiB, of which 2 MiB are taken.
-        (gzipped(&zeros), "too_large", Tried::Once, "CALLVINE_MAX_RECORDING"),
+        (gzipped(&zeros), "too_large", Attempts::Once, "CALLVINE_MAX_RECORDING"),
     ] {
         // An origin each, so that one's failures don't send another's to rest.
         let origin = Origin::start().await;
@@ -154,7 +154,7 @@ async fn a_digest_is_answered_as_other_tools_compute_it(engine: Engine) {
             "{path}: {header}"
         );
     }
-    assert_given_up(&recordings[cases.len()], "forbidden", Tried::Once, "/never");
+    assert_given_up(&recordings[cases.len()], "forbidden", Attempts::Once, "/never");
     site.stop().await;
 }
 

@@ -15,6 +15,7 @@ mod formats;
 mod hosts;
 mod largest;
 mod memory;
+mod postponed;
 mod recordings;
 mod redirects;
 mod s3;

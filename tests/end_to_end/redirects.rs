@@ -2,7 +2,7 @@
 
 use harness::{Answer, Origin, sounds};
 
-use crate::failures::{SETTINGS, Tried, assert_given_up, wav};
+use crate::failures::{Attempts, SETTINGS, assert_given_up, wav};
 use crate::site::{Engine, on_both_engines};
 
 on_both_engines!(every_redirect_and_every_address_is_judged);
@@ -72,9 +72,9 @@ async fn every_redirect_and_every_address_is_judged(engine: Engine) {
         if number < stored.len() {
             assert_eq!(recording["status"], "stored", "{url}: {recording}");
         } else if number < stored.len() + endless.len() {
-            assert_given_up(recording, "http_status", Tried::Once, url);
+            assert_given_up(recording, "http_status", Attempts::Once, url);
         } else {
-            assert_given_up(recording, "blocked_address", Tried::Once, url);
+            assert_given_up(recording, "blocked_address", Attempts::Once, url);
         }
     }
     assert_eq!(origin.seen("/coded")[0].header("accept-encoding"), Some("identity"));

@@ -1,8 +1,9 @@
-//! Gauges of what waits in the database.
+//! Gauges of the events that wait in the database.
 
 use std::time::Duration;
 
 use callvine_shared::metrics::{OUTBOX_AGE, OUTBOX_ROWS};
+use callvine_shared::pause::pause;
 use callvine_shared::store::Store;
 use chrono::Utc;
 use metrics::gauge;
@@ -13,13 +14,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts until the shutdown. While the database is away the last figures stand.
 pub(super) async fn run(store: Store, shutdown: CancellationToken) {
-    let mut interval = tokio::time::interval(INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = interval.tick() => {}
-        }
         match store.outbox_backlog().await {
             Ok((rows, oldest)) => {
                 let age = oldest.map_or(0, |at| (Utc::now() - at).num_milliseconds().max(0));
@@ -33,6 +28,9 @@ pub(super) async fn run(store: Store, shutdown: CancellationToken) {
                 }
             }
             Err(error) => tracing::debug!(%error, "cannot count the backlog"),
+        }
+        if !pause(INTERVAL, &shutdown).await {
+            return;
         }
     }
 }
