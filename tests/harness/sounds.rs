@@ -71,20 +71,19 @@ pub fn telephone_file(size_bytes: u64) -> Vec<u8> {
 /// # Panics
 /// When that is more than a WAV file holds.
 pub fn wav_file([tag, channels, block, bits]: [u16; 4], promised: u32, bytes: usize) -> Vec<u8> {
-    let mut file = telephone_header(promised).to_vec();
+    let mut header = telephone_header(promised);
     let bytes_per_second = 1000 * u32::from(channels) * u32::from(bits);
-    file[20..22].copy_from_slice(&tag.to_le_bytes());
-    file[22..24].copy_from_slice(&channels.to_le_bytes());
-    file[28..32].copy_from_slice(&bytes_per_second.to_le_bytes());
-    file[32..34].copy_from_slice(&block.to_le_bytes());
-    file[34..36].copy_from_slice(&bits.to_le_bytes());
+    header[20..22].copy_from_slice(&tag.to_le_bytes());
+    header[22..24].copy_from_slice(&channels.to_le_bytes());
+    header[28..32].copy_from_slice(&bytes_per_second.to_le_bytes());
+    header[32..34].copy_from_slice(&block.to_le_bytes());
+    header[34..36].copy_from_slice(&bits.to_le_bytes());
     if promised == 0 {
-        file[4..8].fill(0);
+        header[4..8].fill(0);
     }
     let mut noise = vec![0; bytes];
     fastrand::Rng::with_seed(1).fill(&mut noise);
-    file.extend_from_slice(&noise);
-    file
+    [header.as_slice(), &noise].concat()
 }
 
 /// The header of a WAV file with so many bytes of 8 kHz A-law.
