@@ -1,6 +1,6 @@
 //! Names and meanings of the metrics that several processes write. Those of one room are described in that room.
 
-use metrics::{describe_counter, describe_gauge};
+use metrics::{Unit, describe_counter, describe_gauge};
 
 /// Messages that the bus has confirmed.
 pub const EVENTS_PUBLISHED: &str = "callvine_events_published_total";
@@ -8,10 +8,17 @@ pub const EVENTS_PUBLISHED: &str = "callvine_events_published_total";
 pub const OUTBOX_ROWS: &str = "callvine_outbox_rows";
 /// Age of the oldest row in the outbox, in seconds.
 pub const OUTBOX_AGE: &str = "callvine_outbox_oldest_seconds";
+/// Free bytes on the disk where recordings are staged.
+pub const FREE_DISK: &str = "callvine_free_disk_bytes";
 
 /// Describes these metrics to the recorder.
 pub fn describe() {
     describe_counter!(EVENTS_PUBLISHED, "Messages published and confirmed");
     describe_gauge!(OUTBOX_ROWS, "Messages in the outbox: due, being published, or waiting for their time");
     describe_gauge!(OUTBOX_AGE, "Seconds since the oldest message in the outbox was written");
+    describe_gauge!(
+        FREE_DISK,
+        Unit::Bytes,
+        "Free bytes on the disk where recordings are staged; CALLVINE_MIN_FREE of them stay free"
+    );
 }

@@ -1,24 +1,29 @@
-//! Gauges of what waits in the database.
+//! Gauges of what waits in the database, and of the disk.
 
 use std::time::Duration;
 
-use callvine_shared::metrics::{OUTBOX_AGE, OUTBOX_ROWS};
+use callvine_shared::metrics::{FREE_DISK, OUTBOX_AGE, OUTBOX_ROWS};
+use callvine_shared::objects::{Objects, Space};
 use callvine_shared::store::Store;
 use chrono::Utc;
 use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
-/// How often the backlog is counted: often enough for an alert, seldom enough to cost nothing.
+/// How often the backlog is counted and the disk is asked: often enough for an alert, seldom enough to cost nothing.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts until the shutdown. While the database is away the last figures stand.
-pub(super) async fn run(store: Store, shutdown: CancellationToken) {
+/// Counts until the shutdown. While the database or the disk is away its last figures stand.
+pub(super) async fn run(store: Store, objects: Option<Objects>, shutdown: CancellationToken) {
+    let space = objects.as_ref().map(Objects::space);
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = interval.tick() => {}
+        }
+        if let Some(space) = space.cloned() {
+            note_free_disk(space).await;
         }
         match store.outbox_backlog().await {
             Ok((rows, oldest)) => {
@@ -34,5 +39,16 @@ pub(super) async fn run(store: Store, shutdown: CancellationToken) {
             }
             Err(error) => tracing::debug!(%error, "cannot count the backlog"),
         }
+    }
+}
+
+async fn note_free_disk(space: Space) {
+    match tokio::task::spawn_blocking(move || space.free_bytes()).await {
+        Ok(Ok(bytes)) => {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody misses a KiB")]
+            gauge!(FREE_DISK).set(bytes as f64);
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "cannot ask the disk for its free space"),
+        Err(error) => tracing::error!(%error, "asking the disk for its free space ended badly"),
     }
 }

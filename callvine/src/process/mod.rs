@@ -98,7 +98,10 @@ impl Running {
         let bus = bus(&plan.broker, &store)?;
         let objects = match &plan.recordings {
             Some(address) => {
-                Some(Objects::open(address).await.context("cannot open the place of the recordings")?)
+                let objects =
+                    Objects::open(address).await.context("cannot open the place of the recordings")?;
+                let reserve_bytes = plan.worker.as_ref().map_or(0, |worker| worker.min_free);
+                Some(objects.with_reserve(reserve_bytes))
             }
             None => None,
         };
@@ -146,7 +149,8 @@ impl Running {
             plan.broker.publish_delay,
             self.serving.clone(),
         )));
-        self.serving_tasks.push(tokio::spawn(gauges::run(self.store.clone(), self.serving.clone())));
+        let (store, serving) = (self.store.clone(), self.serving.clone());
+        self.serving_tasks.push(tokio::spawn(gauges::run(store, objects.clone(), serving)));
         if let (Some(settings), Some(objects)) = (plan.worker, objects) {
             let worker = callvine_worker::Worker::new(&settings, self.store.clone(), objects)
                 .map_err(setting_failure)?;

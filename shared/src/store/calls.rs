@@ -125,7 +125,7 @@ columns! {
 /// Reads one call.
 pub(super) const SELECT_CALL: &str =
     "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
-    recording_url, created_at from call_logs where id = $1";
+    recording_url, created_at, client from call_logs where id = $1";
 
 columns! {
     /// A row of `call_logs`.

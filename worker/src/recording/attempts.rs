@@ -75,7 +75,15 @@ mod tests {
     fn recording(attempts_counted: u32, refusals: u32) -> PendingRecording {
         let url = "https://example.com/call.wav".to_owned();
         let created_at = Utc::now();
-        PendingRecording { call_id: CallId(1), url, attempts: 16, attempts_counted, refusals, created_at }
+        PendingRecording {
+            call_id: CallId(1),
+            client: "acme".to_owned(),
+            url,
+            attempts: 16,
+            attempts_counted,
+            refusals,
+            created_at,
+        }
     }
 
     #[test]

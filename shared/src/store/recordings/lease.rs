@@ -1,6 +1,7 @@
 //! A recording is leased to one worker for a while.
 
 use chrono::{DateTime, Utc};
+use sqlx::{FromRow as _, Row as _};
 
 use crate::call::CallId;
 use crate::recording::Status;
@@ -29,6 +30,8 @@ pub enum Begun {
 pub struct PendingRecording {
     /// The call that it belongs to.
     pub call_id: CallId,
+    /// The client whose call it belongs to.
+    pub client: String,
     /// Where to fetch it, with user name and password if it was sent with them. Not for logs.
     pub url: String,
     /// How often it was attempted before, ever.
@@ -81,14 +84,18 @@ impl Store {
         let Some((attempts, attempts_counted, refusals, userinfo)) = leased else {
             return self.why_not_leased(call_id, now).await;
         };
-        let call: Option<CallRow> = with_pool!(self.read, pool => {
-            sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_optional(pool).await?
+        let call: Option<(CallRow, String)> = with_pool!(self.read, pool => {
+            match sqlx::query(SELECT_CALL).bind(call_id.0).fetch_optional(pool).await? {
+                Some(row) => Some((CallRow::from_row(&row)?, row.try_get("client")?)),
+                None => None,
+            }
         });
-        let Some(call) = call.map(CallRow::into_call) else {
+        let Some((call, client)) = call.map(|(call, client)| (call.into_call(), client)) else {
             return Ok(Begun::Unknown);
         };
         Ok(Begun::Leased(PendingRecording {
             call_id,
+            client,
             url: with_userinfo(&call.call.recording_url, userinfo.as_deref()),
             attempts: u32::try_from(attempts).unwrap_or(0),
             attempts_counted: u32::try_from(attempts_counted).unwrap_or(0),

@@ -1,9 +1,9 @@
 //! One recording's transfer: requests, answers and bodies, until all of it is in the sink.
 
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use callvine_shared::error_chain::Chain;
+use callvine_shared::objects::Space;
 use http::header::{CONTENT_RANGE, ETAG, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -13,9 +13,10 @@ use tracing::debug;
 use url::Url;
 
 use super::client::Client;
-use super::sink::{self, Sink};
+use super::sink::Sink;
 use super::{FetchSettings, Fetched, timed_out};
 use crate::recording::failure::{Failure, Reason};
+use crate::recording::work::Work;
 
 /// Most times that one broken transfer is resumed, within one fetch.
 pub(super) const RESUMES_MAX: usize = 3;
@@ -45,20 +46,27 @@ struct Received {
 }
 
 impl Transfers {
-    /// Receives the recording of `url` into a file in `directory`, within the timeout. Blocks its thread while it writes.
-    pub(super) async fn transfer(&self, url: &Url, directory: &Path) -> Result<Fetched, Failure> {
-        match timeout(self.settings.timeout, self.receive_all(url, directory)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(timed_out("the fetch took longer than CALLVINE_FETCH_TIMEOUT")),
+    /// Receives the recording of `url` into a file in this space, within the timeout, until `work` is ended for others who
+    /// wait. Blocks its thread while it writes.
+    pub(super) async fn transfer(&self, url: &Url, into: &Space, work: &Work) -> Result<Fetched, Failure> {
+        let _transferring = work.transfer();
+        tokio::select! {
+            outcome = timeout(self.settings.timeout, self.receive_all(url, into, work)) => match outcome {
+                Ok(outcome) => outcome,
+                Err(_) => Err(timed_out("the fetch took longer than CALLVINE_FETCH_TIMEOUT")),
+            },
+            () = work.ended() => {
+                Err(timed_out("the host sends too slowly for a time when recordings of others wait"))
+            }
         }
     }
 
     /// Receives the recording, and resumes a broken transfer where the host has parts.
-    async fn receive_all(&self, url: &Url, directory: &Path) -> Result<Fetched, Failure> {
-        let mut sink = Sink::create(directory, self.settings.bytes_max)?;
+    async fn receive_all(&self, url: &Url, into: &Space, work: &Work) -> Result<Fetched, Failure> {
+        let mut sink = Sink::create(into, self.settings.bytes_max)?;
         let mut resume: Option<Resume> = None;
         for resumes in 0.. {
-            let received = self.receive(url, resume.as_ref(), &mut sink).await?;
+            let received = self.receive(url, resume.as_ref(), &mut sink, work).await?;
             let Err(failure) = received.outcome else { break };
             let offset = sink.received_bytes();
             let got_on = offset > resume.as_ref().map_or(0, |resume| resume.offset);
@@ -79,6 +87,7 @@ impl Transfers {
         url: &Url,
         resume: Option<&Resume>,
         sink: &mut Sink,
+        work: &Work,
     ) -> Result<Received, Failure> {
         let mut response = self.client.get(url, resume).await?;
         match (response.status(), resume) {
@@ -88,15 +97,12 @@ impl Transfers {
             (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, None) => {}
             (status, _) => return Err(Failure::of_answer(status, response.headers(), SystemTime::now())),
         }
-        let length = response.body().size_hint().lower();
-        if length.saturating_add(sink.received_bytes()) > self.settings.bytes_max {
-            return Err(sink::too_large());
-        }
+        sink.expect(response.body().size_hint().lower())?;
         let etag = response.headers().get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
-        Ok(Received { outcome: self.receive_body(response.body_mut(), sink).await, etag })
+        Ok(Received { outcome: self.receive_body(response.body_mut(), sink, work).await, etag })
     }
 
-    async fn receive_body(&self, body: &mut Incoming, sink: &mut Sink) -> Result<(), Failure> {
+    async fn receive_body(&self, body: &mut Incoming, sink: &mut Sink, work: &Work) -> Result<(), Failure> {
         let idle_timeout = self.settings.idle_timeout;
         let mut pace = Pace { window: idle_timeout, waited: Duration::ZERO, bytes: 0 };
         loop {
@@ -110,6 +116,7 @@ impl Transfers {
             // Trailers bring no bytes, but the wait for them counts.
             let chunk = frame.into_data().unwrap_or_default();
             pace.note(chunk.len() as u64, asked.elapsed())?;
+            work.received(chunk.len() as u64);
             sink.push(&chunk)?;
         }
     }
