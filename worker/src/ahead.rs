@@ -1,7 +1,7 @@
 //! Takes recordings past the queue for clients that another one's flood keeps waiting.
 //!
 //! The queue is first come, first served, so ten thousand messages of one client come before the first of another one. While
-//! this worker can take no more messages, it asks the database which recordings are due, and takes those of clients that
+//! this worker can take hardly a message more, it asks the database which recordings are due, and takes those of clients that
 //! have less than their share in hand. Their own messages find them settled later, or leased.
 
 use std::sync::Arc;

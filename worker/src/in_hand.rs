@@ -6,11 +6,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+/// While at most one in so many messages may still be taken, the hand counts as full: a few permits are always on their way
+/// from one message to the next.
+const FULL_BELOW: usize = 4;
+
 /// What a worker has in hand. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct InHand {
     /// A permit for each message that may still be taken from the queue.
     pub(crate) messages: Arc<Semaphore>,
+    /// How many messages that is at most.
+    most: usize,
     /// The recordings of each client, also those that were taken past the queue.
     clients: Arc<Mutex<HashMap<String, usize>>>,
 }
@@ -25,12 +31,12 @@ pub(crate) struct Counted<'a> {
 impl InHand {
     /// Room for so many messages.
     pub(crate) fn new(messages: usize) -> Self {
-        Self { messages: Arc::new(Semaphore::new(messages)), clients: Arc::default() }
+        Self { messages: Arc::new(Semaphore::new(messages)), most: messages, clients: Arc::default() }
     }
 
-    /// Whether no message can be taken: the queue doesn't move until one is settled.
+    /// Whether hardly a message can be taken: the queue moves only as fast as those in hand are settled.
     pub(crate) fn is_full(&self) -> bool {
-        self.messages.available_permits() == 0
+        self.messages.available_permits() <= self.most / FULL_BELOW
     }
 
     /// Counts a recording of this client.

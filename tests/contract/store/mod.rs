@@ -39,6 +39,7 @@ mod lost;
 mod outbox;
 mod recordings;
 mod reports;
+mod waiting;
 mod waking;
 
 async fn postgres() -> Store {

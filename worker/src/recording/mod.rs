@@ -285,9 +285,9 @@ impl Recordings {
 }
 
 fn not_kept(error: &ObjectsError) -> Failure {
-    tracing::error!(error = %callvine_shared::error_chain::Chain(error), "a recording can't be kept");
-    match error {
-        ObjectsError::Reserve => Failure::new(Reason::Storage, error.to_string()),
-        _ => Failure::new(Reason::Storage, "the recording can't be kept"),
+    if matches!(error, ObjectsError::Reserve) {
+        return Failure::new(Reason::Storage, error.to_string());
     }
+    tracing::error!(error = %callvine_shared::error_chain::Chain(error), "a recording can't be kept");
+    Failure::new(Reason::Storage, "the recording can't be kept")
 }
