@@ -3,7 +3,7 @@
 //! It speaks HTTP/1.1 with one request a connection, by hand: a proper server would not send half a body.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -169,7 +169,15 @@ impl Origin {
     /// # Panics
     /// When it cannot listen.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// As [`Origin::start`], at another address of this machine, which is another host.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn start_at(address: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Routes::default();
         let stop = CancellationToken::new();
