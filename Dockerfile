@@ -3,7 +3,11 @@
 FROM rust:1.95-bookworm AS builder
 WORKDIR /src
 COPY . .
-RUN cargo build --profile dist --locked --package callvine
+RUN make dist
+
+# The program's line tables, for the addresses of a crash: `docker build --target tables --output . .` writes them here.
+FROM scratch AS tables
+COPY --from=builder /src/target/shipped/callvine.debug /
 
 FROM debian:bookworm-slim
 # The certificate authorities are for recordings and databases behind TLS.
@@ -16,7 +20,7 @@ RUN groupadd --gid 10001 callvine \
     && useradd --uid 10001 --gid callvine --no-create-home --home-dir /var/lib/callvine \
         --shell /usr/sbin/nologin callvine \
     && install -d -o callvine -g callvine -m 0750 /var/lib/callvine
-COPY --from=builder /src/target/dist/callvine /usr/local/bin/callvine
+COPY --from=builder /src/target/shipped/callvine /usr/local/bin/callvine
 
 USER callvine
 WORKDIR /var/lib/callvine

@@ -1,13 +1,17 @@
-# What a contributor runs; CONTRIBUTING.md says more.
-.PHONY: demo test chaos soak fuzz bench bench-fetch instructions lint deny
+# The commands of a contributor; CONTRIBUTING.md says more.
+.PHONY: build demo test chaos soak fuzz dist bench bench-fetch instructions lint deny
 
-# Where Cargo puts what it builds.
+# The directory to which Cargo builds.
 target := $(or $(CARGO_TARGET_DIR),target)
 
-# Builds the program, posts calls to it whose recordings it serves itself, and shows what became of each.
-demo:
-	cargo build --release --locked --package callvine
-	$(target)/release/callvine demo
+# Builds the program in the tests' profile. With the whole workspace selected, Cargo gives each dependency the features
+# that `make test` gives it, so neither compiles the other's again.
+build:
+	cargo build --locked --workspace --bin callvine
+
+# Posts calls whose recordings the program itself serves, and shows the outcome of each.
+demo: build
+	$(target)/debug/callvine demo
 
 # Every test, on a PostgreSQL and a RabbitMQ of its own; tests/setup.sh installs what is missing.
 test:
@@ -15,9 +19,9 @@ test:
 	docker-compose --env-file .env.example --file docker-compose.yml config --quiet
 	cargo test --workspace --locked --no-fail-fast
 
-# The faults of `make test` for longer: 50 kills of each process, and then one random fault after another on both engines,
-# for MINUTES in all. Every test prints its seed; SEED=… makes the same decisions again. Ends with a report, which stays
-# in target/chaos-report.txt; docs/reliability.md says more.
+# Repeats the faults of `make test` for longer: 50 kills of each process, then random faults on both engines, for
+# MINUTES in all. Every test prints its seed; SEED=… makes the same decisions again. The report at the end stays in
+# target/chaos-report.txt; docs/reliability.md says more.
 MINUTES ?= 10
 chaos:
 	tests/setup.sh
@@ -35,16 +39,16 @@ chaos:
 		} >> chaos-report.txt; \
 		echo; cat chaos-report.txt; exit $$status
 
-# RECORDINGS recordings from hosts that fail one request in five in every way, on both engines: each ends stored, or dead
-# with the right reason. Then one of 512 MiB, the largest that is taken, into an S3-compatible store. `make test` does it
-# with 300, and with 41 MiB.
+# Fetches RECORDINGS recordings from hosts that fail one request in five in every way, on both engines: each ends
+# stored, or dead with the right reason. Then keeps one of 512 MiB, the largest allowed, in an S3-compatible store. `make test`
+# does the same with 300, and with 41 MiB.
 RECORDINGS ?= 5000
 soak:
 	tests/setup.sh
 	CALLVINE_SOAK_RECORDINGS=$(RECORDINGS) CALLVINE_SOAK_LARGEST=512 \
 		cargo test --package callvine-tests --locked --test end_to_end -- soak largest --nocapture --test-threads=1
 
-# Hostile bytes for everything that reads what strangers send, MINUTES for each; what breaks something is kept in
+# Feeds hostile bytes to every parser of outside input, MINUTES each; an input that breaks one is kept in
 # fuzz/artifacts. Needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
 fuzz:
 	for target in request url_guard wav amr event; do \
@@ -52,6 +56,16 @@ fuzz:
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$$((60 * $(MINUTES))) -max_len=65536 -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
+
+# Builds target/shipped/callvine, the program as it is deployed, without its line tables. These are in callvine.debug
+# beside it: `addr2line --exe callvine.debug ADDRESS` reads them, and so does a backtrace where both files are in one
+# directory.
+dist:
+	cargo build --profile dist --locked --package callvine
+	mkdir -p $(target)/shipped
+	objcopy --only-keep-debug $(target)/dist/callvine $(target)/shipped/callvine.debug
+	objcopy --strip-debug --add-gnu-debuglink=$(target)/shipped/callvine.debug \
+		$(target)/dist/callvine $(target)/shipped/callvine
 
 # Measures Callvine against its ceilings, the naive gateway and PHP, on servers of its own; writes a report to
 # target/bench. Everything takes over two hours of an idle machine, and 40 GB of disk. ARGS="--help" says how to measure a
@@ -73,13 +87,13 @@ instructions:
 	cargo build --release --locked --package callvine-instructions
 	$(target)/release/callvine-instructions
 
-# Formatting, clippy and documentation, with warnings as errors.
+# Checks formatting, clippy and documentation, with warnings as errors.
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps --document-private-items
 
-# Licences and sources of the dependencies. Not part of `lint`: it needs cargo-deny (`cargo install cargo-deny --locked`),
+# Checks licences and sources of the dependencies. Not part of `lint`: it needs cargo-deny (`cargo install cargo-deny --locked`),
 # whose build takes longer than all the rest. The list of banned crates is checked by `make test` too.
 deny:
 	cargo deny --locked check bans licenses sources

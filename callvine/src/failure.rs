@@ -6,6 +6,7 @@ use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue};
 
 use crate::args::Cli;
+use crate::terminal::READER_LEFT;
 
 /// Why the program ends other than as asked.
 #[derive(Debug, thiserror::Error)]
@@ -13,23 +14,32 @@ pub(crate) enum Failure {
     /// A setting can't be used; the text names its flag or variable.
     #[error("{0}")]
     Setting(String),
-    /// It failed while it ran.
+    /// The command failed while it ran.
     #[error(transparent)]
     Runtime(#[from] anyhow::Error),
+    /// The reader of its output has left: nothing failed, and nobody is there to be told.
+    #[error("the reader of the output has left")]
+    ReaderLeft,
 }
 
 impl Failure {
-    /// 1: failed at run time; 2: unusable settings.
+    /// For an error whose text names the setting.
+    pub(crate) fn of_setting(error: impl std::error::Error) -> Self {
+        Self::Setting(error.to_string())
+    }
+
+    /// 1: failed at run time; 2: unusable settings; [`READER_LEFT`].
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Setting(_) => ExitCode::from(2),
             Self::Runtime(_) => ExitCode::from(1),
+            Self::ReaderLeft => ExitCode::from(READER_LEFT),
         }
     }
 }
 
-/// The variables behind the flags that clap complains of: its own message names the flag alone, although the value may
-/// have come from the environment.
+/// The variables of the flags in clap's complaint, which names a flag alone although its value may come from the
+/// environment.
 pub(crate) fn variables_named_by(error: &clap::Error) -> Vec<String> {
     let complaints: Vec<String> = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => vec![argument.clone()],

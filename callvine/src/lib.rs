@@ -1,9 +1,10 @@
 //! The program: it alone reads arguments and environment, puts the parts together, and prints.
 //!
-//! - `args`: the command line
+//! - `args`: the tree of commands, and the settings that several of them share
+//! - `commands`: a file for each command, with its own settings and everything it prints
+//! - `terminal`: the only place that writes to standard output
 //! - `failure`: exit codes
 //! - `process`: the long-running processes, from start to ordered stop
-//! - `commands`: one file a command
 //! - `telemetry`: logs and metrics
 
 mod args;
@@ -11,6 +12,7 @@ mod commands;
 mod failure;
 mod process;
 mod telemetry;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -21,43 +23,23 @@ use self::failure::Failure;
 
 /// Runs the program with this process's arguments and environment.
 ///
-/// Exit codes: 0 done; 1 failed at run time; 2 unusable arguments or settings, named on standard error.
+/// Exit codes: 0 done; 1 failed at run time; 2 unusable arguments or settings, named on standard error; 141 the reader of
+/// the output has left.
 #[must_use]
-#[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return terminal::refusal(&error, &failure::variables_named_by(&error)),
     };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            match &failure {
-                Failure::Setting(text) => eprintln!("error: {text}"),
-                Failure::Runtime(error) => eprintln!("error: {error:#}"),
-            }
-            failure.exit_code()
-        }
+        Err(failure) => terminal::last_words(&failure),
     }
-}
-
-/// Prints clap's answer, which is help, a version or a complaint, and says which variable was meant.
-#[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
-fn refuse(error: &clap::Error) -> ExitCode {
-    if error.print().is_err() {
-        return ExitCode::from(1);
-    }
-    let variables = failure::variables_named_by(error);
-    if !variables.is_empty() {
-        eprintln!("\nThe value may come from the environment: {}", variables.join(", "));
-    }
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    // The AMQP client logs connections that break, or are closed while it is at it, as errors. They are supervised, and
-    // the supervisor says what matters. The demo's own lines are the point, and a recording that is given up is part of
-    // the show.
+    // lapin logs every connection that breaks as an error; the supervisor of the connections already says what matters.
+    // The demo logs errors alone: its own lines are the point, and one of its recordings is given up on purpose.
     let default_filter =
         if matches!(cli.command, Command::Demo(_)) { "error,lapin=off" } else { "info,lapin=off" };
     telemetry::start_logging(&cli.logging, default_filter)?;

@@ -7,6 +7,7 @@ mod address;
 mod admin;
 
 use bytesize::ByteSize;
+use callvine_shared::switch::on_or_off;
 
 pub use address::ListenAddress;
 pub use admin::{AdminListen, AdminSettings, SettingsError};
@@ -57,14 +58,6 @@ impl Settings {
     #[must_use]
     pub fn accepts_dev_keys(&self, default: bool) -> bool {
         self.dev_keys.unwrap_or(default && self.listen.0.ip().is_loopback())
-    }
-}
-
-fn on_or_off(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "on" | "true" | "1" => Ok(true),
-        "off" | "false" | "0" => Ok(false),
-        _ => Err("must be on or off"),
     }
 }
 
@@ -157,5 +150,6 @@ mod tests {
         assert!(!accepts(&["--listen=0.0.0.0:0"], true));
         assert!(accepts(&["--listen=0.0.0.0:0", "--dev-keys=on"], false));
         assert!(!accepts(&["--dev-keys=off"], true));
+        assert!(accepts(&["--dev-keys=Yes"], false) && !accepts(&["--dev-keys=NO"], true));
     }
 }

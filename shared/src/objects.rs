@@ -1,7 +1,8 @@
-//! Where recordings are kept: a directory (`file://`) or a bucket of an S3-compatible store (`s3://`).
+//! The objects that Callvine keeps, its recordings, in one of two backends: a directory (`file://`) or a bucket of an
+//! S3-compatible store (`s3://`).
 //!
-//! An object appears whole and durable, or not at all. Its key contains its content's hash, so that whoever keeps it
-//! twice keeps the same. Recordings are staged in local files first, since what is not proved to be one is never kept.
+//! An object appears whole and durable, or not at all. Its key contains the hash of its content, so two writers of one
+//! key write the same. A recording is staged in a local file first, since only proven recordings are kept.
 
 mod file;
 mod inventory;
@@ -21,37 +22,37 @@ use self::s3::Bucket;
 pub use self::s3::S3Failure;
 pub use self::space::Space;
 
-/// A staged file that is older was left by a process that died: no fetch lasts as long (25 minutes at most).
+/// An older staged file was left by a process that died, since a fetch takes 25 minutes at most.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
-/// A place of objects that could be opened: its URL and settings make sense.
+/// A backend that can be opened: its URL and settings make sense.
 #[derive(Clone)]
 pub enum Address {
-    /// This directory.
+    /// A directory.
     File(PathBuf),
     /// A bucket, and a local directory for staged files.
     S3(Bucket, PathBuf),
 }
 
-/// A place for objects. Cheap to clone.
+/// An open backend. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Objects {
-    place: Place,
+    backend: Backend,
     staging: Space,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Backend {
     File(Directory),
     S3(Bucket),
 }
 
 impl Address {
-    /// The place at `url`, `file:///absolute/path` or `s3://bucket/prefix`. `aws` are the `AWS_*` variables, by name.
-    /// What is to be kept in a bucket is staged in `scratch`. A `rustls` crypto provider must be installed.
+    /// The backend at `url`, `file:///absolute/path` or `s3://bucket/prefix`. `aws` are the `AWS_*` variables, by name.
+    /// Objects for a bucket are staged in `scratch`.
     ///
     /// # Errors
-    /// [`ObjectsError::Url`], [`ObjectsError::Setting`] when one of them can't be used.
+    /// [`ObjectsError::Url`] or [`ObjectsError::Setting`] when one of them can't be used.
     pub fn parse(url: &str, scratch: PathBuf, aws: &[(String, String)]) -> Result<Self, ObjectsError> {
         let url = Url::parse(url).map_err(|_error| ObjectsError::Url)?;
         match url.scheme() {
@@ -63,23 +64,23 @@ impl Address {
 }
 
 impl Objects {
-    /// Opens the place, and creates its directory when it is missing. A bucket isn't asked for.
+    /// Opens the backend, and creates its directory when it is missing. Sends nothing to an S3 store.
     ///
     /// # Errors
     /// [`ObjectsError::Io`] when the directory can't be used.
     pub async fn open(address: &Address) -> Result<Self, ObjectsError> {
         let address = address.clone();
         blocking(move || {
-            let (place, staging) = match address {
+            let (backend, staging) = match address {
                 Address::File(root) => {
                     let directory = Directory::create(&root)?;
                     let staging = directory.staging();
-                    (Place::File(directory), staging)
+                    (Backend::File(directory), staging)
                 }
-                Address::S3(bucket, scratch) => (Place::S3(bucket), scratch),
+                Address::S3(bucket, scratch) => (Backend::S3(bucket), scratch),
             };
             std::fs::create_dir_all(&staging)?;
-            Ok(Self { place, staging: Space::new(&staging, 0) })
+            Ok(Self { backend, staging: Space::new(&staging, 0) })
         })
         .await
     }
@@ -90,7 +91,7 @@ impl Objects {
         Self { staging: Space::new(self.staging.directory(), bytes), ..self }
     }
 
-    /// Where to write a file that [`Objects::keep`] is to take.
+    /// The directory for files that [`Objects::keep`] will take.
     #[must_use]
     pub fn staging(&self) -> &Path {
         self.staging.directory()
@@ -102,13 +103,13 @@ impl Objects {
         &self.staging
     }
 
-    /// Keeps a staged file under `key`, slash-separated, and returns its URL. It is durable when this returns.
+    /// Keeps a staged file under `key`, slash-separated, and returns its location, a URL. It is durable then.
     ///
-    /// When there is an object with this key already, it stays as it is: keys contain the content's hash, so it is the
-    /// same. When the future is dropped, the object is kept or it isn't; what a store has of it is swept later.
+    /// An object that has this key already stays as it is. When the future is dropped, the object is kept or it isn't;
+    /// parts that an S3 store has of it are swept later.
     ///
     /// # Errors
-    /// [`ObjectsError`] when it can't be written; nothing is to be seen of it then.
+    /// [`ObjectsError`] when it can't be written; then no object appears.
     pub async fn keep(
         &self,
         key: &str,
@@ -117,16 +118,16 @@ impl Objects {
     ) -> Result<String, ObjectsError> {
         let staging = self.staging.clone();
         blocking(move || staging.check(0)).await?;
-        match &self.place {
-            Place::File(directory) => directory.keep(key, staged).await,
-            Place::S3(bucket) => bucket.keep(key, media_type, staged).await,
+        match &self.backend {
+            Backend::File(directory) => directory.keep(key, staged).await,
+            Backend::S3(bucket) => bucket.keep(key, media_type, staged).await,
         }
     }
 
-    /// Whether objects can be written, as far as that can be told without writing one. Not while the disk is at its reserve.
+    /// Checks that objects can be written, as far as that can be told without writing one. They can't while the disk is at its reserve.
     ///
     /// # Errors
-    /// Why not.
+    /// [`ObjectsError`] says why not.
     pub async fn ping(&self) -> Result<(), ObjectsError> {
         let staging = self.staging.clone();
         blocking(move || {
@@ -134,28 +135,28 @@ impl Objects {
             staging.check(0)
         })
         .await?;
-        match &self.place {
-            Place::File(_) => Ok(()),
-            Place::S3(bucket) => bucket.ping().await,
+        match &self.backend {
+            Backend::File(_) => Ok(()),
+            Backend::S3(bucket) => bucket.ping().await,
         }
     }
 
-    /// Removes what processes that died have left: staged files after an hour, unfinished uploads to a bucket after a
-    /// day. Returns how many there were. Others may be at work in the same place.
+    /// Removes the leftovers of processes that died: staged files after an hour, unfinished uploads to a bucket after a
+    /// day. Returns how many there were. Other processes may use the backend meanwhile.
     ///
     /// # Errors
-    /// [`ObjectsError`] when what there is can't be found out.
+    /// [`ObjectsError`] when the leftovers can't be listed.
     pub async fn sweep(&self) -> Result<usize, ObjectsError> {
         let staging = self.staging.clone();
         let files = blocking(move || Ok(remove_abandoned(staging.directory())?)).await?;
-        match &self.place {
-            Place::File(_) => Ok(files),
-            Place::S3(bucket) => Ok(files + bucket.abort_abandoned(SystemTime::now()).await?),
+        match &self.backend {
+            Backend::File(_) => Ok(files),
+            Backend::S3(bucket) => Ok(files + bucket.abort_abandoned(SystemTime::now()).await?),
         }
     }
 }
 
-/// What can't be removed now may be removed the next time; it keeps nobody from working.
+/// A file that can't be removed is left to the next sweep: it takes disk space and does no other harm.
 fn remove_abandoned(staging: &Path) -> io::Result<usize> {
     let mut removed = 0;
     for entry in std::fs::read_dir(staging)? {
@@ -172,7 +173,7 @@ fn remove_abandoned(staging: &Path) -> io::Result<usize> {
     Ok(removed)
 }
 
-/// File operations block; they run beside the asynchronous threads.
+/// Runs file operations, which block, beside the asynchronous threads.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ObjectsError> + Send + 'static,
 ) -> Result<T, ObjectsError> {
@@ -185,7 +186,7 @@ async fn blocking<T: Send + 'static>(
 /// A failed operation on objects.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectsError {
-    /// The address can't be used.
+    /// The URL can't be used.
     #[error(
         "CALLVINE_RECORDINGS_URL can't be used: it must be file:///absolute/path or s3://bucket/prefix (the prefix of \
          letters, digits and - _ . /)"

@@ -1,13 +1,13 @@
 //! The broker away: stopped, killed, cut off without a word, short of memory, robbed of a queue. Providers notice
 //! nothing, and the events follow.
 
-use harness::{Network, RabbitMq, eventually};
+use harness::{Network, PATIENCE, RabbitMq, eventually};
 use lapin::options::{BasicGetOptions, BasicRejectOptions};
 use lapin::{Connection, ConnectionProperties};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, LANES, PATIENCE, postgres};
+use crate::cluster::{Cluster, LANES, postgres};
 use crate::outage::assert_unnoticed;
 use crate::report::say;
 
@@ -107,8 +107,8 @@ async fn what_is_lost_with_a_queue_is_named_by_the_audit_and_queued_again() {
     lose_queue(&mut cluster, broker, "queue deleted, audit").await;
     cluster.start_worker().await;
     let mut named = 0;
-    // What is as young as a second doesn't count as resting yet, and as long as the queue holds as many messages as
-    // recordings are pending, these count as queued: one audit need not name all.
+    // One audit need not name all: a recording younger than a second isn't idle yet, and while the queue holds as many
+    // messages as recordings are pending, these count as queued.
     eventually(PATIENCE, "the audit has queued again what was lost with the queue", async || {
         let audit = cluster.audit().args(["--stuck-after", "1s", "--json", "--repair"]).run().await;
         named += audit.stdout.lines().filter(|line| line.contains("\"recording_stuck\"")).count();

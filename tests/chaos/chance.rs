@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use fastrand::Rng;
-use harness::{Provider, eventually};
+use harness::{PATIENCE, Provider, eventually};
 
-use crate::cluster::PATIENCE;
 use crate::minutes;
 use crate::report::say;
 

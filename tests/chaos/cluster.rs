@@ -15,8 +15,6 @@ use tokio::sync::OnceCell;
 use crate::machine::Machine;
 use crate::report::{Engine, say_reckoning};
 
-/// Longer than anything takes on a loaded machine; reached only by a failing test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Lanes of the traffic, each with one post at a time.
 pub(crate) const LANES: usize = 8;
 /// A lane's pace: 8 lanes at 10 calls a second are far from what the program can take, so that what happens is the
@@ -147,7 +145,8 @@ impl Cluster {
         self.take_gateway().stop().await.assert_code(0);
     }
 
-    /// The gateway, which is about to end: its port may soon be another server's, and a client that is sent there stays.
+    /// The gateway, which is about to end: its port may soon be another server's, and a client that is sent there
+    /// stays.
     fn take_gateway(&mut self) -> Running {
         self.address.redirect(NOBODY);
         self.gateway.take().expect("a gateway runs")

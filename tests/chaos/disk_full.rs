@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use harness::{Callvine, Database, Postgres, RabbitMq, Volume, eventually, new_directory};
+use harness::{Callvine, Database, PATIENCE, Postgres, RabbitMq, Volume, eventually, new_directory};
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::Cluster;
 use crate::embedded::Embedded;
 use crate::outage::{assert_answered, assert_recovers, harm_until_refused};
 

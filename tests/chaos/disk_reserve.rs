@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::{
-    Answer, Callvine, Database, Origin, Outcome, Postgres, Provider, RabbitMq, Running, Volume, eventually,
-    new_directory, telephone_file, telephone_sound,
+    Answer, Callvine, Database, Origin, Outcome, PATIENCE, Postgres, Provider, RabbitMq, Running, Volume,
+    eventually, new_directory, telephone_file, telephone_sound,
 };
 use serde_json::Value;
-
-use crate::cluster::PATIENCE;
 
 /// Room for the flood, the reserve, and SQLite's files.
 const VOLUME_BYTES: usize = 160 * 1024 * 1024;

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use harness::{Callvine, Database, Ledger, Provider, Proxy, Running, Traffic, new_directory};
+use harness::{Callvine, Database, Ledger, Provider, Proxy, Running, TEST_KEY, Traffic, new_directory};
 
 use crate::cluster::{LANES, NOBODY, PACE};
 use crate::machine::Machine;
 use crate::report::{Engine, say_reckoning};
-
-const KEY: &str = "test_key_123";
 
 /// How a command is changed before it is run: its variables, its volume.
 pub(crate) type Adapt = Box<dyn Fn(Callvine) -> Callvine + Send + Sync>;
@@ -38,7 +36,7 @@ impl Embedded {
         let mut ledger = Ledger::open(None).await;
         let mut process = adapt(up()).start().await;
         let address = Proxy::start(process.public_socket().await).await;
-        let provider = ledger.provider(&format!("http://{}", address.address()), KEY);
+        let provider = ledger.provider(&format!("http://{}", address.address()), TEST_KEY);
         Self { database, ledger, provider, process: Some(process), address, adapt, _machine: machine }
     }
 

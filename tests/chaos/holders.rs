@@ -1,4 +1,4 @@
-//! Clients that take room and want nothing: each connects again and again, as it is let go.
+//! Clients that hold connections and want nothing: each connects again when its connection ends.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Interval, interval};
 
-/// How often a client says something, if it does: a byte, or some requests that it takes back.
+/// How often a client sends something, if it does: a byte, or some requests that it cancels.
 const BEAT: Duration = Duration::from_secs(1);
-/// Requests of one beat that are taken back at once.
+/// Requests of one beat that are cancelled at once.
 const TAKEN_BACK: u32 = 10;
-/// Longer than a client is suffered.
+/// Beats after which the gateway has closed any of these connections.
 const DRIPS: usize = 60;
 /// A connection's first words in HTTP/2, with empty settings (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// `POST http /webhook.php` for the host `a`, in HPACK's static table and literals.
 const REQUEST: &[u8] = b"\x83\x86\x44\x0c/webhook.php\x41\x01a";
 
-/// What a client does with its connection.
+/// A way to hold a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Holder {
     /// Nothing.
@@ -27,7 +27,7 @@ pub(crate) enum Holder {
     DripsHead,
     /// Sends a good key and a promise, and then a body, a byte at a time.
     DripsBody,
-    /// Makes requests in HTTP/2 and takes each back at once (CVE-2023-44487).
+    /// Sends requests over HTTP/2 and cancels each at once (CVE-2023-44487).
     TakesBack,
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn hold(address: SocketAddr, holder: Holder, key: String) {
     loop {
         let Ok(stream) = TcpStream::connect(address).await else { continue };
         let beat = interval(BEAT);
-        // However it ends, the next connection is another try.
+        // However it ends, the client connects again.
         match holder {
             Holder::Silent => silent(beat).await,
             Holder::DripsHead => drip(stream, beat, "POST /webhook.php HTTP/1.1\r\nX-Dripping: ").await.ok(),

@@ -1,35 +1,41 @@
-//! What providers see while the database is away, and how soon it is over.
+//! The answers that providers get while a server is away, and how soon it is over.
 
 use std::time::Duration;
 
-use harness::{Attempt, Provider, eventually};
+use harness::{Attempt, PATIENCE, Provider, eventually};
 use tokio::time::Instant;
-
-use crate::cluster::PATIENCE;
 
 /// Enough of the last posts to see what was wrong.
 const ATTEMPTS_SHOWN: usize = 20;
 /// A database that is out of reach is answered within this time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// What was away is used again this long after its return.
+/// A server is used again this long after its return.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
-/// An answer that is given this soon waited for nothing but the commit, on a machine that does much else.
+/// An answer that waits for nothing but the commit is given within this time. Every deadline of the program is longer.
 const UNNOTICED: Duration = Duration::from_secs(2);
+/// A busy machine is busy for the whole of a test: each limit grows by so many usual answers of the same run.
+const ALLOWANCE: u32 = 20;
+/// A single post may be unlucky: the rule is judged by three of four.
+const MOST_PERCENT: usize = 75;
 
 /// The database is away from now on: waits until `count` posts that have begun since are answered, and fails the test
-/// unless each was answered 500 in time and may be tried again.
+/// unless each was answered 500, most of them in time, and may be sent again.
 pub(crate) async fn assert_refused(provider: &Provider, count: usize) {
-    for attempt in answered_from_now(provider, count).await {
+    let limit = ANSWERED_WITHIN + allowance(provider);
+    let answered = answered_from_now(provider, count).await;
+    for attempt in &answered {
         assert_eq!(attempt.status, Some(500), "{attempt:?}");
-        assert!(attempt.took < ANSWERED_WITHIN, "{attempt:?}");
         assert!(attempt.has_retry_after, "{attempt:?}");
     }
+    let took = most(&answered);
+    assert!(took < limit, "most were answered within {took:.1?}, and {limit:.1?} are allowed");
 }
 
-/// What was away is back from now on: calls are taken again soon.
+/// A server is back from now on: calls are taken again soon.
 pub(crate) async fn assert_recovers(provider: &Provider) {
+    let limit = RECOVERED_WITHIN + allowance(provider);
     let took = taken_again(provider).await;
-    assert!(took <= RECOVERED_WITHIN, "calls were taken again after {took:?}");
+    assert!(took <= limit, "calls were taken again after {took:.1?}, and {limit:.1?} are allowed");
     println!("  201 again after {took:.1?}");
 }
 
@@ -46,12 +52,35 @@ pub(crate) async fn taken_again(provider: &Provider) -> Duration {
 }
 
 /// Something is away that no provider should notice: waits until `count` posts that have begun since are answered, and
-/// fails the test unless each was answered 201 at once.
+/// fails the test unless each was answered 201, most of them at once. An answer that waited for the return of what is
+/// away would never come.
 pub(crate) async fn assert_unnoticed(provider: &Provider, count: usize) {
-    for attempt in answered_from_now(provider, count).await {
+    let limit = UNNOTICED + allowance(provider);
+    let answered = answered_from_now(provider, count).await;
+    for attempt in &answered {
         assert_eq!(attempt.status, Some(201), "{attempt:?}");
-        assert!(attempt.took < UNNOTICED, "{attempt:?}");
     }
+    let took = most(&answered);
+    assert!(took < limit, "most were answered within {took:.1?}, and {limit:.1?} are allowed");
+}
+
+/// How much longer than on an idle machine anything may take: from the posts that were answered 201 so far.
+fn allowance(provider: &Provider) -> Duration {
+    let mut took: Vec<_> = provider
+        .attempts()
+        .iter()
+        .filter(|attempt| attempt.status == Some(201))
+        .map(|attempt| attempt.took)
+        .collect();
+    took.sort_unstable();
+    took.get(took.len() / 2).map_or(Duration::ZERO, |median| *median * ALLOWANCE)
+}
+
+/// The time within which most of these were answered.
+fn most(answered: &[Attempt]) -> Duration {
+    let mut took: Vec<_> = answered.iter().map(|attempt| attempt.took).collect();
+    took.sort_unstable();
+    took.get(took.len() * MOST_PERCENT / 100).copied().expect("some posts were answered")
 }
 
 /// The posts that begin from now on, once `count` of them are answered.
@@ -77,11 +106,12 @@ pub(crate) async fn harm_until_refused(provider: &Provider, mut harm: impl FnMut
     .await;
 }
 
-/// Everything was answered in time, 201 or 500, whatever happened.
+/// Everything was answered, 201 or 500, whatever happened; and nothing took twice as long as a refusal may.
 pub(crate) fn assert_answered(provider: &Provider) {
+    let limit = 2 * ANSWERED_WITHIN + allowance(provider);
     for attempt in provider.attempts() {
         assert!(matches!(attempt.status, Some(201 | 500)), "{attempt:?}");
-        assert!(attempt.took < ANSWERED_WITHIN, "{attempt:?}");
+        assert!(attempt.took < limit, "{attempt:?}, and {limit:.1?} are allowed");
     }
 }
 

@@ -1,19 +1,19 @@
-//! What a run came to, for people: on standard output, and in the file that `CALLVINE_CHAOS_REPORT` names; the sums of
-//! both engines in one beside it, `….totals`.
+//! The results of a run, for people: on standard output, and in the file that `CALLVINE_CHAOS_REPORT` names; the sums
+//! of both engines in one beside it, `….totals`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use harness::{Provider, Reckoning};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::outage::taken_again;
 
-/// What the program runs on.
+/// The servers under the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Engine {
     /// Gateways and workers on PostgreSQL and RabbitMQ.
@@ -42,7 +42,7 @@ pub(crate) fn say(line: &str) {
     static REPORT: Mutex<()> = Mutex::new(());
     println!("{line}");
     let Ok(path) = std::env::var("CALLVINE_CHAOS_REPORT") else { return };
-    let _whole = REPORT.lock().unwrap();
+    let _whole = REPORT.lock();
     let mut report = OpenOptions::new().append(true).create(true).open(path).unwrap();
     writeln!(report, "{line}").unwrap();
 }
@@ -56,7 +56,7 @@ pub(crate) fn say_reckoning(engine: Engine, test: &str, reckoning: Reckoning) {
 /// Adds to the sums of an engine.
 fn count(engine: Engine, add: impl FnOnce(&mut Totals)) {
     static TOTALS: Mutex<BTreeMap<Engine, Totals>> = Mutex::new(BTreeMap::new());
-    let mut totals = TOTALS.lock().unwrap();
+    let mut totals = TOTALS.lock();
     add(totals.entry(engine).or_default());
     let Ok(path) = std::env::var("CALLVINE_CHAOS_REPORT") else { return };
     let rows = totals.iter_mut().map(|(engine, totals)| totals.row(*engine));

@@ -40,8 +40,8 @@ async fn gateway_and_worker_that_are_told_to_stop_in_a_burst_finish_what_they_ac
 }
 
 /// Goal: gateways behind one address are replaced one after the other, and every post is answered, those on connections
-/// that are kept alive too. Method: new connections go to the next gateway before the old one is told to stop, as a load
-/// balancer does it.
+/// that are kept alive too. Method: new connections go to the next gateway before the old one is told to stop, as a
+/// load balancer does it.
 #[tokio::test]
 async fn a_rolling_restart_of_gateways_behind_one_address_costs_no_post() {
     let mut chance = Chance::new("rolling restart");

@@ -19,7 +19,7 @@ pub(crate) const FAULTS_LONG: usize = 12;
 /// A network is cut for up to so long: shorter and longer than anything takes to notice it.
 const LONGEST_CUT_MS: usize = 15_000;
 
-/// What can happen.
+/// A fault of the storm.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     GatewayKilled,

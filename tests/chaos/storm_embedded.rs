@@ -18,11 +18,11 @@ use crate::storm::{FAULTS, FAULTS_LONG};
 const VOLUME_BYTES: usize = 96 * 1024 * 1024;
 /// The disk is full for up to so long.
 const LONGEST_FULL_MS: usize = 5_000;
-/// Where the clock jumps to. From any of them to any other it is further than the hour that a retry may wait: what is put
-/// off for no longer than that can't be told from one.
+/// Where the clock jumps to. Any two are further apart than the hour that a retry may wait: a shorter jump can't be
+/// told from a retry.
 const OFFSETS: [&str; 4] = ["-1d", "+3h", "-2d", "+0"];
 
-/// What can happen.
+/// A fault of the storm.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Killed,

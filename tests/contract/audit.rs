@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use harness::{
-    Answer, Callvine, Database, Origin, Postgres, Provider, RabbitMq, eventually, settled, sounds,
+    Answer, Callvine, Database, Origin, PATIENCE, Postgres, Provider, RabbitMq, TEST_KEY, eventually,
+    settled, sounds,
 };
 use serde_json::Value;
-
-const KEY: &str = "test_key_123";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Calls posted to a process in this directory and settled: the first is given up, the others are stored.
 async fn calls(directory: &Path, count: usize) -> Database {
@@ -21,7 +18,7 @@ async fn calls(directory: &Path, count: usize) -> Database {
         origin.serve("/wav", Answer::wav(sound.bytes.clone())),
     );
     let mut process = up(directory).start().await;
-    let provider = Provider::new(&process.public().await, KEY);
+    let provider = Provider::new(&process.public().await, TEST_KEY);
     let mut calls = vec![provider.call(&page)];
     calls.extend((1..count).map(|_| provider.call(&wav)));
     provider.deliver(&calls, 1, PATIENCE).await;
@@ -150,7 +147,7 @@ async fn what_was_queued_again_is_fetched_again_and_then_nothing_is_wrong() {
     let sound = sounds(1).remove(0);
     let wav = origin.serve("/wav", Answer::wav(sound.bytes.clone()));
     let mut process = up(&directory).start().await;
-    let provider = Provider::new(&process.public().await, KEY);
+    let provider = Provider::new(&process.public().await, TEST_KEY);
     let calls: Vec<Value> = (0..4).map(|_| provider.call(&wav)).collect();
     provider.deliver(&calls, 1, PATIENCE).await;
     let database = Database::embedded(&directory);
@@ -170,7 +167,7 @@ async fn what_was_queued_again_is_fetched_again_and_then_nothing_is_wrong() {
     ];
     assert_found(|| embedded(&directory), &broken).await;
     audit(embedded(&directory).arg("--repair")).await;
-    // What is only on its way is no problem to an audit, and not fetched yet.
+    // A recording on its way is no problem to an audit; wait until all are fetched.
     settled(&database).await;
     assert_found(|| embedded(&directory).arg("--deep"), &[]).await;
     for id in 1..=4 {
@@ -231,7 +228,7 @@ async fn with_a_broker_what_its_queues_hold_counts_and_what_they_lost_is_queued_
     let wav = origin.serve("/wav", Answer::wav(sounds(1).remove(0).bytes));
     let allowed = Callvine::new("up").env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8");
     let mut process = on_servers(allowed, &amqp_url).start().await;
-    let provider = Provider::new(&process.public().await, KEY);
+    let provider = Provider::new(&process.public().await, TEST_KEY);
     let calls: Vec<Value> = (0..3).map(|_| provider.call(&wav)).collect();
     let acknowledged = provider.deliver(&calls, 1, PATIENCE).await;
     let database = Database::new(&database_url);

@@ -5,12 +5,9 @@ use std::time::Duration;
 use callvine_shared::bus::{Bus, BusError, Consumer, Delivery, Local, RabbitMq};
 use callvine_shared::queue::{Message, Queue, QueueName};
 use callvine_shared::store::{DELIVERY_LEASE, Store};
-use harness::eventually;
+use harness::{PATIENCE, eventually};
 use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
-
-/// Long enough for a loaded machine; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Instantiates every test for both kinds of delivery.
 macro_rules! contract {
@@ -47,7 +44,7 @@ contract!(
 
 async fn rabbitmq() -> Bus {
     let url = harness::RabbitMq::shared().await.vhost().await;
-    let bus = Bus::RabbitMq(RabbitMq::start(&url, true).unwrap());
+    let bus = Bus::RabbitMq(RabbitMq::start(url.parse().unwrap(), true));
     tokio::time::timeout(PATIENCE, bus.ready()).await.unwrap();
     bus
 }
@@ -159,7 +156,7 @@ async fn no_more_than_the_prefetch_is_in_hand(bus: &Bus) {
     let (mut consumer, shutdown) = consume(bus, Queue::Recordings, 2);
     let first = next(&mut consumer).await;
     let second = next(&mut consumer).await;
-    // What waits to be taken counts as in hand on RabbitMQ; in process as many again may wait.
+    // On RabbitMQ the messages of the consumer's buffer count as in hand; in process as many again may wait there.
     let mut more = Vec::new();
     while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(300), consumer.next()).await {
         more.push(delivery.unwrap());
@@ -202,7 +199,7 @@ async fn many_messages_arrive_each_and_in_order(bus: &Bus) {
 async fn a_broker_that_is_killed_is_found_again_and_confirmed_messages_are_still_there() {
     let broker = harness::RabbitMq::start().await;
     let url = broker.vhost().await;
-    let bus = Bus::RabbitMq(RabbitMq::start(&url, true).unwrap());
+    let bus = Bus::RabbitMq(RabbitMq::start(url.parse().unwrap(), true));
     tokio::time::timeout(PATIENCE, bus.ready()).await.unwrap();
     publish(&bus, &[message("call.created", None, "before")]).await;
     let (mut consumer, shutdown) = consume(&bus, Queue::Recordings, 4);
@@ -228,7 +225,7 @@ async fn a_broker_that_is_killed_is_found_again_and_confirmed_messages_are_still
 async fn a_deleted_queue_is_declared_again_and_what_found_no_queue_is_not_confirmed() {
     let broker = harness::RabbitMq::shared().await;
     let url = broker.vhost().await;
-    let bus = Bus::RabbitMq(RabbitMq::start(&url, false).unwrap());
+    let bus = Bus::RabbitMq(RabbitMq::start(url.parse().unwrap(), false));
     tokio::time::timeout(PATIENCE, bus.ready()).await.unwrap();
     let vhost = url.rsplit('/').next().unwrap();
     broker.ctl(&["delete_queue", "callvine.recordings", "-p", vhost]).await;

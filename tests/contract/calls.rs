@@ -1,15 +1,10 @@
 //! `GET /calls/ID` and `GET /recording.php?call_id=ID`, and what becomes of a recording, seen from outside.
 
-use std::time::Duration;
-
-use harness::{Answer as Origins, Origin, Sound, obtained, sounds};
+use harness::{Answer as Origins, Origin, PATIENCE, Sound, TEST_KEY, obtained, sounds};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::http::{KEY, Up, call};
-
-/// Long enough for a loaded machine; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::http::{Up, call};
 
 /// Loopback may be fetched from, and failures come quickly.
 const QUICK: [(&str, &str); 3] = [
@@ -139,7 +134,7 @@ async fn a_recording_that_is_not_ready_yet_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_try_that_failed_shows_why_and_when_the_next_one_is() {
+async fn a_failed_attempt_shows_why_and_when_the_next_one_is() {
     let origin = Origin::start().await;
     let up =
         Up::start_with(&[("CALLVINE_FETCH_ALLOW", "127.0.0.0/8"), ("CALLVINE_FETCH_BACKOFF", "1h")]).await;
@@ -182,7 +177,7 @@ async fn a_call_that_is_not_there_is_not_found_and_a_key_is_needed_to_ask() {
         404,
         "another client's"
     );
-    let answer = up.send(Method::DELETE, &path, &[("X-API-Key", KEY)], "").await;
+    let answer = up.send(Method::DELETE, &path, &[("X-API-Key", TEST_KEY)], "").await;
     assert_eq!(answer.status, 405);
     assert!(answer.header("allow").contains("GET"));
     assert_eq!(up.send(Method::OPTIONS, &path, &[], "").await.status, 204);

@@ -110,7 +110,7 @@ async fn a_signal_while_waiting_for_the_database_ends_the_start() {
         .env("DATABASE_URL", format!("postgres://postgres@127.0.0.1:{port}/x"))
         .env("AMQP_URL", "amqp://127.0.0.1:1")
         .spawn();
-    harness::eventually(std::time::Duration::from_secs(20), "it says that it waits", async || {
+    harness::eventually(harness::PATIENCE, "it says that it waits", async || {
         process.stderr().contains("waiting for the database")
     })
     .await;

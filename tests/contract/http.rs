@@ -1,11 +1,8 @@
-//! What the tests of the HTTP interface share: a program on SQLite, and requests to it.
+//! Shared by the tests of the HTTP interface: a program on SQLite, and requests to it.
 
-use harness::{Callvine, Running};
+use harness::{Callvine, Running, TEST_KEY};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-
-/// The published test key of client `test`.
-pub(crate) const KEY: &str = "test_key_123";
 
 /// `callvine up` in a directory of its own, and a client.
 pub(crate) struct Up {
@@ -31,11 +28,11 @@ impl Up {
 
     /// Posts this body with the test key.
     pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Answer {
-        self.send(Method::POST, "/webhook.php", &[("X-API-Key", KEY)], body).await
+        self.send(Method::POST, "/webhook.php", &[("X-API-Key", TEST_KEY)], body).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, &[("X-API-Key", KEY)], "").await
+        self.send(Method::GET, path, &[("X-API-Key", TEST_KEY)], "").await
     }
 
     pub(crate) async fn send(

@@ -1,8 +1,6 @@
 //! API keys: the headers they come in, and their life from `keys create` to `keys revoke`.
 
-use std::time::Duration;
-
-use harness::{Callvine, eventually};
+use harness::{Callvine, PATIENCE, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -10,9 +8,6 @@ use crate::http::{Answer, Up, call};
 
 const REQUIRED: &str = r#"{"error":"Authentication required","message":"API key must be provided in X-API-Key header or Authorization header"}"#;
 const INVALID: &str = r#"{"error":"Invalid API key","message":"The provided API key is not valid"}"#;
-
-/// A new or revoked key counts everywhere within this.
-const KEYS_WITHIN: Duration = Duration::from_secs(5);
 
 async fn post(up: &Up, headers: &[(&str, &str)]) -> Answer {
     up.send(Method::POST, "/webhook.php", headers, call(&json!({})).to_string()).await
@@ -100,7 +95,7 @@ async fn a_key_lives_from_create_to_revoke() {
     assert!(key.starts_with("cv_live_"), "{key}");
     assert!(keys(&["create", "--client", "acme", "--env", "test"]).await.stdout.starts_with("cv_test_"));
     let headers = [("X-API-Key", key.as_str())];
-    eventually(KEYS_WITHIN, "the new key counts", async || post(&up, &headers).await.status == 201).await;
+    eventually(PATIENCE, "the new key counts", async || post(&up, &headers).await.status == 201).await;
 
     // A client's calls are its own.
     let id = post(&up, &headers).await.json()["data"]["id"].clone();
@@ -114,10 +109,8 @@ async fn a_key_lives_from_create_to_revoke() {
         assert!(!finished.stdout.contains(&key), "a key is printed once");
         finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    eventually(KEYS_WITHIN, "its use is written down", async || {
-        listed().await[0]["last_used_at"].is_string()
-    })
-    .await;
+    eventually(PATIENCE, "its use is written down", async || listed().await[0]["last_used_at"].is_string())
+        .await;
     let line = &listed().await[0];
     assert_eq!(
         (&line["client"], &line["env"], &line["revoked_at"]),
@@ -130,7 +123,7 @@ async fn a_key_lives_from_create_to_revoke() {
     let id = line["id"].to_string();
     let revoke = || Callvine::new("keys").args(["revoke", &id]).directory(up.process.directory()).run();
     revoke().await.assert_code(0);
-    eventually(KEYS_WITHIN, "the revoked key is refused", async || post(&up, &headers).await.status == 401)
+    eventually(PATIENCE, "the revoked key is refused", async || post(&up, &headers).await.status == 401)
         .await;
     post(&up, &headers).await.assert(401, INVALID);
     assert!(listed().await[0]["revoked_at"].is_string());

@@ -1,4 +1,4 @@
-//! What is promised, on every engine that promises it.
+//! The promises of the program, on every engine that makes them.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,8 +15,11 @@ mod commands;
 mod http;
 mod keys;
 mod migrations;
+mod newer_queue;
 mod objects;
 mod public;
+mod queues;
 mod server;
 mod store;
+mod terminal;
 mod webhook;

@@ -1,9 +1,11 @@
-//! What all answers of the public listener have in common: paths, methods, cross-origin headers, request ids, HTTP/2.
+//! The common part of all answers of the public listener: paths, methods, cross-origin headers, request ids, HTTP/2.
 
 use reqwest::Method;
 use serde_json::json;
 
-use crate::http::{KEY, Up, builder};
+use harness::TEST_KEY;
+
+use crate::http::{Up, builder};
 use crate::webhook::PUBLISHED_REQUEST;
 
 #[tokio::test]
@@ -22,7 +24,7 @@ async fn other_methods_and_paths_are_refused_before_the_key_is_asked_for() {
         assert_eq!(answer.header("allow"), "POST, OPTIONS");
     }
     for path in ["/", "/webhook.phpx", "/webhook/x", "/WEBHOOK", "/calls", "/favicon.ico"] {
-        let answer = up.send(Method::POST, path, &[("X-API-Key", KEY)], PUBLISHED_REQUEST).await;
+        let answer = up.send(Method::POST, path, &[("X-API-Key", TEST_KEY)], PUBLISHED_REQUEST).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["error"]), (404, &json!("Not found")), "{path}");
         assert!(answer.json()["message"].is_string());
     }
@@ -91,7 +93,7 @@ async fn http_2_with_prior_knowledge_works_alike() {
     let up = Up::start().await;
     let client = builder().http2_prior_knowledge().build().unwrap();
     let request =
-        client.post(format!("{}/webhook.php", up.url)).header("X-API-Key", KEY).body(PUBLISHED_REQUEST);
+        client.post(format!("{}/webhook.php", up.url)).header("X-API-Key", TEST_KEY).body(PUBLISHED_REQUEST);
     let answer = request.send().await.unwrap();
     assert_eq!((answer.version(), answer.status().as_u16()), (reqwest::Version::HTTP_2, 201));
     let refused =

@@ -1,17 +1,13 @@
 //! The public listener under clients that misbehave, and under signals.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
-use harness::Signal;
+use harness::{PATIENCE, Signal, TEST_KEY};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::http::{KEY, Up, call, client};
-
-/// Deadlines of the program are 10 s; this is reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(25);
+use crate::http::{Up, call, client};
 
 async fn connect(up: &mut Up) -> TcpStream {
     let address: SocketAddr = up.process.public_socket().await;
@@ -38,14 +34,11 @@ async fn a_client_that_sends_nothing_or_drips_is_dropped() {
         let mut stream = connect(&mut up).await;
         stream.write_all(beginning.as_bytes()).await.unwrap();
         clients.push(tokio::spawn(async move {
-            let started = Instant::now();
             rest(&mut stream).await;
-            started.elapsed()
         }));
     }
-    for (client, beginning) in clients.into_iter().zip(beginnings) {
-        let took = client.await.unwrap();
-        assert!(took < Duration::from_secs(15), "{beginning:?} was kept for {took:?}");
+    for client in clients {
+        client.await.unwrap();
     }
     assert_eq!(
         up.post(call(&json!({})).to_string()).await.status,
@@ -58,8 +51,9 @@ async fn a_client_that_sends_nothing_or_drips_is_dropped() {
 async fn a_body_that_stops_arriving_is_answered_408() {
     let mut up = Up::start().await;
     let mut stream = connect(&mut up).await;
-    let head =
-        format!("POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 100\r\n\r\n{{");
+    let head = format!(
+        "POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {TEST_KEY}\r\nContent-Length: 100\r\n\r\n{{"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -69,7 +63,7 @@ async fn a_body_that_stops_arriving_is_answered_408() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_answered_413_without_being_read() {
     let mut up = Up::start().await;
-    let headers = format!("POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n");
+    let headers = format!("POST /webhook.php HTTP/1.1\r\nHost: x\r\nX-API-Key: {TEST_KEY}\r\n");
     // By its length alone, with nothing of it sent.
     let mut stream = connect(&mut up).await;
     stream.write_all(format!("{headers}Content-Length: 1000000000\r\n\r\n").as_bytes()).await.unwrap();
@@ -106,7 +100,7 @@ async fn one_connection_carries_many_requests() {
     let body = call(&json!({})).to_string();
     let length = body.len();
     let request = format!(
-        "POST /webhook HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST /webhook HTTP/1.1\r\nHost: x\r\nX-API-Key: {TEST_KEY}\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     let refused = "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
     let last = request.replace("Host: x", "Host: x\r\nConnection: close");
@@ -124,7 +118,7 @@ async fn a_termination_in_the_middle_of_a_burst_answers_what_it_has_taken_and_ex
         .map(|_| {
             let request = client
                 .post(format!("{url}/webhook.php"))
-                .header("X-API-Key", KEY)
+                .header("X-API-Key", TEST_KEY)
                 .body(call(&json!({})).to_string());
             tokio::spawn(async move { request.send().await.map(|answer| answer.status().as_u16()) })
         })

@@ -4,7 +4,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::http::{KEY, Up, call, without_white_space};
+use harness::TEST_KEY;
+
+use crate::http::{Up, call, without_white_space};
 
 /// The request of the published page, as its curl example sends it.
 pub(crate) const PUBLISHED_REQUEST: &str = r#"{
@@ -21,7 +23,7 @@ pub(crate) const PUBLISHED_REQUEST: &str = r#"{
 async fn the_published_request_gets_the_published_answer() {
     let up = Up::start().await;
     for path in ["/webhook.php", "/webhook", "/webhook.php/", "/webhook/?x=y", "/webhook.php?a=b&c"] {
-        let headers = [("X-API-Key", KEY), ("Content-Type", "application/json")];
+        let headers = [("X-API-Key", TEST_KEY), ("Content-Type", "application/json")];
         let answer = up.send(Method::POST, path, &headers, PUBLISHED_REQUEST).await;
         let body = answer.json();
         let (id, created_at) =
@@ -186,7 +188,7 @@ async fn every_refusal_of_a_body_has_its_published_answer() {
 async fn the_content_type_is_not_judged() {
     let up = Up::start().await;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "nonsense"] {
-        let headers = [("X-API-Key", KEY), ("Content-Type", content_type)];
+        let headers = [("X-API-Key", TEST_KEY), ("Content-Type", content_type)];
         assert_eq!(
             up.send(Method::POST, "/webhook", &headers, call(&json!({})).to_string()).await.status,
             201

@@ -1,4 +1,4 @@
-//! What hosts are told to sign in with, and who else hears of it: nobody.
+//! Credentials: each host gets its own, and nobody else learns of them.
 
 use harness::{Answer, Authority, Origin, Protocol, SecureOrigin, Validity, telephone_sound};
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
@@ -20,7 +20,7 @@ const EVENTS: &str = "every-event";
 /// In the file of credentials: a password, and a token. Then in addresses: a user's password, and a name without one.
 const SECRETS: [&str; 4] = ["pbx-hunter2", "token-hunter3", "url-hunter4", "url-hunter5"];
 
-/// What `Authorization` says with the name `u` and such a password.
+/// The `Authorization` header of the user `u` with this password.
 fn basic(password: &str) -> &'static str {
     match password {
         "pbx-hunter2" => "Basic dTpwYngtaHVudGVyMg==",
@@ -109,7 +109,7 @@ async fn credentials_go_to_their_own_host_and_are_written_nowhere(engine: Engine
     site.stop().await;
 }
 
-/// What the system answers about these calls, of which the last was given up.
+/// Every answer of the system about these calls, of which the last was given up.
 async fn said_of(site: &Site, ids: &[i64]) -> Vec<String> {
     let mut said = Vec::new();
     for id in ids {

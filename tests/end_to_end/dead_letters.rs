@@ -134,8 +134,8 @@ async fn a_second_failure_is_an_event_of_its_own(engine: Engine) {
     site.stop().await;
 }
 
-/// Goal: what ended in a dead-letter queue without being given up isn't lost. Method: move the message of a pending call
-/// there, beside one that is nobody's.
+/// Goal: what ended in a dead-letter queue without being given up isn't lost. Method: move the message of a pending
+/// call there, beside one that is nobody's.
 async fn messages_that_no_worker_could_deal_with_are_queued_again(engine: Engine) {
     let site = engine.up(&SETTINGS).await;
     let origin = Origin::start().await;
@@ -275,7 +275,7 @@ async fn wrong_ids_and_arguments_are_named(engine: Engine) {
         finished.assert_code(1);
         assert!(finished.stderr.contains("dead-letters list"), "{arguments:?}: {}", finished.stderr);
     }
-    // What is known is done, whatever else is asked for.
+    // Known ids are done, whatever else is asked for.
     let known = format!("r{}", ids[0]);
     let mixed = run(&["retry", "r999999", &known, "--json"]).await;
     mixed.assert_code(1);

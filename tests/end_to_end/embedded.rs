@@ -1,23 +1,11 @@
 //! The embedded default: one process, SQLite, in-process delivery.
 
-use harness::{Callvine, Outcome, Provider};
-use sqlx::{Connection, SqliteConnection};
+use harness::{Callvine, Database, Outcome, Provider, TEST_KEY};
 
 use crate::recordings::{RECORDINGS, Recorded};
 
-const KEY: &str = "test_key_123";
-
 fn up() -> Callvine {
     Callvine::new("up").env("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")
-}
-
-async fn open(directory: &std::path::Path) -> SqliteConnection {
-    let url = format!("sqlite://{}/callvine-data/callvine.db?mode=ro", directory.display());
-    SqliteConnection::connect(&url).await.unwrap()
-}
-
-async fn count(connection: &mut SqliteConnection, statement: &'static str) -> i64 {
-    sqlx::query_scalar(statement).fetch_one(connection).await.unwrap()
 }
 
 #[tokio::test]
@@ -25,39 +13,32 @@ async fn a_hundred_real_recordings_go_all_the_way() {
     let recorded = Recorded::serve().await;
     let mut process = up().start().await;
     let url = process.public().await;
-    let acknowledged = recorded.deliver(&Provider::new(&url, KEY)).await;
-    recorded.assert_all_stored(&url, KEY, &acknowledged).await;
+    let acknowledged = recorded.deliver(&Provider::new(&url, TEST_KEY)).await;
+    recorded.assert_all_stored(&url, TEST_KEY, &acknowledged).await;
     let directory = process.directory().to_owned();
     process.stop().await.assert_code(0);
-    let mut database = open(&directory).await;
-    let analyses = "select count(distinct event_id) from deliveries where queue = 'callvine.analysis'";
-    assert_eq!(count(&mut database, analyses).await, i64::try_from(RECORDINGS).unwrap());
-    assert_eq!(
-        count(&mut database, "select count(*) from deliveries where queue = 'callvine.analysis'").await,
-        100
-    );
-    assert_eq!(
-        count(&mut database, "select count(*) from deliveries where queue = 'callvine.recordings'").await,
-        0
-    );
-    assert_eq!(count(&mut database, "select count(*) from outbox").await, 0, "everything was told");
+    let database = Database::embedded(&directory);
+    let analyses =
+        "from (select distinct event_id from deliveries where queue = 'callvine.analysis') as events";
+    assert_eq!(database.count(analyses).await, Some(i64::try_from(RECORDINGS).unwrap()));
+    assert_eq!(database.count("from deliveries where queue = 'callvine.analysis'").await, Some(100));
+    assert_eq!(database.count("from deliveries where queue = 'callvine.recordings'").await, Some(0));
+    assert_eq!(database.count("from outbox").await, Some(0), "everything was told");
 }
 
-/// Goal: a stop under load is orderly and quick, since nothing waits for what is put aside. Method: stop while a hundred
-/// recordings are under way, and start again.
+/// Goal: a stop under load is orderly, since nothing waits for recordings that are postponed. Method: stop while a
+/// hundred recordings are under way, and start again. A stop that waited would end at its deadline, and say so.
 #[tokio::test]
-async fn stopped_under_load_it_ends_in_time_and_goes_on_at_the_next_start() {
+async fn stopped_under_load_it_waits_for_nothing_postponed_and_goes_on_at_the_next_start() {
     let recorded = Recorded::serve().await;
     let mut process = up().start().await;
     let directory = process.directory().to_owned();
-    let acknowledged = recorded.deliver(&Provider::new(&process.public().await, KEY)).await;
-    let begun = std::time::Instant::now();
+    let acknowledged = recorded.deliver(&Provider::new(&process.public().await, TEST_KEY)).await;
     let finished = process.stop().await;
     finished.assert_code(0);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     assert!(!finished.stderr.contains("not everything"), "{}", finished.stderr);
     let mut process = up().directory(&directory).start().await;
-    recorded.assert_all_stored(&process.public().await, KEY, &acknowledged).await;
+    recorded.assert_all_stored(&process.public().await, TEST_KEY, &acknowledged).await;
 }
 
 /// Goal: whatever was answered 201 survives SIGKILL and is finished by the next start. Method: kill in the middle of
@@ -67,7 +48,7 @@ async fn killed_in_the_middle_of_a_burst_it_loses_nothing_and_finishes_everythin
     let recorded = Recorded::serve().await;
     let mut process = up().start().await;
     let directory = process.directory().to_owned();
-    let provider = Provider::new(&process.public().await, KEY);
+    let provider = Provider::new(&process.public().await, TEST_KEY);
     provider.burst(&recorded.calls(&provider), 16).await;
     let calls = recorded.calls(&provider);
     let killing = async {
@@ -84,7 +65,7 @@ async fn killed_in_the_middle_of_a_burst_it_loses_nothing_and_finishes_everythin
     let mut process = up().directory(&directory).start().await;
     let url = process.public().await;
     for call in provider.acknowledged() {
-        let data = crate::recordings::settled(&url, KEY, call.id).await;
+        let data = crate::recordings::settled(&url, TEST_KEY, call.id).await;
         for field in ["from_phone", "handled_by", "recording_url", "start_time"] {
             assert_eq!(data[field], call.sent[field]);
         }
@@ -92,9 +73,9 @@ async fn killed_in_the_middle_of_a_burst_it_loses_nothing_and_finishes_everythin
         assert_eq!(data["analysis"]["status"], "requested");
     }
     process.stop().await.assert_code(0);
-    let mut database = open(&directory).await;
-    assert_eq!(count(&mut database, "select count(*) from recordings where status <> 'stored'").await, 0);
-    let missing = "select count(*) from call_logs c where not exists (
+    let database = Database::embedded(&directory);
+    assert_eq!(database.count("from recordings where status <> 'stored'").await, Some(0));
+    let missing = "from call_logs c where not exists (
         select 1 from deliveries d where d.queue = 'callvine.analysis' and d.body like '%\"subject\":\"calls/' || c.id || '\"%')";
-    assert_eq!(count(&mut database, missing).await, 0, "every call has its analysis request");
+    assert_eq!(database.count(missing).await, Some(0), "every call has its analysis request");
 }

@@ -1,6 +1,6 @@
-//! Everything that can go wrong with a recording, and what comes of each: one table, driven from outside.
+//! Everything that can go wrong with a recording, and the outcome of each: one table, driven from outside.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use harness::{Answer, Origin, sounds};
 use serde_json::{Value, json};
@@ -9,39 +9,37 @@ use tokio::io::AsyncWriteExt;
 use crate::site::{Engine, on_both_engines};
 
 on_both_engines!(
-    every_failure_has_its_reason_and_its_number_of_tries,
+    every_failure_has_its_reason_and_its_number_of_attempts,
     every_redirect_and_every_address_is_judged,
-    a_host_that_says_when_is_asked_then,
-    a_recording_that_waits_blocks_nobody_and_outlives_a_restart,
-    a_host_that_rests_uses_up_nobodys_tries,
 );
 
-/// Tries before the dead letters, in these tests.
-const TRIES: usize = 3;
+/// Attempts before the dead letters, in these tests.
+const ATTEMPTS: usize = 3;
 
-/// Quick tries, small recordings, little patience.
-const SETTINGS: [(&str, &str); 8] = [
+/// Quick attempts, small recordings, little patience.
+pub(crate) const SETTINGS: [(&str, &str); 8] = [
     ("CALLVINE_FETCH_ATTEMPTS", "3"),
     ("CALLVINE_FETCH_BACKOFF", "20ms"),
     ("CALLVINE_FETCH_TIMEOUT", "5s"),
     ("CALLVINE_FETCH_CONNECT_TIMEOUT", "2s"),
-    ("CALLVINE_FETCH_IDLE_TIMEOUT", "1s"),
+    ("CALLVINE_FETCH_IDLE_TIMEOUT", "3s"),
     ("CALLVINE_MAX_RECORDING", "2MiB"),
     ("CALLVINE_WORKER_CONCURRENCY", "32"),
     // All origins are one host: 127.0.0.1.
     ("CALLVINE_FETCH_PER_HOST", "32"),
 ];
 
-/// How often a recording is tried.
+/// How often a recording is attempted.
 #[derive(Clone, Copy)]
-enum Tried {
-    /// Once: no later try can end otherwise.
+enum Attempts {
+    /// Once: no later attempt can end otherwise.
     Once,
     /// As often as the settings say.
     Often,
 }
 
-fn wav() -> Answer {
+/// A good recording.
+pub(crate) fn wav() -> Answer {
     Answer::wav(sounds(1).remove(0).bytes)
 }
 
@@ -59,47 +57,47 @@ fn silent_wav() -> Answer {
     Answer::wav(bytes)
 }
 
-fn table() -> Vec<(Answer, &'static str, Tried)> {
+fn table() -> Vec<(Answer, &'static str, Attempts)> {
     let sound = sounds(1).remove(0).bytes;
     let half = sound.len() / 2;
     let json = |status| Answer::Json { status, text: r#"{"error":"expired"}"#.to_owned() };
     vec![
-        (Answer::Status(404), "not_found", Tried::Often),
-        (Answer::Status(410), "not_found", Tried::Once),
-        (Answer::Status(403), "forbidden", Tried::Often),
-        (Answer::Status(401), "forbidden", Tried::Once),
-        (Answer::Status(202), "http_status", Tried::Often),
-        (Answer::Status(400), "http_status", Tried::Once),
-        (Answer::Status(408), "http_status", Tried::Often),
-        (Answer::Status(409), "http_status", Tried::Often),
-        (Answer::Status(416), "http_status", Tried::Often),
-        (Answer::Status(425), "http_status", Tried::Often),
-        (Answer::Status(429), "http_status", Tried::Often),
-        (Answer::Status(500), "http_status", Tried::Often),
-        (Answer::Status(503), "http_status", Tried::Often),
-        (Answer::Status(304), "http_status", Tried::Once),
+        (Answer::Status(404), "not_found", Attempts::Often),
+        (Answer::Status(410), "not_found", Attempts::Once),
+        (Answer::Status(403), "forbidden", Attempts::Often),
+        (Answer::Status(401), "forbidden", Attempts::Once),
+        (Answer::Status(202), "http_status", Attempts::Often),
+        (Answer::Status(400), "http_status", Attempts::Once),
+        (Answer::Status(408), "http_status", Attempts::Often),
+        (Answer::Status(409), "http_status", Attempts::Often),
+        (Answer::Status(416), "http_status", Attempts::Often),
+        (Answer::Status(425), "http_status", Attempts::Often),
+        (Answer::Status(429), "http_status", Attempts::Often),
+        (Answer::Status(500), "http_status", Attempts::Often),
+        (Answer::Status(503), "http_status", Attempts::Often),
+        (Answer::Status(304), "http_status", Attempts::Once),
         // A redirect to nowhere.
-        (Answer::Status(302), "http_status", Tried::Once),
-        (json(502), "http_status", Tried::Often),
-        (Answer::RetryAfter { status: 503, value: "soon".to_owned() }, "http_status", Tried::Often),
-        (Answer::RetryAfter { status: 418, value: "1".to_owned() }, "http_status", Tried::Once),
-        (Answer::Reset, "connect", Tried::Often),
-        (Answer::Truncated { bytes: sound.clone(), sent: half }, "truncated", Tried::Often),
-        (short_wav(), "truncated", Tried::Often),
-        (Answer::Stalled { bytes: sound.clone(), sent: 0 }, "timeout", Tried::Often),
-        (Answer::Stalled { bytes: sound, sent: half }, "timeout", Tried::Often),
+        (Answer::Status(302), "http_status", Attempts::Once),
+        (json(502), "http_status", Attempts::Often),
+        (Answer::RetryAfter { status: 503, value: "soon".to_owned() }, "http_status", Attempts::Often),
+        (Answer::RetryAfter { status: 418, value: "1".to_owned() }, "http_status", Attempts::Once),
+        (Answer::Reset, "connect", Attempts::Often),
+        (Answer::Truncated { bytes: sound.clone(), sent: half }, "truncated", Attempts::Often),
+        (short_wav(), "truncated", Attempts::Often),
+        (Answer::Stalled { bytes: sound.clone(), sent: 0 }, "timeout", Attempts::Often),
+        (Answer::Stalled { bytes: sound, sent: half }, "timeout", Attempts::Often),
         // Too slow in all, though never silent: slower than speech, and longer than CALLVINE_FETCH_TIMEOUT.
-        (Answer::Slow { piece: 1, pause: Duration::from_millis(50) }, "timeout", Tried::Often),
-        (Answer::Slow { piece: 4096, pause: Duration::from_millis(200) }, "timeout", Tried::Often),
-        (Answer::empty(), "empty", Tried::Often),
-        (Answer::Status(204), "empty", Tried::Often),
-        (Answer::Status(205), "empty", Tried::Often),
-        (silent_wav(), "empty", Tried::Often),
-        (Answer::page_as_audio(), "not_audio", Tried::Once),
-        (json(200), "not_audio", Tried::Once),
-        (Answer::body("audio/mpeg", "some words"), "not_audio", Tried::Once),
-        (Answer::Large { claimed: 3 << 20 }, "too_large", Tried::Once),
-        (Answer::Endless, "too_large", Tried::Once),
+        (Answer::Slow { piece: 1, pause: Duration::from_millis(50) }, "timeout", Attempts::Often),
+        (Answer::Slow { piece: 4096, pause: Duration::from_millis(200) }, "timeout", Attempts::Often),
+        (Answer::empty(), "empty", Attempts::Often),
+        (Answer::Status(204), "empty", Attempts::Often),
+        (Answer::Status(205), "empty", Attempts::Often),
+        (silent_wav(), "empty", Attempts::Often),
+        (Answer::page_as_audio(), "not_audio", Attempts::Once),
+        (json(200), "not_audio", Attempts::Once),
+        (Answer::body("audio/mpeg", "some words"), "not_audio", Attempts::Once),
+        (Answer::Large { claimed: 3 << 20 }, "too_large", Attempts::Once),
+        (Answer::Endless, "too_large", Attempts::Once),
     ]
 }
 
@@ -132,11 +130,11 @@ async fn without_room() -> (std::net::SocketAddr, Vec<tokio::net::TcpStream>, to
     (address, clients, listener)
 }
 
-/// What `GET /calls/ID` and the dead letters say of a recording that was given up.
-fn assert_given_up(recording: &Value, reason: &str, tried: Tried, case: &str) {
+/// Compares `GET /calls/ID` and the dead letters with a recording that was given up.
+fn assert_given_up(recording: &Value, reason: &str, tried: Attempts, case: &str) {
     let attempts = match tried {
-        Tried::Once => 1,
-        Tried::Often => TRIES,
+        Attempts::Once => 1,
+        Attempts::Often => ATTEMPTS,
     };
     let said = json!([recording["status"], recording["reason"], recording["attempts"]]);
     assert_eq!(said, json!(["failed", reason, attempts]), "{case}: {recording}");
@@ -144,7 +142,7 @@ fn assert_given_up(recording: &Value, reason: &str, tried: Tried, case: &str) {
     assert!(recording["next_attempt_at"].is_null() && recording["location"].is_null(), "{case}: {recording}");
 }
 
-async fn every_failure_has_its_reason_and_its_number_of_tries(engine: Engine) {
+async fn every_failure_has_its_reason_and_its_number_of_attempts(engine: Engine) {
     let site = engine.up(&SETTINGS).await;
     // An origin each, so that one's failures don't send another's to rest.
     let mut cases = Vec::new();
@@ -160,17 +158,17 @@ async fn every_failure_has_its_reason_and_its_number_of_tries(engine: Engine) {
         ));
     }
     let tls = format!("https://{}/call.wav", without_tls().await);
-    cases.push((None, tls, "no TLS".to_owned(), "tls", Tried::Often));
+    cases.push((None, tls, "no TLS".to_owned(), "tls", Attempts::Often));
     let closed = format!("http://127.0.0.1:{}/call.wav", harness::free_port());
-    cases.push((None, closed, "nobody listens".to_owned(), "connect", Tried::Often));
+    cases.push((None, closed, "nobody listens".to_owned(), "connect", Attempts::Often));
     let (full, ..) = &without_room().await;
-    cases.push((None, format!("http://{full}/call.wav"), "no room".to_owned(), "timeout", Tried::Often));
+    cases.push((None, format!("http://{full}/call.wav"), "no room".to_owned(), "timeout", Attempts::Often));
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let greeted = format!("https://{}/call.wav", silent.local_addr().unwrap());
-    cases.push((None, greeted, "no greeting".to_owned(), "timeout", Tried::Often));
+    cases.push((None, greeted, "no greeting".to_owned(), "timeout", Attempts::Often));
     // No such name, ever (RFC 6761).
     let unknown = "http://pbx.invalid/call.wav".to_owned();
-    cases.push((None, unknown, "no address".to_owned(), "dns", Tried::Often));
+    cases.push((None, unknown, "no address".to_owned(), "dns", Attempts::Often));
 
     let urls: Vec<String> = cases.iter().map(|(_, url, ..)| url.clone()).collect();
     let ids = site.post(&urls).await;
@@ -250,9 +248,9 @@ async fn every_redirect_and_every_address_is_judged(engine: Engine) {
         if number < stored.len() {
             assert_eq!(recording["status"], "stored", "{url}: {recording}");
         } else if number < stored.len() + endless.len() {
-            assert_given_up(recording, "http_status", Tried::Once, url);
+            assert_given_up(recording, "http_status", Attempts::Once, url);
         } else {
-            assert_given_up(recording, "blocked_address", Tried::Once, url);
+            assert_given_up(recording, "blocked_address", Attempts::Once, url);
         }
     }
     assert_eq!(origin.seen("/coded")[0].header("accept-encoding"), Some("identity"));
@@ -266,101 +264,5 @@ async fn every_redirect_and_every_address_is_judged(engine: Engine) {
     }
     assert_eq!(told(&origin, "/0").iter().filter(|told| told.as_deref() == basic).count(), 1);
     assert_eq!(told(&other, "/there"), [None, None]);
-    site.stop().await;
-}
-
-async fn a_host_that_says_when_is_asked_then(engine: Engine) {
-    let site = engine.up(&SETTINGS).await;
-    let origin = Origin::start().await;
-    // Dates have whole seconds: this one is a second away at the least.
-    let in_two_seconds = chrono::DateTime::<chrono::Utc>::from(SystemTime::now() + Duration::from_secs(3));
-    let date = in_two_seconds.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    let first = |status, value: &str| vec![Answer::RetryAfter { status, value: value.to_owned() }];
-    let urls = [
-        origin.serve_in_turn("/seconds", first(503, "2"), wav()),
-        origin.serve_in_turn("/date", first(429, &date), wav()),
-        origin.serve_in_turn("/not-ready", first(404, "1"), wav()),
-    ];
-    let ids = site.post(&urls).await;
-    for (path, (id, least)) in
-        ["/seconds", "/date", "/not-ready"].into_iter().zip(ids.iter().zip([2.0, 0.5, 1.0]))
-    {
-        let recording = site.settled(*id).await;
-        assert_eq!(
-            (&recording["status"], &recording["attempts"]),
-            (&json!("stored"), &json!(2)),
-            "{recording}"
-        );
-        assert!(recording["last_error"].is_null() && recording["reason"].is_null(), "{recording}");
-        let seen = origin.seen(path);
-        let waited = (seen[1].at - seen[0].at).as_secs_f64();
-        assert!(waited >= least, "{path}: asked again after {waited} s");
-    }
-    site.stop().await;
-}
-
-async fn a_recording_that_waits_blocks_nobody_and_outlives_a_restart(engine: Engine) {
-    let one_at_once = [("CALLVINE_WORKER_CONCURRENCY", "1"), ("CALLVINE_FETCH_PER_HOST", "1")];
-    let site = engine.up(&one_at_once).await;
-    let origin = Origin::start().await;
-    let later = Answer::RetryAfter { status: 503, value: "86400".to_owned() };
-    let mut urls = vec![origin.serve("/later", later)];
-    urls.extend((0..20).map(|number| origin.serve(&format!("/{number}"), wav())));
-    let ids = site.post(&urls).await;
-    for recording in site.all_settled(&ids[1..]).await {
-        assert_eq!(recording["status"], "stored");
-    }
-    let waits = harness::obtained(crate::recordings::PATIENCE, "it was tried once", async || {
-        let recording = site.call(ids[0]).await["recording"].clone();
-        (recording["attempts"] == 1).then_some(recording)
-    })
-    .await;
-    assert_eq!(waits["status"], "pending");
-    assert!(waits["reason"].is_null(), "it isn't given up: {waits}");
-    assert_eq!(waits["last_error"], "the host answered 503");
-    let next = waits["next_attempt_at"].as_str().unwrap();
-    let next = chrono::NaiveDateTime::parse_from_str(next, "%Y-%m-%d %H:%M:%S").unwrap().and_utc();
-    let wait = (next - chrono::Utc::now()).num_seconds();
-    assert!((3500..=3600).contains(&wait), "a host's wish is granted up to an hour: {wait} s");
-
-    let site = site.stop().await.up(&one_at_once).await;
-    let more = site.post(&[origin.serve("/more", wav())]).await;
-    assert_eq!(site.settled(more[0]).await["status"], "stored");
-    let still = site.call(ids[0]).await["recording"].clone();
-    assert_eq!(still, waits, "nothing of it is lost");
-    assert_eq!(origin.count("/later"), 1, "and it isn't asked for before its time");
-    site.stop().await;
-}
-
-/// Goal: what was not asked for is not a try. Method: a host fails for so many recordings that it is sent to rest; then
-/// it is well again. Each recording has two tries, and there are as many tries as there were requests.
-async fn a_host_that_rests_uses_up_nobodys_tries(engine: Engine) {
-    let settings = [
-        ("CALLVINE_FETCH_ATTEMPTS", "2"),
-        ("CALLVINE_FETCH_BACKOFF", "200ms"),
-        ("CALLVINE_FETCH_PER_HOST", "2"),
-    ];
-    let site = engine.up(&settings).await;
-    let origin = Origin::start().await;
-    let paths: Vec<String> = (0..60).map(|number| format!("/{number}")).collect();
-    let urls: Vec<String> = paths.iter().map(|path| origin.serve(path, Answer::Status(500))).collect();
-    let ids = site.post(&urls).await;
-    let resting = "a host that fails eight recordings is sent to rest";
-    let metrics = site.metrics();
-    harness::eventually(crate::recordings::PATIENCE, resting, async || {
-        let text = harness::http_client().get(&metrics).send().await.unwrap().text().await.unwrap();
-        text.lines().any(|line| line == "callvine_fetch_breaker_opened_total 1")
-    })
-    .await;
-    for path in &paths {
-        origin.serve(path, wav());
-    }
-    let recordings = site.all_settled(&ids).await;
-    for (path, recording) in paths.iter().zip(&recordings) {
-        assert_eq!(recording["attempts"], origin.count(path), "what was asked for is what was tried");
-        assert!(recording["status"] == "stored" || recording["attempts"] == 2, "{recording}");
-    }
-    let stored = recordings.iter().filter(|recording| recording["status"] == "stored").count();
-    assert!(stored >= 50, "only {stored} of 60 are stored");
     site.stop().await;
 }

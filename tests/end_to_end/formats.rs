@@ -76,7 +76,7 @@ fn make(path: &Path, command: &str) {
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What ffprobe says: codec, channels, sample rate, duration.
+/// The facts that ffprobe finds: codec, channels, sample rate, duration.
 fn probed(path: &Path) -> (String, i64, i64, f64) {
     let entries = "stream=codec_name,sample_rate,channels,duration:format=duration";
     let arguments = ["-v", "error", "-of", "json", "-show_entries", entries];

@@ -16,8 +16,8 @@ const LARGEST: u64 = 41;
 /// For each MiB: fetched, decoded and sent by a debug build on a busy machine, to a store in Python.
 const PATIENCE_EACH: Duration = Duration::from_secs(1);
 
-/// Of the whole process, in bytes, whatever the size: what a debug build has before the first recording, and the 32 MiB
-/// that uploads may take.
+/// Most memory of the whole process, in bytes, whatever the size of a recording: a debug build before the first one,
+/// and the 32 MiB that uploads may take.
 const MEMORY_MAX: u64 = 140_000_000;
 
 /// Goal: a recording of exactly `CALLVINE_MAX_RECORDING` is kept byte for byte, one byte more is refused, and memory is

@@ -15,6 +15,7 @@ mod fairness;
 mod formats;
 mod largest;
 mod memory;
+mod postponed;
 mod recordings;
 mod s3;
 mod servers;

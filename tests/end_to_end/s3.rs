@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use harness::{Answer, Callvine, Database, Origin, Postgres, Provider, RabbitMq, S3, eventually, obtained};
+use harness::{
+    Answer, Callvine, Database, Origin, Postgres, Provider, RabbitMq, S3, TEST_KEY, eventually, obtained,
+};
 use sha2::{Digest, Sha256};
 
 use crate::recordings::{PATIENCE, settled};
-
-const KEY: &str = "test_key_123";
 
 /// Seconds of 8 kHz A-law that don't fit one request to the store: 9 MB.
 const LONG_SECONDS: u64 = 1125;
@@ -78,7 +78,7 @@ async fn one_process_keeps_recordings_in_a_bucket_and_an_audit_reads_them() {
     let store = S3::shared().await;
     let bucket = store.bucket().await;
     let mut process = up(store, &bucket).start().await;
-    assert_kept(&process.public().await, KEY, store, &bucket).await;
+    assert_kept(&process.public().await, TEST_KEY, store, &bucket).await;
     assert_eq!(object_store(&process.admin().await).await, "ok");
     let directory = process.directory().to_owned();
     assert_eq!(std::fs::read_dir(directory.join("callvine-data/staging")).unwrap().count(), 0);
@@ -118,7 +118,7 @@ async fn a_gateway_and_a_worker_keep_recordings_in_a_bucket() {
 }
 
 /// Goal: a store that dies and comes back empty costs no recording. Method: kill it while recordings are on their way;
-/// what was not kept yet is tried again; what is lost with it, an audit names and has fetched again.
+/// recordings that were not kept yet are attempted again; an audit names the lost ones and has them fetched again.
 #[tokio::test]
 async fn a_store_that_is_killed_midway_loses_no_recording_for_good() {
     let store = S3::start().await;
@@ -128,7 +128,7 @@ async fn a_store_that_is_killed_midway_loses_no_recording_for_good() {
     let origin = Origin::start().await;
     let [_, long] = recordings();
     let sound = origin.serve("/long", Answer::wav(long));
-    let provider = Provider::new(&url, KEY);
+    let provider = Provider::new(&url, TEST_KEY);
     let calls: Vec<_> = (0..MANY).map(|_| provider.call(&sound)).collect();
     let acknowledged = provider.deliver(&calls, 8, PATIENCE).await;
     eventually(PATIENCE, "some are kept", async || !store.keys(&bucket).await.is_empty()).await;
@@ -138,7 +138,7 @@ async fn a_store_that_is_killed_midway_loses_no_recording_for_good() {
     obtained(PATIENCE, "a recording waits for the store", async || {
         for call in &acknowledged {
             let url = format!("{url}/calls/{}", call.id);
-            let answer = harness::http_client().get(url).header("X-API-Key", KEY).send().await.ok()?;
+            let answer = harness::http_client().get(url).header("X-API-Key", TEST_KEY).send().await.ok()?;
             let data: serde_json::Value = serde_json::from_str(&answer.text().await.ok()?).ok()?;
             let recording = &data["data"]["recording"];
             if recording["attempts"] != 0 && recording["status"] == "pending" {
@@ -153,7 +153,7 @@ async fn a_store_that_is_killed_midway_loses_no_recording_for_good() {
     store.restart().await;
     store.create(&bucket).await;
     for call in &acknowledged {
-        let data = settled(&url, KEY, call.id).await;
+        let data = settled(&url, TEST_KEY, call.id).await;
         assert_eq!(data["recording"]["status"], "stored", "{data}");
     }
     let lost = MANY - store.keys(&bucket).await.len();

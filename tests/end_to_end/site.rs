@@ -3,13 +3,10 @@
 use std::path::Path;
 
 use futures_util::{StreamExt, stream};
-use harness::{Acknowledged, Callvine, Database, Postgres, Provider, RabbitMq, Running};
+use harness::{Acknowledged, Callvine, Database, Postgres, Provider, RabbitMq, Running, TEST_KEY};
 use serde_json::Value;
 
 use crate::recordings::PATIENCE;
-
-/// The published test key, which `up` takes on loopback.
-pub(crate) const KEY: &str = "test_key_123";
 
 /// Posts, and questions, that are under way at once.
 const AT_ONCE: usize = 16;
@@ -34,7 +31,7 @@ macro_rules! on_both_engines {
 
 pub(crate) use on_both_engines;
 
-/// What a site runs on.
+/// The servers under a site.
 pub(crate) struct Engine {
     directory: std::path::PathBuf,
     /// Database and broker; none: SQLite and in-process delivery.
@@ -110,14 +107,14 @@ impl Site {
         harness::peak_memory_bytes(self.process.pid())
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         self.process.stderr()
     }
 
     /// Posts a call for each recording; the ids are in their order.
     pub(crate) async fn post(&self, recordings: &[String]) -> Vec<i64> {
-        let provider = Provider::new(&self.url, KEY);
+        let provider = Provider::new(&self.url, TEST_KEY);
         let calls: Vec<Value> = recordings.iter().map(|url| provider.call(url)).collect();
         let acknowledged = provider.deliver(&calls, AT_ONCE, PATIENCE).await;
         acknowledged.into_iter().map(|Acknowledged { id, .. }| id).collect()
@@ -126,14 +123,14 @@ impl Site {
     /// The call as `GET /calls/ID` shows it.
     pub(crate) async fn call(&self, id: i64) -> Value {
         let url = format!("{}/calls/{id}", self.url);
-        let answer = self.client.get(url).header("X-API-Key", KEY).send().await.unwrap();
+        let answer = self.client.get(url).header("X-API-Key", TEST_KEY).send().await.unwrap();
         let text = answer.text().await.unwrap();
         serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"))["data"].clone()
     }
 
     /// Waits until the recording is settled, and returns its state.
     pub(crate) async fn settled(&self, id: i64) -> Value {
-        let settled = crate::recordings::settled_as_asked_by(&self.client, &self.url, KEY, id);
+        let settled = crate::recordings::settled_as_asked_by(&self.client, &self.url, TEST_KEY, id);
         settled.await["recording"].clone()
     }
 

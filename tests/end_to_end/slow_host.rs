@@ -12,8 +12,9 @@ on_both_engines!(one_slow_host_does_not_slow_the_others);
 /// Recordings of each host: several times what a worker fetches at once.
 const RECORDINGS: usize = 40;
 
-/// Goal: a host that sends nothing takes up its own places, and no more. Method: its recordings come first, many more than
-/// a worker fetches at once, and it is waited for longer than the test lasts; all of another host's are stored meanwhile.
+/// Goal: a host that sends nothing takes up its own permits, and no more. Method: its recordings come first, many more
+/// than a worker fetches at once, and it is waited for longer than the test lasts; all of another host's are stored
+/// meanwhile.
 async fn one_slow_host_does_not_slow_the_others(engine: Engine) {
     let settings = [
         ("CALLVINE_FETCH_ALLOW", "127.0.0.0/8"),
@@ -40,12 +41,12 @@ async fn one_slow_host_does_not_slow_the_others(engine: Engine) {
         assert_eq!(recording["status"], "stored", "{recording}");
         assert_eq!(recording["attempts"], 1);
     }
-    assert_eq!(asked(&slow), 2, "as many at once as it has places");
+    assert_eq!(asked(&slow), 2, "as many at once as it has permits");
     for id in slow_ids {
         let recording = site.call(id).await["recording"].clone();
         assert_eq!((&recording["status"], &recording["attempts"]), (&"pending".into(), &0.into()));
     }
-    // Whoever waits for it is let go.
+    // Its connections end, so that the stop need not wait for them.
     drop(slow);
     site.stop().await;
 }

@@ -1,5 +1,5 @@
 //! Many recordings from hosts that fail one request in five, in every way: each ends stored, or dead with the right
-//! reason and number of tries; and when the hosts are mended, what was given up is had after all.
+//! reason and number of attempts; and when the hosts are mended, every dead letter is stored after all.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ const PATIENCE_EACH: Duration = Duration::from_millis(100);
 /// Recordings that the origins serve, in turn.
 const SOUNDS: usize = 20;
 
-/// Tries before the dead letters.
-const TRIES: usize = 3;
+/// Attempts before the dead letters.
+const ATTEMPTS: usize = 3;
 
 /// How many requests are answered with a fault: one in so many.
 const ONE_IN: u32 = 5;
@@ -37,7 +37,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("RUST_LOG", "error"),
 ];
 
-/// A fault, the reason that it is given up for, and whether it is tried again.
+/// A fault, the reason that it is given up for, and whether it is attempted again.
 fn fault(sound: &Bytes) -> (Answer, &'static str, bool) {
     let half = sound.len() / 2;
     match fastrand::u8(..18) {
@@ -64,11 +64,11 @@ fn fault(sound: &Bytes) -> (Answer, &'static str, bool) {
     }
 }
 
-/// What one recording's host answers, and what must come of it.
+/// The answers of one recording's host, and the outcome that they must lead to.
 struct Plan {
     path: String,
     faults: Vec<Answer>,
-    /// `None`: it is stored at the try after the faults.
+    /// `None`: the attempt after the faults stores it.
     given_up: Option<&'static str>,
 }
 
@@ -78,7 +78,7 @@ impl Plan {
         while given_up.is_none() && fastrand::u32(..ONE_IN) == 0 {
             let (answer, reason, is_tried_again) = fault(&sound.bytes);
             faults.push(answer);
-            if !is_tried_again || faults.len() == TRIES {
+            if !is_tried_again || faults.len() == ATTEMPTS {
                 given_up = Some(reason);
             }
         }
@@ -145,7 +145,8 @@ async fn none_pending(site: &Site, count: usize) {
     .await;
 }
 
-/// The hosts are mended: their recordings come whole from now on. Has everything tried again; returns how much.
+/// The hosts are mended: their recordings come whole from now on. Has every dead letter attempted again; returns how
+/// many.
 async fn mend(site: &Site, plans: &[Plan], ids: &[i64]) -> usize {
     let dead: Vec<i64> =
         plans.iter().zip(ids).filter(|(plan, _)| plan.given_up.is_some()).map(|(_, id)| *id).collect();

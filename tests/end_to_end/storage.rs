@@ -1,14 +1,14 @@
-//! The place of the recordings fails: that is nobody's fault but ours, and nothing is lost by it.
+//! The object store fails: no host is blamed, and nothing is lost by it.
 
 use harness::{Answer, Origin, telephone_sound};
 use serde_json::json;
 
 use crate::site::{Engine, on_both_engines};
 
-on_both_engines!(a_place_that_takes_nothing_is_storage_and_is_tried_again);
+on_both_engines!(a_store_that_takes_nothing_is_storage_and_is_asked_again);
 
 /// Method: where the day's directory is to be made, there is a file.
-async fn a_place_that_takes_nothing_is_storage_and_is_tried_again(engine: Engine) {
+async fn a_store_that_takes_nothing_is_storage_and_is_asked_again(engine: Engine) {
     let settings = [("CALLVINE_FETCH_ATTEMPTS", "3"), ("CALLVINE_FETCH_BACKOFF", "20ms")];
     let site = engine.up(&settings).await;
     let origin = Origin::start().await;

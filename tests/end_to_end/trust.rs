@@ -82,12 +82,12 @@ async fn only_hosts_that_a_trusted_authority_vouches_for_are_fetched_from(engine
         assert_untrusted(&recording, case);
         assert!(origin.seen().is_empty(), "{case}");
     }
-    // What was given up can be had now.
+    // The host is trusted now: the retry stores the recording.
     assert_eq!(site.dead_letters(&["retry", &format!("r{}", ids[0])]).await.len(), 1);
     let recording = site.stored(ids[0]).await;
     assert_eq!(recording["sha256"], hex::encode(Sha256::digest(&sound)));
 
-    // The usual place for one's own authorities: a directory, beside the system's file.
+    // Own authorities usually lie in a directory, beside the system's file.
     let engine = site.stop().await;
     let settings = [
         ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
@@ -113,7 +113,7 @@ async fn http2_transfers_that_break_off_are_taken_up(engine: Engine) {
     let path = trusted(&company);
     let site = up(engine, &[("SSL_CERT_FILE", path.to_str().unwrap())]).await;
     let start = async |breaks| SecureOrigin::start(tls(), Protocol::Http2, sound.clone(), breaks).await;
-    // How an answer breaks off; how many requests and how many tries it takes then.
+    // How an answer breaks off; how many requests and how many attempts it then takes.
     let mut cases = vec![
         ("whole", start(&[]).await, 1, 1),
         ("reset", start(&[(Break::Reset, MIDWAY)]).await, 2, 1),
@@ -145,8 +145,8 @@ async fn http2_transfers_that_break_off_are_taken_up(engine: Engine) {
     site.stop().await;
 }
 
-/// Goal: whoever runs the worker behind a company's proxy does not hand it the guard's decisions. Method: every variable
-/// that a client may take a proxy from names a listener, which then must have had no connection.
+/// Goal: whoever runs the worker behind a company's proxy does not hand it the guard's decisions. Method: every
+/// variable that a client may take a proxy from names a listener, which then must have had no connection.
 async fn no_proxy_of_the_environment_is_asked(engine: Engine) {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     proxy.set_nonblocking(true).unwrap();

@@ -1,4 +1,4 @@
-//! A certificate authority that nobody knows, as companies have for their own networks.
+//! A private certificate authority, as companies have for their own networks.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -44,7 +44,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// What a server with this name or address needs: a certificate of this authority, and its key.
+    /// The TLS settings of a server with this name or address: a certificate of this authority, and its key.
     ///
     /// # Panics
     /// When the certificate cannot be made.
@@ -63,7 +63,7 @@ impl Authority {
     }
 }
 
-/// What a server needs that nobody vouches for but itself.
+/// The TLS settings of a server whose certificate no authority has signed.
 ///
 /// # Panics
 /// When the certificate cannot be made.

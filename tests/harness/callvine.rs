@@ -16,7 +16,7 @@ use crate::volume::Volume;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// The program's own bound for an orderly stop is 30 s (`CALLVINE_SHUTDOWN_TIMEOUT`); the rest is for the machine.
 const END_DEADLINE: Duration = Duration::from_secs(60);
-/// Of the tests' own environment, all that the program gets: how to find programs, and where coverage is written.
+/// The variables that the program inherits from the tests: how to find programs, and where coverage is written.
 const PASSED_ON: [&str; 4] = ["PATH", "TMPDIR", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"];
 
 /// A process of the program that is yet to be started.
@@ -251,12 +251,12 @@ impl Running {
         }
     }
 
-    /// What it has written to standard output so far.
+    /// Its standard output so far.
     pub fn stdout(&self) -> String {
         text(&self.stdout)
     }
 
-    /// What it has written to standard error, its log, so far.
+    /// Its standard error, which is its log, so far.
     pub fn stderr(&self) -> String {
         text(&self.stderr)
     }

@@ -38,7 +38,7 @@ impl Clock {
     /// # Panics
     /// When that can't be written.
     pub fn set(&self, offset: &str) {
-        // Renamed into place: a process that reads half of it would see yet another time.
+        // Renamed, so that no process reads half of it: that would be yet another time.
         let new = self.file.with_extension("new");
         fs::write(&new, offset).unwrap();
         fs::rename(&new, &self.file).unwrap();

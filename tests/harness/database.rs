@@ -1,16 +1,18 @@
-//! The program's tables, as an analyst reads them: both databases, nothing of the program's own code.
+//! The program's tables, as an analyst reads them: both databases, without the program's own code.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, ColumnIndex, Connection, Decode, FromRow, PgConnection, Row, SqliteConnection, Type,
+};
 
 use crate::process::new_directory;
 use crate::volume::Volume;
 
-/// A call with what became of it, as the tables have it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+/// A call and the state of its recording and analysis, as the tables have them.
+#[derive(Clone, Debug)]
 pub struct StoredCall {
     /// The call's id.
     pub id: i64,
@@ -30,10 +32,34 @@ pub struct StoredCall {
     pub recording_url: String,
     /// `pending`, `stored` or `failed`.
     pub recording: Option<String>,
-    /// Of a stored recording.
+    /// Digest of a stored recording, 64 hexadecimal digits.
     pub sha256: Option<String>,
     /// `requested`, `completed` or `failed`.
     pub analysis: Option<String>,
+}
+
+impl<'r, R: Row> FromRow<'r, R> for StoredCall
+where
+    for<'c> &'c str: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            from_phone: row.try_get("from_phone")?,
+            to_phone: row.try_get("to_phone")?,
+            handled_by: row.try_get("handled_by")?,
+            department: row.try_get("department")?,
+            start_time: row.try_get("start_time")?,
+            end_time: row.try_get("end_time")?,
+            recording_url: row.try_get("recording_url")?,
+            recording: row.try_get("recording")?,
+            sha256: row.try_get("sha256")?,
+            analysis: row.try_get("analysis")?,
+        })
+    }
 }
 
 const CALLS_POSTGRES: &str = "select c.id, from_phone, to_phone, handled_by, department,
@@ -45,7 +71,7 @@ const CALLS_SQLITE: &str = "select c.id, from_phone, to_phone, handled_by, depar
     recording_url, r.status as recording, r.sha256, a.status as analysis
     from call_logs c left join recordings r on r.call_id = c.id left join analyses a on a.call_id = c.id";
 
-/// A copy is made again so often if the original has changed meanwhile, which it does every thousand pages.
+/// Copies that are made at most, since the original may change meanwhile: SQLite writes it every thousand pages.
 const COPIES: u32 = 100;
 
 /// A database of the program.

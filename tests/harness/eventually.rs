@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+/// Longer than any single step takes on a busy machine; reached only by a failing test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// First pause between two looks: most conditions hold within milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// Longest pause between two looks, so that a slow condition isn't asked thousands of times on a busy machine.

@@ -1,5 +1,5 @@
-//! The ledger of a run: what the provider was answered, what the subscriber received, what the origin served; and the
-//! reckoning with what the program has, once everything is over.
+//! The ledger of a run: answers to the provider, events at the subscriber, recordings of the origin; and, once
+//! everything is over, their comparison with the program's tables.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::subscriber::{Received, Subscriber};
 
 /// How many different recordings the origin serves, in turn.
 const SOUNDS: usize = 40;
-/// Until something more of what was accepted is settled: leases and back-offs, on a busy machine. How long all of it takes
-/// depends on how much that is.
+/// Until something more of what was accepted is settled: leases and back-offs, on a busy machine. How long all of it
+/// takes depends on how much that is.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(90);
 /// More than the rows of the outbox that a recording leaves when it is settled, so that what is left gets less by it.
 const STEPS_OF_A_RECORDING: i64 = 4;
@@ -211,7 +211,7 @@ pub async fn settled(database: &Database) {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Reckoning {
     /// Calls that were answered 201; all were kept.

@@ -1,4 +1,4 @@
-//! What the tests of Callvine drive the real program with: private servers, faulty origins and networks, processes.
+//! The means by which the tests drive the real program: private servers, faulty origins and networks, processes.
 //!
 //! Everything here fails the test, by panicking, when a step fails, and says what was run and what it answered.
 //! Nothing here outlives the test process, and nothing waits but [`eventually()`].
@@ -16,6 +16,7 @@ mod origin;
 mod ports;
 mod postgres;
 mod process;
+mod procfs;
 mod provider;
 mod proxy;
 mod rabbitmq;
@@ -30,15 +31,16 @@ pub use authority::{Authority, Validity, self_signed};
 pub use callvine::{Callvine, Finished, Running};
 pub use clock::Clock;
 pub use database::{Database, StoredCall};
-pub use eventually::{eventually, obtained};
+pub use eventually::{PATIENCE, eventually, obtained};
 pub use http::http_client;
 pub use ledger::{Ledger, Reckoning, settled};
 pub use load::{Answered, Load};
 pub use origin::{Answer, Origin, Seen};
 pub use ports::free_port;
 pub use postgres::{Fsync, Postgres};
-pub use process::{Process, Signal, Start, new_directory, peak_memory_bytes, raise_open_files, run};
-pub use provider::{Acknowledged, Attempt, Outcome, Provider};
+pub use process::{Process, Signal, Start, new_directory, raise_open_files, run};
+pub use procfs::peak_memory_bytes;
+pub use provider::{Acknowledged, Attempt, Outcome, Provider, TEST_KEY};
 pub use proxy::{Network, Proxy};
 pub use rabbitmq::RabbitMq;
 pub use s3::S3;

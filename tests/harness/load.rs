@@ -1,5 +1,5 @@
-//! A load of calls at an even rate, whatever the answers do: many connections, each of which posts at its own beat.
-//! Plain HTTP/1.1 over TCP, so that the load costs less than what it is put on.
+//! A load of calls at an even rate, however slow the answers are: many connections, each of which posts at its own
+//! beat. Plain HTTP/1.1 over TCP, so that the load costs less than the gateway under it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Answered {
     pub has_retry_after: bool,
 }
 
-/// What is posted, and to whom.
+/// A load for one gateway.
 #[derive(Clone)]
 pub struct Load {
     address: SocketAddr,

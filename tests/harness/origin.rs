@@ -2,26 +2,27 @@
 //!
 //! It speaks HTTP/1.1 with one request a connection, by hand: a proper server would not send half a body.
 
+mod writing;
+
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use parking_lot::Mutex;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::sounds::telephone_header;
+use self::writing::write_answer;
 
 /// Longest head of a request that is read: a client of recordings sends a few hundred bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Size of the pieces in which an endless body is written.
-const PIECE_BYTES: usize = 64 * 1024;
 
-/// What the origin answers to one request.
+/// The answer of the origin to one request.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// 200 with this body and media type.
@@ -49,14 +50,15 @@ pub enum Answer {
     },
     /// 200 with the whole `Content-Length`, but the connection ends after the first `sent` bytes.
     Truncated {
-        /// What the body would have been.
+        /// The whole body.
         bytes: Bytes,
         /// Bytes of it that are sent.
         sent: usize,
     },
-    /// 200 with the whole `Content-Length`, then nothing more after the first `sent` bytes, as long as the client waits.
+    /// 200 with the whole `Content-Length`, then nothing more after the first `sent` bytes, as long as the client
+    /// waits.
     Stalled {
-        /// What the body would have been.
+        /// The whole body.
         bytes: Bytes,
         /// Bytes of it that are sent.
         sent: usize,
@@ -80,7 +82,7 @@ pub enum Answer {
     Sound {
         /// Bytes of 8 kHz A-law.
         data_bytes: u32,
-        /// Of all that are to be under way at once.
+        /// Shared by all answers that are to be under way at once.
         together: Arc<Barrier>,
     },
     /// 200 without a `Content-Length`; zeros without end, so many at a time, each time after a pause.
@@ -196,20 +198,14 @@ impl Origin {
     }
 
     /// Answers this path so, from now on; returns its address.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn serve(&self, path: &str, answer: Answer) -> String {
         self.serve_in_turn(path, Vec::new(), answer)
     }
 
     /// Answers this path with each of `first` once, in order, and with `last` after them; returns its address.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn serve_in_turn(&self, path: &str, mut first: Vec<Answer>, last: Answer) -> String {
         first.reverse();
-        let mut routes = self.routes.lock().unwrap();
+        let mut routes = self.routes.lock();
         let route = routes.entry(path.to_owned()).or_default();
         route.first = first;
         route.last = Some(last);
@@ -217,27 +213,18 @@ impl Origin {
     }
 
     /// Answers this path with a status `times` times, then with `last`; returns its address.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn serve_after_failures(&self, path: &str, status: u16, times: usize, last: Answer) -> String {
         self.serve_in_turn(path, vec![Answer::Status(status); times], last)
     }
 
     /// How often this path was asked for.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn count(&self, path: &str) -> usize {
-        self.routes.lock().unwrap().get(path).map_or(0, |route| route.seen.len())
+        self.routes.lock().get(path).map_or(0, |route| route.seen.len())
     }
 
     /// The requests for this path so far, in the order of their arrival.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn seen(&self, path: &str) -> Vec<Seen> {
-        self.routes.lock().unwrap().get(path).map_or_else(Vec::new, |route| route.seen.clone())
+        self.routes.lock().get(path).map_or_else(Vec::new, |route| route.seen.clone())
     }
 }
 
@@ -250,7 +237,7 @@ async fn serve(listener: TcpListener, routes: Routes) {
     }
 }
 
-/// One connection. What goes wrong in it is the client's doing, and its to notice.
+/// One connection. A failure of it is the client's doing, and the client's to notice.
 async fn converse(mut stream: TcpStream, routes: Routes) {
     let Some(head) = read_head(&mut stream).await else {
         return;
@@ -258,7 +245,7 @@ async fn converse(mut stream: TcpStream, routes: Routes) {
     let Some((path, seen)) = parse(&head) else { return };
     let is_head = seen.method == "HEAD";
     let answer = {
-        let mut routes = routes.lock().unwrap();
+        let mut routes = routes.lock();
         let route = routes.entry(path).or_default();
         route.seen.push(seen);
         route.first.pop().or_else(|| route.last.clone()).unwrap_or(Answer::Status(404))
@@ -290,86 +277,4 @@ fn parse(head: &str) -> Option<(String, Seen)> {
         .collect();
     let at = Instant::now();
     Some((path, Seen { method, headers, at }))
-}
-
-async fn write_answer(stream: &mut TcpStream, answer: &Answer, is_head: bool) -> std::io::Result<()> {
-    let head = head_of(answer);
-    if let Answer::Reset = answer {
-        stream.set_zero_linger()?;
-        return Ok(());
-    }
-    stream.write_all(head.as_bytes()).await?;
-    if is_head {
-        return stream.shutdown().await;
-    }
-    match answer {
-        Answer::Body { bytes, .. } | Answer::Encoded { bytes, .. } => stream.write_all(bytes).await?,
-        Answer::Json { text, .. } => stream.write_all(text.as_bytes()).await?,
-        Answer::Truncated { bytes, sent } => stream.write_all(&bytes.slice(..*sent)).await?,
-        Answer::Stalled { bytes, sent } => {
-            stream.write_all(&bytes.slice(..*sent)).await?;
-            // Until the client has lost its patience.
-            stream.read_u8().await?;
-        }
-        Answer::Large { claimed } => write_zeros(stream, *claimed).await?,
-        Answer::Endless => write_zeros(stream, u64::MAX).await?,
-        Answer::Slow { piece, pause } => {
-            let mut ticks = tokio::time::interval(*pause);
-            loop {
-                ticks.tick().await;
-                write_zeros(stream, *piece as u64).await?;
-            }
-        }
-        Answer::Sound { data_bytes, together } => {
-            stream.write_all(&telephone_header(*data_bytes)).await?;
-            let half = u64::from(data_bytes / 2);
-            write_zeros(stream, half).await?;
-            together.wait().await;
-            write_zeros(stream, u64::from(*data_bytes) - half).await?;
-        }
-        Answer::Status(_) | Answer::RetryAfter { .. } => stream.write_all(b"sorry\n").await?,
-        Answer::Redirect { .. } | Answer::Reset => {}
-    }
-    stream.shutdown().await
-}
-
-/// The head of an answer, with its empty line.
-fn head_of(answer: &Answer) -> String {
-    let audio = |length: u64| format!("200 OK\r\nContent-Type: audio/wav\r\nContent-Length: {length}");
-    let fields = match answer {
-        Answer::Body { media_type, bytes } => {
-            format!("200 OK\r\nContent-Type: {media_type}\r\nContent-Length: {}", bytes.len())
-        }
-        Answer::Json { status, text } => {
-            format!("{status} Chosen\r\nContent-Type: application/json\r\nContent-Length: {}", text.len())
-        }
-        Answer::Truncated { bytes, .. } | Answer::Stalled { bytes, .. } => audio(bytes.len() as u64),
-        Answer::Large { claimed } => audio(*claimed),
-        Answer::Sound { data_bytes, .. } => audio(u64::from(*data_bytes) + 44),
-        Answer::Encoded { coding, bytes } => {
-            format!("{}\r\nContent-Encoding: {coding}", audio(bytes.len() as u64))
-        }
-        Answer::Endless | Answer::Slow { .. } | Answer::Reset => {
-            "200 OK\r\nContent-Type: audio/wav".to_owned()
-        }
-        Answer::Status(status) => format!("{status} Chosen\r\nContent-Type: text/plain\r\nContent-Length: 6"),
-        Answer::RetryAfter { status, value } => {
-            format!(
-                "{status} Chosen\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nRetry-After: {value}"
-            )
-        }
-        Answer::Redirect { status, to } => format!("{status} Chosen\r\nLocation: {to}\r\nContent-Length: 0"),
-    };
-    format!("HTTP/1.1 {fields}\r\nConnection: close\r\n\r\n")
-}
-
-async fn write_zeros(stream: &mut TcpStream, count: u64) -> std::io::Result<()> {
-    let zeros = Bytes::from_static(&[0; PIECE_BYTES]);
-    let mut left = count;
-    while left > 0 {
-        let piece = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        stream.write_all(&zeros.slice(..piece)).await?;
-        left -= piece as u64;
-    }
-    Ok(())
 }

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Below Linux's ephemeral range (32768 and up), so that no outgoing connection takes a port while its server restarts.
 const FIRST: u16 = 20_000;
-/// How many ports are tried; as many test processes as a machine runs at once find theirs among them.
+/// Ports that are looked at, one after the other: more than all test processes of a machine use at once.
 const COUNT: u16 = 12_000;
 
 /// A TCP port on 127.0.0.1 that nobody listens on, given out once in this process.
 ///
-/// Another process may take it before its server listens: who starts a server tries again with another one.
+/// Another process may take it before its server listens: then start the server again on another one.
 ///
 /// # Panics
 /// When no port of the range is free.
 pub fn free_port() -> u16 {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    // Test processes that start together begin at different places.
+    // Test processes that start together begin at different ports.
     let start = std::process::id() % u32::from(COUNT) * 37 % u32::from(COUNT);
     let next = NEXT.get_or_init(|| AtomicU16::new(u16::try_from(start).unwrap()));
     for _ in 0..COUNT {

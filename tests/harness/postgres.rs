@@ -1,19 +1,24 @@
 //! A private PostgreSQL: own data directory and port, a database a test; it can be killed and started again.
 
+mod programs;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, kill_process};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
 
+use self::programs::{as_server_user, binaries, hand_over};
 use crate::eventually::eventually;
 use crate::ports::free_port;
-use crate::process::{Process, Signal, Start, children, has_ended, new_directory, run};
+use crate::process::{Process, Signal, Start, new_directory, run};
+use crate::procfs::{children, has_ended};
 use crate::volume::Volume;
 
 /// Start, recovery after a kill, or stop, on a machine that compiles at the same time.
@@ -97,11 +102,8 @@ impl Postgres {
     }
 
     /// Whether it runs: a server may end by itself, without space for instance.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn is_running(&self) -> bool {
-        self.process.lock().unwrap().as_mut().is_some_and(|process| process.exited().is_none())
+        self.process.lock().as_mut().is_some_and(|process| process.exited().is_none())
     }
 
     /// A server that follows this one, with every change that this one commits, until it is [promoted](Self::promote).
@@ -174,7 +176,7 @@ impl Postgres {
     /// # Panics
     /// When it isn't running.
     pub fn pid(&self) -> Pid {
-        self.process.lock().unwrap().as_ref().expect("PostgreSQL is running").pid()
+        self.process.lock().as_ref().expect("PostgreSQL is running").pid()
     }
 
     /// `SIGKILL` to the server and all its backends, as a crash of the machine would; returns when they are gone.
@@ -182,7 +184,7 @@ impl Postgres {
     /// # Panics
     /// When it isn't running, or a process stays.
     pub async fn kill(&self) {
-        let mut process = self.process.lock().unwrap().take().expect("PostgreSQL is running");
+        let mut process = self.process.lock().take().expect("PostgreSQL is running");
         // Backends are leaders of sessions of their own. A stopped server starts no further ones.
         process.signal(Signal::STOP);
         let backends = children(process.pid());
@@ -203,7 +205,7 @@ impl Postgres {
     /// # Panics
     /// When it isn't running or does not end.
     pub async fn stop(&self) {
-        let mut process = self.process.lock().unwrap().take().expect("PostgreSQL is running");
+        let mut process = self.process.lock().take().expect("PostgreSQL is running");
         process.signal(Signal::INT);
         process.ended(DEADLINE).await;
     }
@@ -213,7 +215,7 @@ impl Postgres {
     /// # Panics
     /// When it does not start, with its command line and log.
     pub async fn restart(&self) {
-        let is_running = self.process.lock().unwrap().is_some();
+        let is_running = self.process.lock().is_some();
         if is_running {
             self.stop().await;
         }
@@ -305,19 +307,19 @@ impl Postgres {
         if !is_up || process.exited().is_some() {
             return Err(process.account());
         }
-        *self.process.lock().unwrap() = Some(process);
+        *self.process.lock() = Some(process);
         Ok(())
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if let Some(process) = self.process.get_mut().unwrap().take() {
+        if let Some(process) = self.process.get_mut().take() {
             let backends = children(process.pid());
             drop(process);
             backends.into_iter().for_each(kill_if_alive);
         }
-        // What a dying backend still writes is left to the watchdog.
+        // Files that a dying backend still writes are left to the watchdog.
         fs::remove_dir_all(&self.directory).ok();
     }
 }
@@ -327,39 +329,4 @@ fn kill_if_alive(pid: Pid) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(error) => panic!("cannot kill process {}: {error}", pid.as_raw_pid()),
     }
-}
-
-/// Lets the server's user write into its directory.
-async fn hand_over(directory: &Path) {
-    if rustix::process::geteuid().is_root() {
-        let mut chown = Command::new("chown");
-        chown.arg("postgres").arg(directory);
-        run(chown).await;
-    }
-}
-
-/// PostgreSQL refuses to run as root: there it runs as the user `postgres`, which its package has made. `setpriv`
-/// becomes the server, so that its process id is the server's.
-fn as_server_user(program: &Path) -> Command {
-    let mut command = if rustix::process::geteuid().is_root() {
-        let mut setpriv = Command::new("setpriv");
-        setpriv.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
-        setpriv
-    } else {
-        Command::new(program)
-    };
-    command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
-    command
-}
-
-/// The newest installed version's programs. The ones on the search path may be wrappers for a system's own cluster.
-fn binaries() -> PathBuf {
-    let installed = |root: &str| {
-        let versions = fs::read_dir(root).into_iter().flatten().flatten();
-        versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists())
-    };
-    let version_of = |bin: &PathBuf| -> Option<u32> { bin.parent()?.file_name()?.to_str()?.parse().ok() };
-    installed("/usr/lib/postgresql")
-        .max_by_key(version_of)
-        .expect("PostgreSQL is not installed: run tests/setup.sh")
 }

@@ -22,6 +22,7 @@ use rustix::process::{
 };
 
 use crate::eventually::eventually;
+use crate::procfs::only_zombies;
 
 /// Lines of a log that a failure shows: enough for a server's last words and the reason before them.
 const LOG_TAIL_LINES: usize = 40;
@@ -45,17 +46,6 @@ done
 cd /
 rm -rf "$1" || rm -rf "$1"
 "#;
-
-/// The most memory that a process has had at once, in bytes: `VmHWM`, shared pages counted in full (proc(5)).
-///
-/// # Panics
-/// When there is no such process.
-pub fn peak_memory_bytes(pid: Pid) -> u64 {
-    let path = format!("/proc/{}/status", pid.as_raw_pid());
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
 
 /// Waits for the line that says it is registered, then becomes the program.
 const GATE: &str = r#"read -r line && exec "$@" </dev/null"#;
@@ -110,7 +100,7 @@ pub struct Start {
     pub stdout: PathBuf,
     /// Where its standard error goes; may be the same file.
     pub stderr: PathBuf,
-    /// What the watchdog sends to the child's process group when the tests are gone.
+    /// The signal that the watchdog sends to the child's process group when the tests are gone.
     pub last_signal: Signal,
 }
 
@@ -270,56 +260,6 @@ pub async fn run(command: Command) -> String {
 pub fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
-}
-
-/// The children of a process, as the kernel knows them.
-///
-/// # Panics
-/// When /proc cannot be read.
-pub(crate) fn children(parent: Pid) -> Vec<Pid> {
-    stats()
-        .filter(|stat| stat.parent == parent.as_raw_pid())
-        .filter_map(|stat| Pid::from_raw(stat.pid))
-        .collect()
-}
-
-/// Whether a process has ended; one that its parent has not yet waited for counts as ended.
-pub(crate) fn has_ended(pid: Pid) -> bool {
-    Stat::read(&format!("/proc/{}/stat", pid.as_raw_pid())).is_none_or(|stat| stat.is_zombie)
-}
-
-fn only_zombies(group: Pid) -> bool {
-    stats().filter(|stat| stat.group == group.as_raw_pid()).all(|stat| stat.is_zombie)
-}
-
-/// What the tests need of a line of `/proc/PID/stat` (proc(5)).
-struct Stat {
-    pid: i32,
-    is_zombie: bool,
-    parent: i32,
-    group: i32,
-}
-
-impl Stat {
-    /// `None` when the process has gone meanwhile.
-    fn read(path: &str) -> Option<Self> {
-        let text = fs::read_to_string(path).ok()?;
-        let pid = text.split_once(' ')?.0.parse().ok()?;
-        // The second field is the program's name in parentheses, which may contain both blanks and parentheses.
-        let mut fields = text.rsplit_once(") ")?.1.split(' ');
-        let state = fields.next()?;
-        let parent = fields.next()?.parse().ok()?;
-        let group = fields.next()?.parse().ok()?;
-        Some(Self { pid, is_zombie: matches!(state, "Z" | "X"), parent, group })
-    }
-}
-
-fn stats() -> impl Iterator<Item = Stat> {
-    fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let name = entry.ok()?.file_name().into_string().ok()?;
-        name.parse::<u32>().ok()?;
-        Stat::read(&format!("/proc/{name}/stat"))
-    })
 }
 
 /// A command as one could type it, with the environment that was given to it.

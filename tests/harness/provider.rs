@@ -1,16 +1,20 @@
-//! A telephony provider: posts calls, in bursts, tries again as providers do, and keeps what was acknowledged.
+//! A telephony provider: posts calls, in bursts, repeats them as providers do, and keeps a list of the acknowledged
+//! ones.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::http::http_client;
 
-/// Pause before a call is tried again: providers wait longer, but tests need not.
+/// The published key of the client `test`, which `up` takes on loopback.
+pub const TEST_KEY: &str = "test_key_123";
+
+/// Pause before a call is posted again: providers wait longer, but tests need not.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A call that was answered 201: a promise that the tests hold the program to.
@@ -22,11 +26,11 @@ pub struct Acknowledged {
     pub sent: Value,
     /// The whole answer.
     pub answer: Value,
-    /// Whether it was the answer of an earlier try (`Idempotent-Replayed`).
+    /// Whether it was the answer of an earlier attempt (`Idempotent-Replayed`).
     pub replayed: bool,
 }
 
-/// What became of one post.
+/// The outcome of one post.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// 201.
@@ -131,20 +135,14 @@ impl Provider {
         stream::iter(calls).map(|call| self.insist(call, ends_at)).buffered(at_once).collect().await
     }
 
-    /// Everything that was acknowledged so far, in no particular order.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
+    /// The calls that were acknowledged so far, in no particular order.
     pub fn acknowledged(&self) -> Vec<Acknowledged> {
-        self.acknowledged.lock().unwrap().clone()
+        self.acknowledged.lock().clone()
     }
 
     /// Every post so far, in the order of their ends.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.attempts.lock().unwrap().clone()
+        self.attempts.lock().clone()
     }
 
     async fn insist(&self, call: &Value, ends_at: Instant) -> Acknowledged {
@@ -174,7 +172,7 @@ impl Provider {
         }
         let at = Instant::now();
         let answer = answer_to(request).await;
-        self.attempts.lock().unwrap().push(Attempt {
+        self.attempts.lock().push(Attempt {
             at,
             took: at.elapsed(),
             status: answer.as_ref().map(|answer| answer.status),
@@ -189,7 +187,7 @@ impl Provider {
         let id =
             answer.pointer("/data/id").and_then(Value::as_i64).unwrap_or_else(|| panic!("no id: {body}"));
         let acknowledged = Acknowledged { id, sent: call.clone(), answer, replayed };
-        self.acknowledged.lock().unwrap().push(acknowledged.clone());
+        self.acknowledged.lock().push(acknowledged.clone());
         Outcome::Acknowledged(acknowledged)
     }
 }

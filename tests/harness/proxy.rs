@@ -16,7 +16,7 @@ use url::Url;
 /// Bytes taken from one side before they are given to the other.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// What the network does between a client and the server.
+/// The state of the network between a client and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     /// It carries everything.
@@ -30,7 +30,7 @@ pub enum Network {
     Refusing,
 }
 
-/// What a connection is told while it lives.
+/// Orders to a connection while it lives.
 #[derive(Clone, Copy)]
 struct Orders {
     network: Network,
@@ -111,7 +111,7 @@ impl Proxy {
     }
 }
 
-/// What every connection needs.
+/// The values that every connection shares.
 #[derive(Clone)]
 struct Connections {
     orders: watch::Receiver<Orders>,

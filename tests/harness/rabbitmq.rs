@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::Pid;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -100,7 +100,7 @@ impl RabbitMq {
     /// # Panics
     /// When it isn't running.
     pub fn pid(&self) -> Pid {
-        self.node.lock().unwrap().as_ref().expect("RabbitMQ is running").pid()
+        self.node.lock().as_ref().expect("RabbitMQ is running").pid()
     }
 
     /// Runs `rabbitmqctl` with these arguments (about 0.6 s) and returns its output.
@@ -123,7 +123,7 @@ impl RabbitMq {
     /// When it isn't running.
     pub async fn kill(&self) {
         self.ctl(&["eval", "[dets:sync(Table) || Table <- dets:all()]."]).await;
-        let mut node = self.node.lock().unwrap().take().expect("RabbitMQ is running");
+        let mut node = self.node.lock().take().expect("RabbitMQ is running");
         node.kill();
         node.group_gone().await;
     }
@@ -133,7 +133,7 @@ impl RabbitMq {
     /// # Panics
     /// When it isn't running or does not end.
     pub async fn stop(&self) {
-        let mut node = self.node.lock().unwrap().take().expect("RabbitMQ is running");
+        let mut node = self.node.lock().take().expect("RabbitMQ is running");
         node.signal(Signal::TERM);
         node.ended(DEADLINE).await;
         node.group_gone().await;
@@ -144,7 +144,7 @@ impl RabbitMq {
     /// # Panics
     /// When it does not start, with its command line and log.
     pub async fn restart(&self) {
-        let is_running = self.node.lock().unwrap().is_some();
+        let is_running = self.node.lock().is_some();
         if is_running {
             self.stop().await;
         }
@@ -210,12 +210,12 @@ impl RabbitMq {
         if !is_up || node.exited().is_some() {
             return Err(node.account());
         }
-        *self.node.lock().unwrap() = Some(node);
+        *self.node.lock() = Some(node);
         Ok(())
     }
 
     fn launch_epmd(&self) {
-        let mut epmd = self.epmd.lock().unwrap();
+        let mut epmd = self.epmd.lock();
         if epmd.is_some() {
             return;
         }
@@ -264,9 +264,9 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 impl Drop for RabbitMq {
     fn drop(&mut self) {
-        drop(self.node.get_mut().unwrap().take());
-        drop(self.epmd.get_mut().unwrap().take());
-        // What a dying node still writes is left to the watchdog.
+        drop(self.node.get_mut().take());
+        drop(self.epmd.get_mut().take());
+        // Files that a dying node still writes are left to the watchdog.
         fs::remove_dir_all(&self.directory).ok();
     }
 }

@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::Method;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
@@ -39,7 +39,8 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// The store that the tests of one binary share; a test asks it for a [`S3::bucket`] of its own, and never stops it.
+    /// The store that the tests of one binary share; a test asks it for a [`S3::bucket`] of its own, and never stops
+    /// it.
     ///
     /// # Panics
     /// When it does not start.
@@ -189,7 +190,7 @@ impl S3 {
     /// # Panics
     /// When it isn't running.
     pub fn kill(&self) {
-        self.server.lock().unwrap().take().expect("the S3 store is running").kill();
+        self.server.lock().take().expect("the S3 store is running").kill();
     }
 
     /// Starts it again on the same port, with no bucket.
@@ -221,7 +222,7 @@ impl S3 {
         if !is_up || server.exited().is_some() {
             return Err(server.account());
         }
-        *self.server.lock().unwrap() = Some(server);
+        *self.server.lock() = Some(server);
         Ok(())
     }
 
@@ -246,7 +247,7 @@ impl S3 {
 
 impl Drop for S3 {
     fn drop(&mut self) {
-        drop(self.server.get_mut().unwrap().take());
+        drop(self.server.get_mut().take());
         fs::remove_dir_all(&self.directory).ok();
     }
 }

@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::{Request, Response, StatusCode};
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +23,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Size of the pieces in which the recording is written.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// What the host offers in the greeting (RFC 7301).
+/// The protocols that the host offers in the handshake (RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// `http/1.1` alone.
@@ -55,7 +56,7 @@ pub struct SeenSecurely {
     pub authorization: Option<String>,
 }
 
-/// What the connections share.
+/// Values that the connections share.
 struct Shared {
     recording: Bytes,
     /// Where everybody is sent instead.
@@ -134,11 +135,8 @@ impl SecureOrigin {
     }
 
     /// The requests so far, in the order of their arrival.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
     pub fn seen(&self) -> Vec<SeenSecurely> {
-        self.shared.seen.lock().unwrap().clone()
+        self.shared.seen.lock().clone()
     }
 }
 
@@ -150,7 +148,7 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>
         connections.spawn(async move {
             // A client that trusts nobody leaves here.
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            // What goes wrong from here on is the client's doing, and its to notice.
+            // A failure from here on is the client's doing, and the client's to notice.
             match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => converse_in_http2(stream, shared).await.unwrap_or_default(),
                 _ => converse_in_http1(stream, &shared).await.unwrap_or_default(),
@@ -175,8 +173,8 @@ impl Shared {
     fn plan(&self, seen: SeenSecurely) -> Plan {
         let range = seen.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
         let start = range.and_then(|start| start.parse().ok()).unwrap_or(0);
-        self.seen.lock().unwrap().push(seen);
-        let breaks = self.breaks.lock().unwrap().pop();
+        self.seen.lock().push(seen);
+        let breaks = self.breaks.lock().pop();
         let rest = self.recording.slice(start..);
         let sent = breaks.map_or(rest.len(), |(_, after)| after.min(rest.len()));
         let status = match start {

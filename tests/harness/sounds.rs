@@ -65,7 +65,7 @@ pub fn telephone_file(size_bytes: u64) -> Vec<u8> {
     bytes
 }
 
-/// What a WAV file of so many bytes of 8 kHz A-law begins with.
+/// The header of a WAV file with so many bytes of 8 kHz A-law.
 pub(crate) fn telephone_header(data_bytes: u32) -> [u8; 44] {
     let mut header =
         *b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x06\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0";

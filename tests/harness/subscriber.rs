@@ -1,8 +1,8 @@
-//! A subscriber to all events, with a queue of its own, that writes down what it gets, and keeps at it while the broker
-//! comes and goes.
+//! A subscriber to all events, with a queue of its own. It notes each event, and connects again whenever the broker is
+//! back.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -12,6 +12,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties, Consumer, ExchangeKind};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -55,18 +56,15 @@ impl Subscriber {
         Self { received, _stop: stop.drop_guard() }
     }
 
-    /// What it has received so far.
-    ///
-    /// # Panics
-    /// Never: nobody panics with the lock.
+    /// The events that it has received so far.
     pub fn received(&self) -> Received {
-        self.received.lock().unwrap().clone()
+        self.received.lock().clone()
     }
 }
 
 async fn keep_consuming(url: String, received: Arc<Mutex<Received>>, is_subscribed: CancellationToken) {
     loop {
-        // However it ends, the next connection is another try: the events wait in the queue.
+        // However it ends, it connects again: the events wait in the queue.
         consume(&url, &received, &is_subscribed).await.ok();
         sleep(RECONNECT_PAUSE).await;
     }
@@ -117,7 +115,7 @@ fn write_down(received: &Mutex<Received>, routing_key: &str, body: &[u8]) {
     let event: Value = serde_json::from_slice(body).expect("an event is JSON");
     let text = |field: &str| event.get(field).and_then(Value::as_str).expect("an event has it").to_owned();
     let call_id = text("subject").strip_prefix("calls/").expect("an event is about a call").parse().unwrap();
-    let mut received = received.lock().unwrap();
+    let mut received = received.lock();
     let ids = received.entry((routing_key.to_owned(), call_id)).or_default();
     *ids.entry(text("id")).or_default() += 1;
 }

@@ -19,8 +19,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts `lanes` lanes, each posting a call of `next_call` every `pace`, or as often as the answers come. What
-    /// isn't acknowledged is posted again at the next beat.
+    /// Starts `lanes` lanes, each posting a call of `next_call` every `pace`, or as often as the answers come. A
+    /// call that isn't acknowledged is posted again at the next beat.
     pub fn start(
         provider: &Arc<Provider>,
         (lanes, pace): (usize, Duration),

@@ -57,7 +57,7 @@ impl Volume {
         &self.directory
     }
 
-    /// The same place for the test, which is outside.
+    /// The same directory for the test, which is outside.
     pub fn from_outside(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.pid().as_raw_pid()));
         root.join(self.directory.strip_prefix("/").unwrap_or(&self.directory))
@@ -84,7 +84,7 @@ impl Volume {
         inside
     }
 
-    /// Takes what space is left.
+    /// Takes the space that is left.
     ///
     /// # Panics
     /// When that fails otherwise than for want of space.

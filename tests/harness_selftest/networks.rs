@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Network, Origin, Outcome, Provider, Proxy, eventually, sounds};
+use harness::{Answer, Network, Origin, Outcome, PATIENCE, Provider, Proxy, eventually, sounds};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-const DEADLINE: Duration = Duration::from_secs(30);
 /// How long nothing may arrive through a cut: long against the microseconds of a loopback.
 const SILENCE: Duration = Duration::from_millis(100);
 
@@ -43,7 +42,7 @@ async fn a_reset_ends_both_sides_and_refusal_only_new_ones() {
     for side in [&mut client, &mut server] {
         assert_eq!(side.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     }
-    eventually(DEADLINE, "the connection is gone", async || proxy.connections() == 0).await;
+    eventually(PATIENCE, "the connection is gone", async || proxy.connections() == 0).await;
 }
 
 #[tokio::test]
@@ -68,7 +67,7 @@ async fn a_proxy_outlives_its_server() {
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     let listener = TcpListener::bind(("127.0.0.1", upstream)).await.unwrap();
     let _client = TcpStream::connect(proxy.address()).await.unwrap();
-    timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
+    timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -84,7 +83,7 @@ async fn a_provider_insists_and_keeps_what_was_acknowledged() {
     let failures = vec![Answer::Status(503), Answer::Reset];
     let answer = Answer::Json { status: 201, text: created.to_owned() };
     gateway.serve_in_turn("/webhook.php", failures, answer);
-    let delivered = provider.deliver(std::slice::from_ref(&call), 1, DEADLINE).await;
+    let delivered = provider.deliver(std::slice::from_ref(&call), 1, PATIENCE).await;
     assert_eq!((delivered[0].id, &delivered[0].sent), (5, &call));
     assert_eq!(provider.acknowledged(), delivered);
     let seen = gateway.seen("/webhook.php");

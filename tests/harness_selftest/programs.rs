@@ -3,9 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Callvine, Process, Signal, Start, eventually, new_directory, obtained};
-
-const DEADLINE: Duration = Duration::from_secs(30);
+use harness::{Callvine, PATIENCE, Process, Signal, Start, eventually, new_directory, obtained};
 
 /// A command that only prints ends by itself, with its exit code.
 #[tokio::test]
@@ -18,7 +16,7 @@ async fn a_command_of_the_program_runs_to_its_end() {
 async fn signals_and_kills_are_told_apart() {
     let mut stopped = sleeper();
     stopped.signal(Signal::TERM);
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&stopped.ended(DEADLINE).await), Some(15));
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&stopped.ended(PATIENCE).await), Some(15));
     let killed = sleeper().kill();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed), Some(9));
 }
@@ -31,7 +29,7 @@ async fn a_process_gets_only_the_environment_it_is_given() {
     command.env("GIVEN", "yes");
     let (stdout, stderr) = (directory.join("stdout"), directory.join("stderr"));
     let start = Start { command, stdout: stdout.clone(), stderr, last_signal: Signal::KILL };
-    Process::start(&start).ended(DEADLINE).await;
+    Process::start(&start).ended(PATIENCE).await;
     let text = std::fs::read_to_string(stdout).unwrap();
     // The shell that every process starts as adds where it is, and how deep.
     let of_shell =
@@ -50,7 +48,7 @@ async fn nothing_outlives_a_killed_test_process() {
     let log = report.with_file_name("log");
     let mut victim =
         Process::start(&Start { command, stdout: log.clone(), stderr: log, last_signal: Signal::KILL });
-    let (pid, directory) = obtained(DEADLINE, "the victim has started a process", async || {
+    let (pid, directory) = obtained(PATIENCE, "the victim has started a process", async || {
         let text = std::fs::read_to_string(&report).ok()?;
         let (pid, directory) = text.strip_suffix('\n')?.split_once(' ')?;
         Some((pid.to_owned(), directory.to_owned()))
@@ -58,8 +56,8 @@ async fn nothing_outlives_a_killed_test_process() {
     .await;
     assert!(is_alive(&pid) && std::fs::exists(&directory).unwrap());
     victim.kill();
-    eventually(DEADLINE, "its process has ended", async || !is_alive(&pid)).await;
-    eventually(DEADLINE, "its directory is gone", async || !std::fs::exists(&directory).unwrap()).await;
+    eventually(PATIENCE, "its process has ended", async || !is_alive(&pid)).await;
+    eventually(PATIENCE, "its directory is gone", async || !std::fs::exists(&directory).unwrap()).await;
 }
 
 /// Not a test by itself: what [`nothing_outlives_a_killed_test_process`] runs and kills.

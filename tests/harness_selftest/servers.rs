@@ -1,14 +1,10 @@
 //! PostgreSQL and RabbitMQ: isolation, kill, restart.
 
-use std::time::Duration;
-
-use harness::{Fsync, Postgres, Proxy, RabbitMq, obtained};
+use harness::{Fsync, PATIENCE, Postgres, Proxy, RabbitMq, obtained};
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation};
 use sqlx::{Connection, PgConnection};
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn databases_of_one_server_are_apart() {
@@ -93,7 +89,7 @@ async fn publish(channel: &Channel) {
 /// The next message of the queue `kept`, as text. A quorum queue elects its leader after the broker's start; until then
 /// a look may end the channel, so each has its own.
 async fn take(url: &str) -> String {
-    obtained(DEADLINE, "a message is in the queue", async || {
+    obtained(PATIENCE, "a message is in the queue", async || {
         let got = channel(url).await.basic_get("kept".into(), BasicGetOptions { no_ack: true }).await;
         Some(String::from_utf8(got.ok()??.delivery.data).unwrap())
     })

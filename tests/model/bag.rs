@@ -2,7 +2,7 @@
 
 /// A kind that can be told by a number below a bound.
 pub(crate) trait Kind: Copy + PartialEq + 'static {
-    /// All kinds, each at the place of its number.
+    /// All kinds, each at the index of its number.
     const ALL: &'static [Self];
 
     fn number(self) -> usize;

@@ -1,4 +1,4 @@
-//! What there is, on disks and in memory.
+//! The state of the model: everything on disks and in memory.
 
 use crate::bag::{Bag, Kind};
 use crate::system::Fault;
@@ -32,8 +32,9 @@ pub(crate) struct Call {
     pub(crate) rows: Bag<{ Row::ALL.len() }>,
     /// Messages in the worker's hands.
     pub(crate) hands: Bag<{ Hand::ALL.len() }>,
-    /// What subscribers have been told of.
+    /// Subscribers have got `call.created`.
     pub(crate) is_created_told: bool,
+    /// Subscribers have got the event that settles the recording.
     pub(crate) is_settled_told: bool,
 }
 
@@ -173,7 +174,8 @@ impl Call {
         }
     }
 
-    /// Whether a call with something left to be done is on its way: in the outbox, in the queue, or in somebody's hands.
+    /// Whether a call with something left to be done is on its way: in the outbox, in the queue, or in somebody's
+    /// hands.
     pub(crate) fn is_remembered(&self) -> bool {
         let is_in_outbox = |event| self.rows.kinds::<Row>().any(|row| row.event == event);
         let is_in_hand = self.hands.kinds::<Hand>().any(|hand| hand.is_unacknowledged);
@@ -200,7 +202,7 @@ impl Call {
         }
     }
 
-    /// What a relay has sent and the broker did not confirm is lost, or due again.
+    /// Messages that a relay has sent and the broker did not confirm are lost, or due again.
     pub(crate) fn lose_sent(&mut self, is_due_again: bool) {
         for event in EVENTS {
             let sent = self.rows.take(Row { event, at: RowAt::Sent });
@@ -210,7 +212,8 @@ impl Call {
         }
     }
 
-    /// The leases of a relay's rows end. What it has sent may arrive all the same: that is a crash after the confirm.
+    /// The leases of a relay's rows end. Messages that it has sent may arrive all the same: that is a crash after the
+    /// confirm.
     pub(crate) fn release_rows(&mut self, keeps_sent: bool) {
         for event in EVENTS {
             let confirmed = self.rows.take(Row { event, at: RowAt::Confirmed });
@@ -221,7 +224,7 @@ impl Call {
         }
     }
 
-    /// What the worker has in hand and did not acknowledge is the broker's again.
+    /// Messages that the worker has in hand and did not acknowledge are the broker's again.
     pub(crate) fn give_back(&mut self, is_worker_gone: bool) {
         for step in STEPS {
             let unacknowledged = self.hands.take(Hand { step, is_unacknowledged: true });

@@ -5,7 +5,7 @@ use stateright::{Model, Property};
 
 use crate::state::{Call, Event, Hand, Recording, Row, RowAt, State, Step};
 
-/// Failed tries after which a recording is given up.
+/// Failed attempts after which a recording is given up.
 const ATTEMPTS: u8 = 2;
 /// Messages that a worker has in hand.
 const IN_HAND: u8 = 2;
@@ -15,7 +15,7 @@ const IN_HAND: u8 = 2;
 pub(crate) struct System<const CALLS: usize> {
     /// How many of the things that can go wrong do.
     pub(crate) faults: u8,
-    /// What can go wrong.
+    /// The faults that can happen.
     pub(crate) possible: &'static [Fault],
     pub(crate) bug: Option<Bug>,
 }
@@ -32,7 +32,7 @@ pub(crate) enum Bug {
     NeverSearches,
 }
 
-/// What can happen next: to one of the calls, or to all of them.
+/// The next step: of one call, or of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Call(usize, Next),
@@ -40,9 +40,9 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Whether it makes no difference when it happens, once nothing can go wrong any more: no other step can hinder it, it
-    /// hinders none, and what is remembered without it is remembered with it. Then the orders in which it comes first stand
-    /// for all of them ("ample sets": Clarke, Grumberg and Peled, Model Checking, chapter 10).
+    /// Whether it makes no difference when it happens, once nothing can go wrong any more: no other step can hinder it,
+    /// it hinders none, and what is remembered without it is remembered with it. Then the orders in which it comes
+    /// first stand for all of them ("ample sets": Clarke, Grumberg and Peled, Model Checking, chapter 10).
     fn can_come_first(self) -> bool {
         match self {
             Self::Call(_, Next::Answer | Next::Confirm(_) | Next::Remove(_)) => true,
@@ -54,7 +54,7 @@ impl Action {
     }
 }
 
-/// What can happen next to a call.
+/// The next step of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Commit,
@@ -72,7 +72,7 @@ pub(crate) enum Next {
     LeaseEnds,
 }
 
-/// What can go wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     GatewayCrashes,
@@ -166,7 +166,7 @@ impl<const CALLS: usize> Model for System<CALLS> {
 fn add_gateway(bug: Option<Bug>, call: &Call, add: &mut impl FnMut(Next)) {
     let answers_first = bug == Some(Bug::AnswersBeforeCommit);
     match (call.is_half_done, answers_first) {
-        // What isn't answered is posted again; the key of the post sees to it that it is the same call.
+        // A call that isn't answered is posted again; the key of the post makes it the same call.
         (false, _) if call.is_answered => {}
         (false, false) | (true, true) => add(Next::Commit),
         (true, false) | (false, true) => add(Next::Answer),
@@ -266,12 +266,12 @@ impl<const CALLS: usize> System<CALLS> {
         } else {
             self.fail(call);
         }
-        // What was acknowledged too early has nothing left to be done.
+        // A message that was acknowledged too early has nothing left to be done.
         let rest = Hand { step: Step::Done, ..hand };
         call.hands.replace(hand, hand.is_unacknowledged.then_some(rest));
     }
 
-    /// One more try that brought nothing.
+    /// One more attempt that failed.
     fn fail(&self, call: &mut Call) {
         if call.recording != Recording::Pending && !self.overwrites() {
             return;

@@ -1,15 +1,64 @@
 //! `callvine keys create`, `list` and `revoke`.
 
-use anyhow::{Context, anyhow};
-use callvine_shared::api_key::{ApiKey, Environment};
-use callvine_shared::store::{ApiKeyRow, NewApiKey, Store};
+use anyhow::Context;
+use callvine_operator::keys::{self, KeysError};
+use callvine_shared::api_key;
+use callvine_shared::store::{ApiKeyRow, Store};
 use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
 use serde::Serialize;
 
-use crate::args::{self, CreateKey, Database, Keys, ListKeys, RevokeKey};
+use crate::args::Database;
 use crate::failure::Failure;
-use crate::process;
+use crate::{process, terminal};
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Keys {
+    /// Makes a key and prints it, this once
+    Create(Create),
+    /// Lists all keys, revoked ones too
+    List(List),
+    /// Revokes a key; it is refused everywhere within 5 s
+    Revoke(Revoke),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// The owner of the key; a client may hold several
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    client: String,
+    /// The purpose of the key; its prefix shows it
+    #[arg(long, value_enum, default_value_t = Environment::Live)]
+    env: Environment,
+    #[command(flatten)]
+    database: Database,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Environment {
+    /// `cv_test_…`
+    Test,
+    /// `cv_live_…`
+    Live,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    database: Database,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Revoke {
+    /// The key's id, as `keys list` shows it
+    id: i64,
+    #[command(flatten)]
+    database: Database,
+}
 
 /// Carries out one of the key commands.
 pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
@@ -22,29 +71,24 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
 
 /// The database, at the current schema: a first key may be made before anything else has run.
 async fn open(database: &Database) -> Result<Store, Failure> {
-    let store = process::open(&process::url_of(database)).await?;
+    let store = process::open(&database.url()?).await?;
     store.migrate().await.context("cannot migrate the database")?;
     Ok(store)
 }
 
-#[expect(clippy::print_stdout, reason = "what the command has to say")]
-async fn create_key(create: CreateKey) -> Result<(), Failure> {
+fn failure(error: KeysError) -> Failure {
+    anyhow::Error::new(error).into()
+}
+
+async fn create_key(create: Create) -> Result<(), Failure> {
     let store = open(&create.database).await?;
     let environment = match create.env {
-        args::Environment::Test => Environment::Test,
-        args::Environment::Live => Environment::Live,
+        Environment::Test => api_key::Environment::Test,
+        Environment::Live => api_key::Environment::Live,
     };
-    let key = ApiKey::generate(environment).context("cannot make a key")?;
-    let row = NewApiKey {
-        client: create.client,
-        environment,
-        prefix: key.prefix().to_owned(),
-        digest: key.digest(),
-    };
-    store.create_api_key(&row, Utc::now()).await.context("cannot store the key")?;
+    let key = keys::create(&store, create.client, environment).await.map_err(failure)?;
     store.close().await;
-    println!("{}", key.reveal());
-    Ok(())
+    Ok(terminal::line(key.reveal())?)
 }
 
 #[derive(Serialize)]
@@ -73,17 +117,13 @@ impl<'a> Line<'a> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what the command has to say")]
-async fn list_keys(list: &ListKeys) -> Result<(), Failure> {
+async fn list_keys(list: &List) -> Result<(), Failure> {
     let store = open(&list.database).await?;
-    let rows = store.api_keys().await.context("cannot read the keys")?;
+    let rows = keys::list(&store).await.map_err(failure)?;
     store.close().await;
-    let lines = rows.iter().map(Line::new);
+    let mut lines = rows.iter().map(Line::new);
     if list.json {
-        for line in lines {
-            println!("{}", serde_json::to_string(&line).context("cannot write a key as JSON")?);
-        }
-        return Ok(());
+        return Ok(lines.try_for_each(|line| terminal::json(&line))?);
     }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -100,17 +140,12 @@ async fn list_keys(list: &ListKeys) -> Result<(), Failure> {
             or_dash(line.revoked_at),
         ]);
     }
-    println!("{table}");
-    Ok(())
+    Ok(terminal::line(table)?)
 }
 
-async fn revoke_key(revoke: &RevokeKey) -> Result<(), Failure> {
+async fn revoke_key(revoke: &Revoke) -> Result<(), Failure> {
     let store = open(&revoke.database).await?;
-    let revoked = store.revoke_api_key(revoke.id, Utc::now()).await.context("cannot revoke the key")?;
+    let revoked = keys::revoke(&store, revoke.id).await;
     store.close().await;
-    if revoked {
-        Ok(())
-    } else {
-        Err(anyhow!("there is no unrevoked key with id {} (see `callvine keys list`)", revoke.id).into())
-    }
+    revoked.map_err(failure)
 }

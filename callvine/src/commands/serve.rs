@@ -1,24 +1,91 @@
 //! `callvine up`, `gateway` and `worker`: settings in, a process that runs until it is told to stop.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use callvine_shared::objects::Address;
+use callvine_shared::bus::BrokerUrl;
+use callvine_shared::store::DatabaseUrl;
+use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
-use crate::args::{Broker, Database, Gateway, RecordingsPlace, Up, Worker};
+use crate::args::{Broker, Database, RecordingsLocation, duration};
 use crate::failure::Failure;
-use crate::process::{Plan, Public, Running, setting_failure, url_of};
-use crate::telemetry;
+use crate::process::{Plan, Public, Running, recordings};
+use crate::{telemetry, terminal};
 
-/// Below the data directory: where recordings are kept by default.
-const RECORDINGS: &str = "recordings";
+/// The longest shutdown that can be asked for.
+const SHUTDOWN_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
-/// Below the data directory: what is fetched and not yet in a bucket.
-const STAGING: &str = "staging";
+/// Runs everything in one process: gateway, relay and worker
+///
+/// Stores in SQLite and delivers in process, unless `DATABASE_URL` and `AMQP_URL` say otherwise.
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    gateway: callvine_gateway::Settings,
+    #[command(flatten)]
+    admin: callvine_gateway::AdminSettings,
+    #[command(flatten)]
+    worker: callvine_worker::Settings,
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    broker: Broker,
+    #[command(flatten)]
+    recordings: RecordingsLocation,
+    #[command(flatten)]
+    process: Process,
+}
+
+/// Runs the HTTP ingest process alone, on PostgreSQL and RabbitMQ
+#[derive(Args, Debug)]
+pub(crate) struct Gateway {
+    #[command(flatten)]
+    gateway: callvine_gateway::Settings,
+    #[command(flatten)]
+    admin: callvine_gateway::AdminSettings,
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    broker: Broker,
+    #[command(flatten)]
+    process: Process,
+}
+
+/// Runs the recording worker alone, on PostgreSQL and RabbitMQ; run as many as you like
+#[derive(Args, Debug)]
+pub(crate) struct Worker {
+    #[command(flatten)]
+    worker: callvine_worker::Settings,
+    #[command(flatten)]
+    admin: callvine_gateway::AdminSettings,
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    broker: Broker,
+    #[command(flatten)]
+    recordings: RecordingsLocation,
+    #[command(flatten)]
+    process: Process,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Process")]
+struct Process {
+    /// Don't bring the database to the current schema at the start
+    #[arg(long, env = "CALLVINE_NO_MIGRATE", value_parser = clap::builder::FalseyValueParser::new())]
+    no_migrate: bool,
+    /// How long a shutdown may take
+    #[arg(
+        long,
+        env = "CALLVINE_SHUTDOWN_TIMEOUT",
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = shutdown_timeout
+    )]
+    shutdown_timeout: Duration,
+}
 
 /// Everything in one process.
 pub(crate) async fn up(up: Up) -> Result<(), Failure> {
@@ -26,7 +93,7 @@ pub(crate) async fn up(up: Up) -> Result<(), Failure> {
     until_signal(plan_of_up(up)?, shutdown_timeout).await
 }
 
-/// What `callvine up` with these settings is made of.
+/// The parts of `callvine up` with these settings.
 pub(crate) fn plan_of_up(up: Up) -> Result<Plan, Failure> {
     let recordings = recordings(&up.recordings, &up.database.data_dir)?;
     Ok(Plan {
@@ -34,8 +101,10 @@ pub(crate) fn plan_of_up(up: Up) -> Result<Plan, Failure> {
         gateway: Some(Public { dev_keys: up.gateway.accepts_dev_keys(true), settings: up.gateway }),
         admin: up.admin,
         worker: Some(up.worker),
-        database_url: url_of(&up.database),
-        broker: present(up.broker),
+        database: up.database.url()?,
+        broker: up.broker.url()?,
+        stream: up.broker.stream,
+        publish_delay: up.broker.publish_delay,
         recordings: Some(recordings),
         migrate: !up.process.no_migrate,
     })
@@ -43,8 +112,7 @@ pub(crate) fn plan_of_up(up: Up) -> Result<Plan, Failure> {
 
 /// The HTTP ingest process alone.
 pub(crate) async fn gateway(gateway: Gateway) -> Result<(), Failure> {
-    let broker = present(gateway.broker);
-    require_servers("gateway", &gateway.database, &broker)?;
+    let (database, broker) = require_servers("gateway", &gateway.database, &gateway.broker)?;
     let plan = Plan {
         gateway: Some(Public {
             dev_keys: gateway.gateway.accepts_dev_keys(false),
@@ -52,8 +120,10 @@ pub(crate) async fn gateway(gateway: Gateway) -> Result<(), Failure> {
         }),
         admin: gateway.admin,
         worker: None,
-        database_url: url_of(&gateway.database),
-        broker,
+        database,
+        broker: Some(broker),
+        stream: gateway.broker.stream,
+        publish_delay: gateway.broker.publish_delay,
         recordings: None,
         migrate: !gateway.process.no_migrate,
     };
@@ -62,14 +132,15 @@ pub(crate) async fn gateway(gateway: Gateway) -> Result<(), Failure> {
 
 /// The recording worker alone.
 pub(crate) async fn worker(worker: Worker) -> Result<(), Failure> {
-    let broker = present(worker.broker);
-    require_servers("worker", &worker.database, &broker)?;
+    let (database, broker) = require_servers("worker", &worker.database, &worker.broker)?;
     let plan = Plan {
         admin: worker.admin,
         gateway: None,
         worker: Some(worker.worker),
-        database_url: url_of(&worker.database),
-        broker,
+        database,
+        broker: Some(broker),
+        stream: worker.broker.stream,
+        publish_delay: worker.broker.publish_delay,
         recordings: Some(recordings(&worker.recordings, &worker.database.data_dir)?),
         migrate: !worker.process.no_migrate,
     };
@@ -100,14 +171,15 @@ async fn until_signal(plan: Plan, shutdown_timeout: Duration) -> Result<(), Fail
     if failed { Err(anyhow!("a part of the process has ended; its log says which").into()) } else { Ok(()) }
 }
 
-/// One line a listener, once they are ready.
-#[expect(clippy::print_stdout, reason = "what the command has to say")]
+/// Prints a line for each listener, once they are ready. The process goes on without a reader: it serves others.
 pub(crate) fn announce(running: &Running) {
-    if let Some(url) = &running.public_url {
-        println!("listening public {url}");
-    }
-    if let Some(url) = &running.admin_url {
-        println!("listening admin {url}");
+    let listeners = [("public", &running.public_url), ("admin", &running.admin_url)];
+    for (name, url) in listeners {
+        if let Some(url) = url
+            && terminal::line(format_args!("listening {name} {url}")).is_err()
+        {
+            tracing::debug!("nobody reads where the {name} listener is");
+        }
     }
 }
 
@@ -122,45 +194,27 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// An empty variable counts as absent.
-fn present(mut broker: Broker) -> Broker {
-    broker.amqp_url = broker.amqp_url.filter(|url| !url.is_empty());
-    broker
-}
-
-fn require_servers(command: &str, database: &Database, broker: &Broker) -> Result<(), Failure> {
-    let url = url_of(database);
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+/// The servers that processes share, each of which must be named.
+fn require_servers(
+    command: &str,
+    database: &Database,
+    broker: &Broker,
+) -> Result<(DatabaseUrl, BrokerUrl), Failure> {
+    let database = database.url()?;
+    if database.file().is_some() {
         return Err(Failure::Setting(format!(
             "--database-url (DATABASE_URL): `callvine {command}` shares its database with other processes, so it \
              must be postgres://… (for one process with SQLite, run `callvine up`)"
         )));
     }
-    if broker.amqp_url.is_none() {
-        return Err(Failure::Setting(format!(
+    let broker = broker.url()?.ok_or_else(|| {
+        Failure::Setting(format!(
             "--amqp-url (AMQP_URL): `callvine {command}` needs a broker, amqp://… (without one, run `callvine up`)"
-        )));
-    }
-    Ok(())
+        ))
+    })?;
+    Ok((database, broker))
 }
 
-/// Where recordings are kept: as told, or below the data directory.
-pub(crate) fn recordings(place: &RecordingsPlace, data_dir: &Path) -> Result<Address, Failure> {
-    let url = match place.recordings_url.as_deref() {
-        Some(url) if !url.is_empty() => url.to_owned(),
-        _ => {
-            let directory = std::path::absolute(data_dir.join(RECORDINGS))
-                .with_context(|| format!("{} (CALLVINE_DATA_DIR) can't be used", data_dir.display()))?;
-            Url::from_file_path(&directory)
-                .map_err(|()| Failure::Setting("--data-dir (CALLVINE_DATA_DIR) can't be used".to_owned()))?
-                .into()
-        }
-    };
-    let is_of_aws = |name: &str| name.starts_with("AWS_");
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let aws: Vec<(String, String)> = variables
-        .filter(|(name, _)| is_of_aws(name))
-        .filter_map(|(name, value)| Some((name, value.into_string().ok()?)))
-        .collect();
-    Address::parse(&url, data_dir.join(STAGING), &aws).map_err(setting_failure)
+fn shutdown_timeout(text: &str) -> Result<Duration, String> {
+    duration(text, SHUTDOWN_TIMEOUT_MAX, "30s")
 }

@@ -1,4 +1,4 @@
-//! How many files and connections the process may have open.
+//! The limit on open files, connections included.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -6,8 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// them.
 const WANTED: u64 = 12_000;
 
-/// Raises the limit as far as the system lets this process. The usual one of 1024 dates from programs that could not
-/// cope with more; a thousand idle clients would keep everybody else out, and files from being opened.
+/// Raises the limit as far as the system lets this process. With the usual 1024, a thousand idle clients would keep
+/// everybody else out, and files from being opened.
 pub(super) fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // `None` is no limit.

@@ -1,9 +1,10 @@
-//! Gauges of what waits in the database, and of the disk.
+//! Gauges of the events that wait in the database, and of the disk.
 
 use std::time::Duration;
 
 use callvine_shared::metrics::{FREE_DISK, OUTBOX_AGE, OUTBOX_ROWS};
 use callvine_shared::objects::{Objects, Space};
+use callvine_shared::pause::pause;
 use callvine_shared::store::Store;
 use chrono::Utc;
 use metrics::gauge;
@@ -15,13 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Counts until the shutdown. While the database or the disk is away its last figures stand.
 pub(super) async fn run(store: Store, objects: Option<Objects>, shutdown: CancellationToken) {
     let space = objects.as_ref().map(Objects::space);
-    let mut interval = tokio::time::interval(INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = interval.tick() => {}
-        }
         if let Some(space) = space.cloned() {
             note_free_disk(space).await;
         }
@@ -38,6 +33,9 @@ pub(super) async fn run(store: Store, objects: Option<Objects>, shutdown: Cancel
                 }
             }
             Err(error) => tracing::debug!(%error, "cannot count the backlog"),
+        }
+        if !pause(INTERVAL, &shutdown).await {
+            return;
         }
     }
 }

@@ -1,9 +1,10 @@
-//! One process at a time may own an embedded database: two would each take the other's leases for a dead process's.
+//! One process at a time may own an embedded database: a second one would release the leases of the first at its start.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use callvine_shared::store::DatabaseUrl;
 
 use crate::failure::Failure;
 
@@ -12,9 +13,9 @@ use crate::failure::Failure;
 pub(crate) struct DataLock(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl DataLock {
-    /// Locks the database of this URL; `None` when it is not an embedded one.
-    pub(crate) fn of_embedded(database_url: &str) -> Result<Option<Self>, Failure> {
-        let Some(database) = super::storage::file_of(database_url) else { return Ok(None) };
+    /// Locks the database of this URL; `None`: it is not an embedded one.
+    pub(crate) fn of_embedded(url: &DatabaseUrl) -> Result<Option<Self>, Failure> {
+        let Some(database) = url.file() else { return Ok(None) };
         let path = lock_path(&database);
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)

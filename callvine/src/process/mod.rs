@@ -6,6 +6,7 @@
 mod files;
 mod gauges;
 mod lock;
+mod recordings;
 mod storage;
 
 use std::sync::Arc;
@@ -13,23 +14,23 @@ use std::time::Duration;
 
 use anyhow::Context;
 use callvine_gateway::{Admin, AdminListen, Gateway, Intake, KeyRing, ListenAddress};
-use callvine_shared::bus::{Bus, Local, RabbitMq};
+use callvine_shared::bus::{BrokerUrl, Bus, Local, RabbitMq};
 use callvine_shared::objects::{Address, Objects};
 use callvine_shared::relay::{self, Handoff};
-use callvine_shared::store::Store;
+use callvine_shared::store::{DatabaseUrl, Store};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::storage::{open, open_existing, url_of};
-use crate::args::{Broker, Switch};
+pub(crate) use self::recordings::recordings;
+pub(crate) use self::storage::{open, open_existing};
 use crate::failure::Failure;
 
-/// Of the time for a shutdown, this is kept for the last step: publishing what was accepted.
+/// The part of a shutdown's time that is kept for its last step: publishing what was accepted.
 const FLUSH_TIME: Duration = Duration::from_secs(3);
 
-/// What a process is made of.
+/// The parts of a process.
 pub(crate) struct Plan {
     /// The public listener, if this process takes calls.
     pub(crate) gateway: Option<Public>,
@@ -37,10 +38,14 @@ pub(crate) struct Plan {
     pub(crate) worker: Option<callvine_worker::Settings>,
     /// The admin listener.
     pub(crate) admin: callvine_gateway::AdminSettings,
-    /// The database's URL.
-    pub(crate) database_url: String,
-    /// The broker's, if there is one.
-    pub(crate) broker: Broker,
+    /// The database.
+    pub(crate) database: DatabaseUrl,
+    /// The broker, if there is one.
+    pub(crate) broker: Option<BrokerUrl>,
+    /// Whether the broker's replayable stream is declared.
+    pub(crate) stream: bool,
+    /// How long events wait while calls pour in.
+    pub(crate) publish_delay: Duration,
     /// Where recordings are kept, if this process keeps them.
     pub(crate) recordings: Option<Address>,
     /// Whether the database is brought to the current schema.
@@ -82,7 +87,7 @@ impl Running {
         metrics: PrometheusHandle,
         stop: &CancellationToken,
     ) -> Result<Option<Self>, Failure> {
-        plan.admin.check().map_err(setting_failure)?;
+        plan.admin.check().map_err(Failure::of_setting)?;
         files::raise_limit();
         let public = match &plan.gateway {
             Some(public) => Some(bind(public.settings.listen, "CALLVINE_LISTEN").await?),
@@ -92,14 +97,14 @@ impl Running {
             AdminListen::On(address) => Some(bind(address, "CALLVINE_ADMIN_LISTEN").await?),
             AdminListen::Off => None,
         };
-        let lock = lock::DataLock::of_embedded(&plan.database_url)?;
-        let store = open(&plan.database_url).await?;
+        let lock = lock::DataLock::of_embedded(&plan.database)?;
+        let store = open(&plan.database).await?;
         let (accepting, serving) = (CancellationToken::new(), CancellationToken::new());
-        let bus = bus(&plan.broker, &store)?;
+        let bus = bus(&plan, &store);
         let objects = match &plan.recordings {
             Some(address) => {
                 let objects =
-                    Objects::open(address).await.context("cannot open the place of the recordings")?;
+                    Objects::open(address).await.context("cannot open the location of the recordings")?;
                 let reserve_bytes = plan.worker.as_ref().map_or(0, |worker| worker.min_free);
                 Some(objects.with_reserve(reserve_bytes))
             }
@@ -146,14 +151,14 @@ impl Running {
             self.store.clone(),
             self.bus.clone(),
             handoff.clone(),
-            plan.broker.publish_delay,
+            plan.publish_delay,
             self.serving.clone(),
         )));
         let (store, serving) = (self.store.clone(), self.serving.clone());
         self.serving_tasks.push(tokio::spawn(gauges::run(store, objects.clone(), serving)));
         if let (Some(settings), Some(objects)) = (plan.worker, objects) {
             let worker = callvine_worker::Worker::new(&settings, self.store.clone(), objects)
-                .map_err(setting_failure)?;
+                .map_err(Failure::of_setting)?;
             let consuming = worker.run(self.bus.clone(), self.accepting.clone());
             self.accepting_tasks.push(tokio::spawn(consuming));
         }
@@ -180,8 +185,8 @@ impl Running {
         self.accepting_tasks.push(tokio::spawn(async move {
             let mut committing = committing;
             let serving = callvine_gateway::serve_public(listener, Arc::new(gateway), accepting);
-            // With the last connection goes the last handle on the intake, which ends when its queue is empty. If it
-            // ends before, nothing can be stored any more.
+            // The last connection holds the last handle on the intake; without one, the intake ends when its queue is
+            // empty. If it ends before, nothing can be stored any more.
             tokio::select! {
                 () = serving => {}
                 _ = &mut committing => {
@@ -244,13 +249,10 @@ impl Running {
     }
 }
 
-fn bus(broker: &Broker, store: &Store) -> Result<Bus, Failure> {
-    match &broker.amqp_url {
-        Some(url) => {
-            let rabbitmq = RabbitMq::start(url, broker.stream == Switch::On).map_err(setting_failure)?;
-            Ok(Bus::RabbitMq(rabbitmq))
-        }
-        None => Ok(Bus::Local(Local::new(store.clone()))),
+fn bus(plan: &Plan, store: &Store) -> Bus {
+    match &plan.broker {
+        Some(url) => Bus::RabbitMq(RabbitMq::start(url.clone(), plan.stream)),
+        None => Bus::Local(Local::new(store.clone())),
     }
 }
 
@@ -262,9 +264,4 @@ async fn bind(ListenAddress(address): ListenAddress, variable: &str) -> Result<T
 fn url(listener: &TcpListener) -> Result<String, Failure> {
     let address = listener.local_addr().context("a listener has no address")?;
     Ok(format!("http://{address}"))
-}
-
-/// For errors whose text names the setting.
-pub(crate) fn setting_failure(error: impl std::error::Error) -> Failure {
-    Failure::Setting(error.to_string())
 }

@@ -10,6 +10,7 @@
 //! - [`api_key`]: API keys and their digests
 //! - [`names`]: enums whose variants have published names
 //! - [`retry`]: how long to wait before the next attempt
+//! - [`switch`]: settings that are on or off
 //! - [`waveform`]: how a recording's waveform is kept
 
 pub mod analysis;
@@ -21,4 +22,5 @@ pub mod names;
 pub mod queue;
 pub mod recording;
 pub mod retry;
+pub mod switch;
 pub mod waveform;

@@ -1,12 +1,14 @@
 //! Messages get from the outbox to their consumers: by RabbitMQ, or by in-process delivery over the database.
 
 mod local;
+mod queues;
 mod rabbitmq;
 
 use tokio::sync::mpsc;
 
 pub use local::Local;
-pub use rabbitmq::{QueueDepth, RabbitMq, queue_depths, sweep};
+pub use queues::{QueueDepth, Queues, Sweep};
+pub use rabbitmq::{BrokerUrl, RabbitMq};
 
 use crate::queue::{Message, Queue};
 use crate::store::StoreError;

@@ -1,24 +1,21 @@
-//! Objects as files: written to a staging directory beside their place, synced, and then linked to their name.
+//! Objects as files: each is written to a staging directory on the same file system, synced, and moved to its name.
+
+mod inventory;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use url::Url;
 
-use super::inventory::{ListedObject, Listing, SET_ASIDE};
 use super::{ObjectsError, blocking};
 
-/// Below the root: where objects are written before they have their name.
+/// The directory below the root where objects are written before they have their name.
 const STAGING: &str = ".staging";
 
-/// Read at a time for hashing.
-const PIECE_BYTES: usize = 64 * 1024;
-
-/// The place.
+/// The directory that keeps the objects, as a backend.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     root: Arc<Path>,
@@ -31,15 +28,7 @@ impl Directory {
         Ok(Self { root: root.canonicalize()?.into() })
     }
 
-    /// Opens it if it is there. Blocks.
-    pub(super) fn open_existing(root: &Path) -> Result<Self, ObjectsError> {
-        let root = root.canonicalize()?;
-        // Says "not a directory" where that is so.
-        std::fs::read_dir(&root)?;
-        Ok(Self { root: root.into() })
-    }
-
-    /// On the same file system.
+    /// The directory for staged files, on the same file system, so that a file is moved and not copied.
     pub(super) fn staging(&self) -> PathBuf {
         self.root.join(STAGING)
     }
@@ -54,77 +43,9 @@ impl Directory {
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error.error.into()),
             }
-            // The name is part of the directory, which has to be on disk too.
+            // The name is part of the directory, which must be on disk too.
             sync_directory(path.parent())?;
             file_url(&path)
-        })
-        .await
-    }
-
-    pub(super) fn key_of(&self, location: &str) -> Option<String> {
-        let path = Url::parse(location).ok()?.to_file_path().ok()?;
-        slashed(path.strip_prefix(&*self.root).ok()?)
-    }
-
-    pub(super) fn location_of(&self, key: &str) -> Option<String> {
-        file_url(&self.root.join(key)).ok()
-    }
-
-    pub(super) async fn size_bytes(&self, key: &str) -> Result<Option<u64>, ObjectsError> {
-        let path = self.root.join(key);
-        blocking(move || Ok(unless_missing(path.metadata())?.map(|metadata| metadata.len()))).await
-    }
-
-    pub(super) async fn sha256(&self, key: &str) -> Result<Option<String>, ObjectsError> {
-        let path = self.root.join(key);
-        blocking(move || {
-            let Some(mut file) = unless_missing(File::open(path))? else { return Ok(None) };
-            let mut hash = Sha256::new();
-            let mut piece = vec![0; PIECE_BYTES];
-            loop {
-                let count = file.read(&mut piece)?;
-                if count == 0 {
-                    return Ok(Some(hex::encode(hash.finalize())));
-                }
-                hash.update(piece.get(..count).unwrap_or_default());
-            }
-        })
-        .await
-    }
-
-    pub(super) async fn list(&self, directory: &str) -> Result<Listing, ObjectsError> {
-        let (root, path) = (self.root.clone(), self.root.join(directory));
-        blocking(move || {
-            let mut listing = Listing::default();
-            let Some(entries) = unless_missing(std::fs::read_dir(&path))? else { return Ok(listing) };
-            for entry in entries {
-                let entry = entry?;
-                let path = entry.path();
-                let Some(key) = path.strip_prefix(&root).ok().and_then(slashed) else { continue };
-                // Removed since it was listed: it is not there.
-                let Some(metadata) = unless_missing(entry.metadata())? else { continue };
-                if metadata.is_dir() {
-                    if key != STAGING && key != SET_ASIDE {
-                        listing.directories.push(key);
-                    }
-                } else {
-                    listing.objects.push(ListedObject { key, modified: metadata.modified()? });
-                }
-            }
-            listing.directories.sort();
-            Ok(listing)
-        })
-        .await
-    }
-
-    pub(super) async fn set_aside(&self, key: &str) -> Result<(), ObjectsError> {
-        let (from, to) = (self.root.join(key), self.root.join(SET_ASIDE).join(key));
-        blocking(move || {
-            if let Some(parent) = to.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            unless_missing(std::fs::rename(from, to))?;
-            Ok(())
         })
         .await
     }
@@ -160,12 +81,6 @@ fn unless_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// `None` for names that aren't ours, since they aren't text.
-fn slashed(path: &Path) -> Option<String> {
-    let names: Option<Vec<&str>> = path.iter().map(|name| name.to_str()).collect();
-    names.map(|names| names.join("/"))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::io::Write;
@@ -175,7 +90,7 @@ pub(super) mod tests {
 
     pub(in super::super) async fn objects() -> (tempfile::TempDir, Objects) {
         let directory = tempfile::tempdir().unwrap();
-        let objects = Objects::open(&Address::File(directory.path().join("a place"))).await.unwrap();
+        let objects = Objects::open(&Address::File(directory.path().join("with a space"))).await.unwrap();
         (directory, objects)
     }
 
@@ -185,7 +100,7 @@ pub(super) mod tests {
         file
     }
 
-    async fn one_object() -> (tempfile::TempDir, Objects, String) {
+    pub(super) async fn one_object() -> (tempfile::TempDir, Objects, String) {
         let (directory, objects) = objects().await;
         let location = keep(&objects, "2026/11/24/1-ab.wav", b"sound").await;
         (directory, objects, location)
@@ -199,7 +114,7 @@ pub(super) mod tests {
     async fn an_object_is_kept_under_its_url_and_nothing_stays_behind() {
         let (_directory, objects, location) = one_object().await;
         let path = Url::parse(&location).unwrap().to_file_path().unwrap();
-        assert!(path.ends_with("a place/2026/11/24/1-ab.wav"), "{path:?}");
+        assert!(path.ends_with("with a space/2026/11/24/1-ab.wav"), "{path:?}");
         assert_eq!(std::fs::read(path).unwrap(), b"sound");
         assert_eq!(std::fs::read_dir(objects.staging()).unwrap().count(), 0);
     }
@@ -212,53 +127,5 @@ pub(super) mod tests {
         assert_eq!(first, second);
         assert_eq!(std::fs::read(Url::parse(&first).unwrap().to_file_path().unwrap()).unwrap(), b"first");
         assert_eq!(std::fs::read_dir(objects.staging()).unwrap().count(), 0);
-    }
-
-    #[tokio::test]
-    async fn an_object_is_found_by_its_location_with_size_and_content() {
-        let (_directory, objects, location) = one_object().await;
-        let key = objects.key_of(&location).unwrap();
-        assert_eq!(key, "2026/11/24/1-ab.wav");
-        assert_eq!(objects.location_of(&key), Some(location));
-        assert_eq!(objects.size_bytes(&key).await.unwrap(), Some(5));
-        let digest = hex::encode(Sha256::digest(b"sound"));
-        assert_eq!(objects.sha256(&key).await.unwrap(), Some(digest));
-        assert_eq!(objects.size_bytes("2026/11/24/2-ab.wav").await.unwrap(), None);
-        assert_eq!(objects.sha256("2026/11/24/2-ab.wav").await.unwrap(), None);
-        for elsewhere in ["file:///elsewhere/1.wav", "s3://bucket/1.wav", "nonsense"] {
-            assert_eq!(objects.key_of(elsewhere), None, "{elsewhere}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_listing_has_objects_and_directories_but_nothing_of_our_own() {
-        let (_directory, objects, _location) = one_object().await;
-        objects.set_aside("2026/11/24/none.wav").await.unwrap();
-        let root = objects.list("").await.unwrap();
-        assert_eq!((root.directories, root.objects.len()), (vec!["2026".to_owned()], 0));
-        let day = objects.list("2026/11/24").await.unwrap();
-        assert_eq!(
-            day.objects.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(),
-            ["2026/11/24/1-ab.wav"]
-        );
-        assert!(objects.list("2026/11/25").await.unwrap().objects.is_empty());
-    }
-
-    #[tokio::test]
-    async fn what_is_set_aside_frees_its_name_and_stays() {
-        let (directory, objects, _location) = one_object().await;
-        objects.set_aside("2026/11/24/1-ab.wav").await.unwrap();
-        assert_eq!(objects.size_bytes("2026/11/24/1-ab.wav").await.unwrap(), None);
-        let aside = directory.path().join("a place").join(SET_ASIDE).join("2026/11/24/1-ab.wav");
-        assert_eq!(std::fs::read(aside).unwrap(), b"sound");
-    }
-
-    #[tokio::test]
-    async fn a_place_that_is_not_there_is_not_made() {
-        let directory = tempfile::tempdir().unwrap();
-        let missing = directory.path().join("missing");
-        let opened = Objects::open_existing(&Address::File(missing.clone())).await;
-        assert!(matches!(opened, Err(ObjectsError::Io(_))));
-        assert!(!missing.exists());
     }
 }

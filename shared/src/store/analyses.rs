@@ -92,7 +92,7 @@ impl StoredRow {
 pub struct AnalysisCause<'a> {
     /// The analyzer's own name for it, such as `unreadable`.
     pub reason: &'a str,
-    /// What went wrong, for people.
+    /// The error, for people.
     pub last_error: &'a str,
 }
 

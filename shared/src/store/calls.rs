@@ -33,7 +33,7 @@ pub struct RecordingState {
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// Why it was given up.
     pub reason: Option<Reason>,
-    /// What went wrong the last time, for people.
+    /// The error of the last attempt, for people.
     pub last_error: Option<String>,
     /// Where it is, as a URL.
     pub location: Option<String>,

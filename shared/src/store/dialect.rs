@@ -8,7 +8,7 @@ use super::StoreError;
 use crate::names::UnknownName;
 
 /// Runs the body for the backend that there is, with its concrete pool, and on PostgreSQL within the pool's deadline (see
-/// [`super::postgres::pool`]). A function can't: the two pools have no common type, and sqlx's `Any` lacks timestamps.
+/// [`super::postgres::ReplaceablePool`]). A function can't: the two pools have no common type, and sqlx's `Any` lacks timestamps.
 macro_rules! by_database {
     ($pool:expr, $p:ident => { postgres: $postgres:expr, sqlite: $sqlite:expr $(,)? }) => {
         match &$pool {

@@ -21,6 +21,7 @@ mod postgres;
 mod recordings;
 mod sqlite;
 mod upkeep;
+mod url;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,10 +38,11 @@ use self::dialect::with_pool;
 pub use self::error::StoreError;
 pub use self::insert::{Inserted, ReceivedCall};
 pub use self::outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
-pub use self::recordings::{Begun, PendingRecording, PutOff, WaitingSpan};
+pub use self::recordings::{Begun, PendingRecording, Postponed, WaitingSpan};
 pub use self::upkeep::audit::{AuditedCall, Idle, WaitingMessage, Window};
 pub use self::upkeep::dead_letters::{DeadLetter, Retried};
 pub use self::upkeep::lost::SEARCH_STEP;
+pub use self::url::DatabaseUrl;
 pub use crate::dead_letter::{DeadLetterId, DeadLetterKind, NotADeadLetterId};
 use crate::event::Events;
 
@@ -82,17 +84,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] when the URL can't be used; [`StoreError::Unavailable`] when the SQLite file can't be opened.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let postgres::Pools { main, unsynced, reports } = postgres::pools(url)?;
-            let [main, unsynced, reports] = [main, unsynced, reports].map(Pool::Postgres);
-            Ok(Self::over(main.clone(), main, unsynced, reports))
-        } else if url.starts_with("sqlite:") {
-            let sqlite::Pools { read, write, reports, checkpoints } = sqlite::pools(url).await?;
-            let [read, write, reports] = [read, write, reports].map(Pool::Sqlite);
-            let store = Self::over(read, write.clone(), write, reports);
-            Ok(Self { checkpoints: Some(checkpoints), ..store })
-        } else {
-            Err(StoreError::Url("it must begin with postgres:// or sqlite://".to_owned()))
+        Self::open(&url.parse()?).await
+    }
+
+    /// Opens a database, as [`Store::connect`] does.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the SQLite file can't be opened.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        match &url.0 {
+            url::Address::Postgres(options) => {
+                let postgres::Pools { main, unsynced, reports } = postgres::pools(options);
+                let [main, unsynced, reports] = [main, unsynced, reports].map(Pool::Postgres);
+                Ok(Self::over(main.clone(), main, unsynced, reports))
+            }
+            url::Address::Sqlite(options) => {
+                let sqlite::Pools { read, write, reports, checkpoints } = sqlite::pools(options).await?;
+                let [read, write, reports] = [read, write, reports].map(Pool::Sqlite);
+                let store = Self::over(read, write.clone(), write, reports);
+                Ok(Self { checkpoints: Some(checkpoints), ..store })
+            }
         }
     }
 

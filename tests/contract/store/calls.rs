@@ -42,7 +42,7 @@ async fn calls_come_back_as_they_were_sent(store: &Store) {
     }
 }
 
-/// What the validation may let through, at its limits and in all alphabets.
+/// Calls that the validation may let through, at its limits and in all alphabets.
 fn any_call() -> impl Strategy<Value = NewCall> {
     let phone = "[^\\p{Cc}]{0,62}[^\\p{Cc}\\s]";
     let name = "[^\\p{Cc}]{0,200}[^\\p{Cc}\\s\"'\\\\]{1,54}";
@@ -145,7 +145,7 @@ async fn a_batch_that_is_given_up_half_way_holds_nobody_up(store: &Store) {
         // Polled once: it is on its way to the database.
         drop(tokio::time::timeout(Duration::ZERO, store.insert_calls(&batch)).await);
         let ids = store.insert_calls(&batch).await.unwrap();
-        // Read by another connection: what was not committed is not there.
+        // Read by another connection: it sees only what was committed.
         assert!(store.call(ids[0], "a client").await.unwrap().is_some());
     }
 }

@@ -1,23 +1,19 @@
-//! A clock that is set back: what was put off under the old time is not left alone until that comes again.
+//! A clock that is set back: rows that were postponed under the old time don't wait until it comes again.
 
 use callvine_shared::queue::Queue;
-use callvine_shared::recording::{Cause, Reason};
-use callvine_shared::store::{Begun, PutOff, Store};
+use callvine_shared::store::{Begun, Store};
 use chrono::{TimeDelta, Utc};
 
-use super::{one_call, seconds};
-
-/// A try that failed.
-const LATE: PutOff<'static> = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
+use super::{LATE, one_call, seconds};
 
 contract!(
-    an_event_that_was_put_off_under_another_clock_is_recalled,
-    a_delivery_that_was_put_off_under_another_clock_is_recalled,
+    an_event_that_was_postponed_under_another_clock_is_recalled,
+    a_delivery_that_was_postponed_under_another_clock_is_recalled,
     a_lease_from_another_clock_is_none,
-    what_is_put_off_by_a_lease_or_a_retry_is_not_recalled,
+    a_lease_or_a_retry_is_not_recalled,
 );
 
-async fn an_event_that_was_put_off_under_another_clock_is_recalled(store: &Store) {
+async fn an_event_that_was_postponed_under_another_clock_is_recalled(store: &Store) {
     one_call(store).await;
     let now = Utc::now();
     assert_eq!(store.claim_due(now + TimeDelta::days(1), 10).await.unwrap().len(), 1);
@@ -26,7 +22,7 @@ async fn an_event_that_was_put_off_under_another_clock_is_recalled(store: &Store
     assert_eq!(store.claim_due(now, 10).await.unwrap().len(), 1);
 }
 
-async fn a_delivery_that_was_put_off_under_another_clock_is_recalled(store: &Store) {
+async fn a_delivery_that_was_postponed_under_another_clock_is_recalled(store: &Store) {
     let (queue, now) = (Queue::Recordings.name(), Utc::now());
     store.push_deliveries(&[(queue, "id", "body")], now + TimeDelta::days(1)).await.unwrap();
     assert!(store.claim_deliveries(queue, now, 10).await.unwrap().is_empty());
@@ -43,16 +39,16 @@ async fn a_lease_from_another_clock_is_none(store: &Store) {
     assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
     let busy = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
     assert!(matches!(busy, Begun::Busy(_)), "{busy:?}");
-    store.put_off_recording(id, LATE, then, then).await.unwrap();
+    store.postpone_recording(id, LATE, then, then).await.unwrap();
     let leased = store.begin_recording(id, now, now + seconds(15)).await.unwrap();
     assert!(matches!(leased, Begun::Leased(_)), "{leased:?}");
 }
 
-async fn what_is_put_off_by_a_lease_or_a_retry_is_not_recalled(store: &Store) {
+async fn a_lease_or_a_retry_is_not_recalled(store: &Store) {
     let id = one_call(store).await;
     let now = Utc::now();
     assert_eq!(store.claim_due(now, 10).await.unwrap().len(), 1);
-    store.put_off_recording(id, LATE, now + seconds(3600), now).await.unwrap();
+    store.postpone_recording(id, LATE, now + seconds(3600), now).await.unwrap();
     store.push_deliveries(&[(Queue::Recordings.name(), "id", "body")], now).await.unwrap();
     assert_eq!(store.claim_deliveries(Queue::Recordings.name(), now, 10).await.unwrap().len(), 1);
     assert_eq!(store.recall_postponed(now).await.unwrap(), 0);

@@ -1,21 +1,22 @@
-//! What was given up is listed, and tried again with a fresh allowance, from the step that failed.
+//! Dead letters: listed, and attempted again with a fresh allowance, from the step that failed.
 
 use callvine_shared::analysis;
 use callvine_shared::call::CallId;
 use callvine_shared::queue::Queue;
 use callvine_shared::recording::{Cause, Reason, Status};
-use callvine_shared::store::{AnalysisCause, Begun, DeadLetterId, DeadLetterKind, PutOff, Retried, Store};
+use callvine_shared::store::{Begun, DeadLetterId, DeadLetterKind, Postponed, Retried, Store};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{begin, due, one_call, seconds, stored};
+use super::{LATE, UNREADABLE, analysis_of, begin, due, one_call, seconds, stored};
 
 contract!(
-    a_recording_that_was_given_up_is_listed_and_can_be_tried_again,
-    its_second_failure_is_another_event_and_tries_are_counted_anew,
+    a_recording_that_was_given_up_is_listed_and_can_be_attempted_again,
+    its_second_failure_is_another_event_and_attempts_are_counted_anew,
     an_analysis_that_failed_is_requested_again,
-    only_what_was_given_up_can_be_tried_again,
+    only_a_dead_letter_can_be_attempted_again,
     its_dead_letter_goes_with_it,
+    what_is_not_settled_is_read_as_a_dead_letter_would_be,
 );
 
 const WHY: Cause<'static> = Cause { reason: Reason::NotFound, last_error: "the host answered 404" };
@@ -31,7 +32,7 @@ fn recording(call_id: CallId) -> DeadLetterId {
     DeadLetterId { kind: DeadLetterKind::Recording, call_id }
 }
 
-async fn a_recording_that_was_given_up_is_listed_and_can_be_tried_again(store: &Store) {
+async fn a_recording_that_was_given_up_is_listed_and_can_be_attempted_again(store: &Store) {
     let now: DateTime<Utc> = "2026-01-01T12:00:00Z".parse().unwrap();
     one_call(store).await;
     let id = given_up(store, now).await;
@@ -65,7 +66,7 @@ async fn a_recording_that_was_given_up_is_listed_and_can_be_tried_again(store: &
     assert_eq!((state.status, state.attempts), (Status::Stored, 2));
 }
 
-async fn its_second_failure_is_another_event_and_tries_are_counted_anew(store: &Store) {
+async fn its_second_failure_is_another_event_and_attempts_are_counted_anew(store: &Store) {
     let now = Utc::now();
     let id = given_up(store, now).await;
     let first_id = store.failed_event_id(id).await.unwrap().unwrap();
@@ -79,8 +80,7 @@ async fn its_second_failure_is_another_event_and_tries_are_counted_anew(store: &
     store.retry_dead_letter(recording(id), now).await.unwrap();
     assert_eq!(store.failed_event_id(id).await.unwrap(), None);
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
-    let why = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
-    store.put_off_recording(id, why, now + seconds(5), now).await.unwrap();
+    store.postpone_recording(id, LATE, now + seconds(5), now).await.unwrap();
     let Begun::Leased(pending) = begin(store, id, now + seconds(5)).await else { panic!("not leased") };
     assert_eq!((pending.attempts, pending.attempts_counted), (2, 1));
     assert!(store.recording_failed(id, WHY, now).await.unwrap());
@@ -98,11 +98,10 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     let now = Utc::now();
     assert!(store.recording_stored(id, &stored(), now).await.unwrap());
     due(store, now).await;
-    let analysis = DeadLetterId { kind: DeadLetterKind::Analysis, call_id: id };
+    let analysis = analysis_of(id);
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);
-    let cause = AnalysisCause { reason: "unreadable", last_error: "no sound in it" };
-    assert!(store.analysis_failed(id, cause, now).await.unwrap());
-    assert!(!store.analysis_failed(id, cause, now).await.unwrap());
+    assert!(store.analysis_failed(id, UNREADABLE, now).await.unwrap());
+    assert!(!store.analysis_failed(id, UNREADABLE, now).await.unwrap());
     let letters = store.dead_letters(DeadLetterKind::Analysis, CallId(0)).await.unwrap();
     assert_eq!((letters.len(), letters[0].id, letters[0].attempts), (1, analysis, 1));
     assert_eq!(letters[0].reason.as_deref(), Some("unreadable"));
@@ -119,13 +118,13 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);
 }
 
-async fn only_what_was_given_up_can_be_tried_again(store: &Store) {
+async fn only_a_dead_letter_can_be_attempted_again(store: &Store) {
     let id = one_call(store).await;
     let now = Utc::now();
     due(store, now).await;
     assert_eq!(store.retry_dead_letter(recording(id), now).await.unwrap(), Retried::NotFailed);
     assert_eq!(store.retry_dead_letter(recording(CallId(404)), now).await.unwrap(), Retried::Unknown);
-    let analysis = DeadLetterId { kind: DeadLetterKind::Analysis, call_id: id };
+    let analysis = analysis_of(id);
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::Unknown);
     assert!(due(store, Utc::now()).await.is_empty(), "nothing happened, so nothing is queued");
 }
@@ -152,4 +151,24 @@ async fn its_dead_letter_goes_with_it(store: &Store) {
         2,
         "that it failed is told"
     );
+}
+
+async fn what_is_not_settled_is_read_as_a_dead_letter_would_be(store: &Store) {
+    let now = Utc::now();
+    let (waiting, kept) = (one_call(store).await, one_call(store).await);
+    let why = Postponed::Failed(WHY);
+    assert!(matches!(begin(store, waiting, now).await, Begun::Leased(_)));
+    store.postpone_recording(waiting, why, now + seconds(5), now).await.unwrap();
+    let letter = store.unsettled(recording(waiting)).await.unwrap().unwrap();
+    assert_eq!((letter.id, letter.attempts, letter.failed_at), (recording(waiting), 1, None));
+    assert_eq!(letter.last_error.as_deref(), Some(WHY.last_error));
+    assert_eq!(letter.recording_url, "https://example.com/call.wav");
+    assert!(store.unsettled(analysis_of(waiting)).await.unwrap().is_none(), "no analysis is requested");
+
+    assert!(store.recording_stored(kept, &stored(), now).await.unwrap());
+    assert!(store.unsettled(recording(kept)).await.unwrap().is_none());
+    assert_eq!(store.unsettled(analysis_of(kept)).await.unwrap().unwrap().id, analysis_of(kept));
+    assert!(store.analysis_failed(kept, UNREADABLE, now).await.unwrap());
+    assert!(store.unsettled(analysis_of(kept)).await.unwrap().is_none());
+    assert!(store.unsettled(recording(CallId(404))).await.unwrap().is_none());
 }

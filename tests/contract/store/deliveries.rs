@@ -5,7 +5,11 @@ use chrono::{TimeDelta, Utc};
 
 use super::{begin, one_call, seconds};
 
-contract!(deliveries_are_claimed_renewed_moved_and_removed, release_frees_what_a_dead_process_had_leased,);
+contract!(
+    deliveries_are_claimed_renewed_moved_and_removed,
+    a_queue_has_waiting_messages_until_all_are_claimed,
+    release_frees_what_a_dead_process_had_leased,
+);
 
 async fn deliveries_are_claimed_renewed_moved_and_removed(store: &Store) {
     let now = Utc::now();
@@ -26,6 +30,20 @@ async fn deliveries_are_claimed_renewed_moved_and_removed(store: &Store) {
     assert_eq!(store.delivery_depth("q").await.unwrap(), 0);
     assert_eq!(store.delivery_depth("dead").await.unwrap(), 1);
     assert_eq!(store.claim_deliveries("dead", now, 1).await.unwrap()[0].attempts, 1);
+}
+
+async fn a_queue_has_waiting_messages_until_all_are_claimed(store: &Store) {
+    let now = Utc::now();
+    let lease = TimeDelta::from_std(DELIVERY_LEASE).unwrap();
+    assert!(!store.deliveries_wait("q", now).await.unwrap());
+    store.push_deliveries(&[("q", "1", "body")], now).await.unwrap();
+    assert!(store.deliveries_wait("q", now).await.unwrap());
+    assert!(!store.deliveries_wait("another", now).await.unwrap());
+    assert_eq!(store.claim_deliveries("q", now, 10).await.unwrap().len(), 1);
+    assert!(!store.deliveries_wait("q", now).await.unwrap(), "it is in hand");
+    assert!(store.deliveries_wait("q", now + lease).await.unwrap(), "its claim has ended");
+    let before = now - TimeDelta::days(1);
+    assert!(store.deliveries_wait("q", before).await.unwrap(), "it was claimed under another clock");
 }
 
 async fn release_frees_what_a_dead_process_had_leased(store: &Store) {

@@ -1,14 +1,9 @@
 //! A connection to PostgreSQL that breaks under a batch of calls: stored all the same, and once.
 
-use std::time::Duration;
-
 use callvine_shared::store::{ReceivedCall, Store, StoreError};
-use harness::{Database, Fsync, Postgres, eventually};
+use harness::{Database, Fsync, PATIENCE, Postgres, eventually};
 
 use super::{call, received};
-
-/// Longer than any step takes; the store itself gives up sooner.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Ends the sessions of everybody else.
 const DISCONNECT: &str = "select pg_terminate_backend(pid) from pg_stat_activity

@@ -1,11 +1,9 @@
-//! API keys, and a database that was not migrated.
-
-use std::time::Duration;
+//! API keys, and a database that was not migrated or is closed.
 
 use callvine_shared::api_key::{Digest, Environment};
 use callvine_shared::store::{NewApiKey, Store, StoreError};
 use chrono::{DateTime, Utc};
-use harness::Postgres;
+use harness::{PATIENCE, Postgres};
 
 use super::seconds;
 
@@ -13,6 +11,7 @@ contract!(
     keys_are_made_listed_used_and_revoked,
     the_same_key_is_not_stored_twice,
     an_unmigrated_database_is_said_to_be_one,
+    a_database_answers_until_it_is_closed,
 );
 
 fn key(digest: u8) -> NewApiKey {
@@ -54,8 +53,15 @@ async fn an_unmigrated_database_is_said_to_be_one(store: &Store) {
     } else {
         Postgres::shared().await.database().await
     };
-    let empty = Store::connect(&url).await.unwrap();
+    let empty = Store::open(&url.parse().unwrap()).await.unwrap();
     let refused = empty.api_keys().await;
     assert!(matches!(refused, Err(StoreError::Mismatch(_))), "{refused:?}");
-    tokio::time::timeout(Duration::from_secs(10), empty.close()).await.unwrap();
+    tokio::time::timeout(PATIENCE, empty.close()).await.unwrap();
+}
+
+async fn a_database_answers_until_it_is_closed(store: &Store) {
+    store.ping().await.unwrap();
+    store.close().await;
+    let refused = store.ping().await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }

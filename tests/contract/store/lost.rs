@@ -1,14 +1,10 @@
-//! What a search for lost recordings finds.
+//! The search for lost recordings.
 
 use callvine_shared::call::CallId;
-use callvine_shared::recording::{Cause, Reason};
-use callvine_shared::store::{PutOff, Store};
+use callvine_shared::store::Store;
 use chrono::{DateTime, Utc};
 
-use super::{begin, one_call, seconds, stored};
-
-/// A try that failed.
-const LATE: PutOff<'static> = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
+use super::{LATE, begin, one_call, seconds, stored};
 
 contract!(
     a_recording_to_which_nothing_happens_is_idle,
@@ -38,11 +34,11 @@ async fn a_recording_in_somebodys_hands_is_not_idle(store: &Store) {
     let now = Utc::now();
     begin(store, leased, now).await;
     begin(store, retried, now).await;
-    store.put_off_recording(retried, LATE, now + seconds(60), now).await.unwrap();
+    store.postpone_recording(retried, LATE, now + seconds(60), now).await.unwrap();
     assert_eq!(idle(store, now + seconds(14)).await, []);
     assert_eq!(idle(store, now + seconds(16)).await, [leased], "its worker has gone");
     assert_eq!(idle(store, now + seconds(61)).await, [leased, retried]);
-    // Under a clock that is a day behind, both are put off for longer than anything can be.
+    // Under a clock that is a day behind, both are postponed for longer than anything can be.
     assert_eq!(idle(store, now - seconds(24 * 60 * 60)).await, [leased, retried]);
 }
 
@@ -81,9 +77,12 @@ async fn an_outbox_that_keeps_up_is_told_from_one_that_does_not(store: &Store) {
     let rows: Vec<i64> = rows.into_iter().map(|row| row.id).collect();
     store.remove_published(&rows).await.unwrap();
     begin(store, id, later).await;
-    store.put_off_recording(id, LATE, later + seconds(60), later).await.unwrap();
+    store.postpone_recording(id, LATE, later + seconds(60), later).await.unwrap();
     assert!(store.has_published_until(later + seconds(59), now).await.unwrap(), "the retry isn't due");
     assert!(!store.has_published_until(later + seconds(60), now).await.unwrap());
     let before = now - seconds(24 * 60 * 60);
-    assert!(!store.has_published_until(before, before).await.unwrap(), "it was put off under another clock");
+    assert!(
+        !store.has_published_until(before, before).await.unwrap(),
+        "it was postponed under another clock"
+    );
 }

@@ -3,32 +3,45 @@
 use std::sync::Arc;
 
 use callvine_shared::call::{CallId, NewCall};
-use callvine_shared::recording::{StoredRecording, Verification};
-use callvine_shared::store::{Begun, OutboxContent, ReceivedCall, Store};
+use callvine_shared::recording::{Cause, Reason, StoredRecording, Verification};
+use callvine_shared::store::{
+    AnalysisCause, Begun, DeadLetterId, DeadLetterKind, OutboxContent, Postponed, ReceivedCall, Store,
+};
 use chrono::{DateTime, TimeDelta, Utc};
-use harness::Postgres;
+use harness::{Database, Postgres};
 use serde_json::Value;
 
-/// Instantiates every test for both databases: a statement that only one of them understands can't land.
+/// Instantiates every test for both databases: a statement that only one of them understands can't land. With
+/// `tables;` before the names, each test gets the tables beside the store.
 macro_rules! contract {
     ($($name:ident),+ $(,)?) => {
+        contract!(@ (store) $($name),+);
+    };
+    (tables; $($name:ident),+ $(,)?) => {
+        contract!(@ (store, tables) $($name),+);
+    };
+    (@ $arguments:tt $($name:ident),+) => {
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                let store = crate::store::postgres().await;
-                super::$name(&store).await;
+                let opened = crate::store::postgres().await;
+                contract!(call $name opened $arguments);
             })+
         }
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
-                let (_directory, store) = crate::store::sqlite().await;
-                super::$name(&store).await;
+                let (_directory, opened) = crate::store::sqlite().await;
+                contract!(call $name opened $arguments);
             })+
         }
     };
+    (call $name:ident $opened:ident ($($argument:ident),+)) => {
+        super::$name($(&$opened.$argument),+).await
+    };
 }
 
+mod audit;
 mod calls;
 mod clocks;
 mod dead_letters;
@@ -38,23 +51,35 @@ mod keys;
 mod lost;
 mod outbox;
 mod recordings;
+mod refused;
+mod repair;
 mod reports;
 mod waiting;
 mod waking;
 
-async fn postgres() -> Store {
-    let url = Postgres::shared().await.database().await;
-    let store = Store::connect(&url).await.unwrap();
-    store.migrate().await.unwrap();
-    store
+/// A migrated database of a test's own.
+struct Opened {
+    store: Store,
+    /// The same database, past the store.
+    tables: Database,
 }
 
-async fn sqlite() -> (tempfile::TempDir, Store) {
+impl Opened {
+    async fn new(url: &str) -> Self {
+        let store = Store::connect(url).await.unwrap();
+        store.migrate().await.unwrap();
+        Self { store, tables: Database::new(url) }
+    }
+}
+
+async fn postgres() -> Opened {
+    Opened::new(&Postgres::shared().await.database().await).await
+}
+
+async fn sqlite() -> (tempfile::TempDir, Opened) {
     let directory = tempfile::tempdir().unwrap();
-    let store =
-        Store::connect(&format!("sqlite://{}/callvine.db", directory.path().display())).await.unwrap();
-    store.migrate().await.unwrap();
-    (directory, store)
+    let opened = Opened::new(&format!("sqlite://{}/callvine.db", directory.path().display())).await;
+    (directory, opened)
 }
 
 fn call(recording_url: &str) -> NewCall {
@@ -76,6 +101,13 @@ fn received(call: NewCall) -> ReceivedCall {
         created_at: "2024-01-15T10:30:00Z".parse().unwrap(),
     }
 }
+
+/// A failed attempt that is worth another one.
+const LATE: Postponed<'static> = Postponed::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
+
+/// An analyzer's verdict that nothing can be heard.
+const UNREADABLE: AnalysisCause<'static> =
+    AnalysisCause { reason: "unreadable", last_error: "no sound in it" };
 
 async fn one_call(store: &Store) -> CallId {
     let ids = store.insert_calls(&[received(call("https://example.com/call.wav"))]).await.unwrap();
@@ -119,6 +151,10 @@ async fn due(store: &Store, now: DateTime<Utc>) -> Vec<(String, Option<&'static 
         }
     }
     messages
+}
+
+fn analysis_of(call_id: CallId) -> DeadLetterId {
+    DeadLetterId { kind: DeadLetterKind::Analysis, call_id }
 }
 
 async fn begin(store: &Store, id: CallId, now: DateTime<Utc>) -> Begun {

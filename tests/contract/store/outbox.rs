@@ -13,6 +13,7 @@ contract!(
 );
 
 async fn every_call_leaves_one_event_in_the_outbox(store: &Store) {
+    assert_eq!(store.outbox_backlog().await.unwrap(), (0, None));
     let batch = vec![received(call("https://example.com/call.wav")); 3];
     let ids = store.insert_calls(&batch).await.unwrap();
     let events = due(store, Utc::now()).await;

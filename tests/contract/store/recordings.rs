@@ -4,20 +4,20 @@ use callvine_shared::analysis;
 use callvine_shared::call::CallId;
 use callvine_shared::queue::Queue;
 use callvine_shared::recording::{Cause, Reason, Status};
-use callvine_shared::store::{Begun, PutOff, Store};
+use callvine_shared::store::{Begun, Postponed, Store};
 use chrono::{DateTime, Utc};
 
-use super::{begin, due, one_call, seconds, stored};
+use super::{LATE, begin, due, one_call, seconds, stored};
 
 contract!(
     a_recording_goes_from_pending_over_leased_to_stored,
     a_leased_recording_is_busy_until_the_lease_ends,
     a_lease_can_be_renewed,
-    a_failed_try_is_counted_and_comes_back_when_it_is_due,
+    a_failed_attempt_is_counted_and_comes_back_when_it_is_due,
     a_recording_that_is_given_up_tells_everybody,
     a_settled_recording_stays_settled,
     a_deferred_recording_is_looked_at_again,
-    a_recording_that_is_put_off_waits_without_its_lease_and_is_not_tried,
+    a_postponed_recording_waits_without_its_lease_and_counts_no_attempt,
     an_unknown_recording_is_unknown,
 );
 
@@ -67,14 +67,14 @@ async fn a_lease_can_be_renewed(store: &Store) {
     assert!(matches!(begin(store, id, now + seconds(30)).await, Begun::Leased(_)));
 }
 
-async fn a_failed_try_is_counted_and_comes_back_when_it_is_due(store: &Store) {
+async fn a_failed_attempt_is_counted_and_comes_back_when_it_is_due(store: &Store) {
     let id = one_call(store).await;
     let now = Utc::now();
     due(store, now).await;
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
     let at = now + seconds(5);
-    let why = PutOff::Failed(Cause { reason: Reason::NotFound, last_error: "the host answered 404" });
-    store.put_off_recording(id, why, at, now).await.unwrap();
+    let why = Postponed::Failed(Cause { reason: Reason::NotFound, last_error: "the host answered 404" });
+    store.postpone_recording(id, why, at, now).await.unwrap();
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
     assert_eq!((recording.status, recording.attempts), (Status::Pending, 1));
     assert_eq!(recording.reason, None, "it is not given up");
@@ -127,8 +127,7 @@ async fn a_settled_recording_stays_settled(store: &Store) {
             .await
             .unwrap()
     );
-    let why = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
-    store.put_off_recording(id, why, now, now).await.unwrap();
+    store.postpone_recording(id, LATE, now, now).await.unwrap();
     assert!(matches!(begin(store, id, now).await, Begun::Settled));
     assert!(due(store, Utc::now()).await.is_empty(), "nothing happened, so nothing is told");
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
@@ -145,21 +144,22 @@ async fn a_deferred_recording_is_looked_at_again(store: &Store) {
     let subject = format!("calls/{id}");
     assert!(again.iter().any(|(_, queue, event)| queue.is_some() && event["subject"] == subject));
     let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
-    assert_eq!(recording.attempts, 0, "looking is not trying");
+    assert_eq!(recording.attempts, 0, "looking is no attempt");
 }
 
-async fn a_recording_that_is_put_off_waits_without_its_lease_and_is_not_tried(store: &Store) {
+async fn a_postponed_recording_waits_without_its_lease_and_counts_no_attempt(store: &Store) {
     let id = one_call(store).await;
     let mut now = Utc::now();
     due(store, now).await;
-    for (why, refusals) in [(PutOff::HostIsFull, 0), (PutOff::HostRests, 1), (PutOff::HostRests, 2)] {
+    for (why, refusals) in [(Postponed::HostIsFull, 0), (Postponed::HostRests, 1), (Postponed::HostRests, 2)]
+    {
         assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
-        store.put_off_recording(id, why, now + seconds(5), now).await.unwrap();
+        store.postpone_recording(id, why, now + seconds(5), now).await.unwrap();
         assert!(matches!(begin(store, id, now + seconds(4)).await, Begun::NotDue(_)));
         now += seconds(5);
         assert!(!due(store, now).await.is_empty(), "it is queued");
         let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
-        assert_eq!((pending.attempts, pending.attempts_counted), (0, 0), "waiting is not trying");
+        assert_eq!((pending.attempts, pending.attempts_counted), (0, 0), "waiting is no attempt");
         assert_eq!(pending.refusals, refusals);
         now += seconds(15);
     }
@@ -178,5 +178,6 @@ async fn an_unknown_recording_is_unknown(store: &Store) {
             .unwrap()
     );
     store.defer_recording(CallId(404), now, now).await.unwrap();
+    assert_eq!(store.waveform(CallId(404)).await.unwrap(), None);
     assert!(due(store, Utc::now()).await.is_empty());
 }

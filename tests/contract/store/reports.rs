@@ -1,11 +1,9 @@
 //! Reports have connections of their own: however many are slow, ingest is not kept waiting.
 
-use std::time::Duration;
-
 use callvine_shared::call::CallId;
 use callvine_shared::store::{Store, StoreError, Window};
 use chrono::{DateTime, Utc};
-use harness::Postgres;
+use harness::{PATIENCE, Postgres};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
@@ -13,9 +11,6 @@ use super::{call, received};
 
 /// More than the connections for reports and for everything else together.
 const REPORTS: usize = 20;
-
-/// Longer than any step takes; the store itself gives up sooner.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every call there is.
 const ALL: Window = Window { from: DateTime::UNIX_EPOCH, to: DateTime::<Utc>::MAX_UTC };

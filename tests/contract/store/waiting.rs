@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use callvine_shared::call::CallId;
 use callvine_shared::recording::{Cause, Reason};
-use callvine_shared::store::{Begun, PutOff, Store, WaitingSpan};
+use callvine_shared::store::{Begun, Postponed, Store, WaitingSpan};
 use chrono::Utc;
 
 use super::{begin, call, received, seconds, stored};
@@ -49,8 +49,8 @@ async fn a_recording_waits_when_it_is_due_and_nobody_has_it(store: &Store) {
     for id in &ids[..3] {
         begin(store, *id, now).await;
     }
-    let late = PutOff::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
-    store.put_off_recording(ids[1], late, now + seconds(60), now).await.unwrap();
+    let late = Postponed::Failed(Cause { reason: Reason::Timeout, last_error: "late" });
+    store.postpone_recording(ids[1], late, now + seconds(60), now).await.unwrap();
     store.recording_stored(ids[2], &stored(), now).await.unwrap();
     for (later, expected) in
         [(1, vec![ids[3]]), (16, vec![ids[0], ids[3]]), (61, vec![ids[0], ids[1], ids[3]])]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use callvine_shared::call::CallId;
 use callvine_shared::recording::{Cause, Reason};
-use callvine_shared::store::{AnalysisCause, DeadLetterId, DeadLetterKind, PutOff, Store};
+use callvine_shared::store::{DeadLetterId, DeadLetterKind, Postponed, Store};
 use chrono::Utc;
 
-use super::{begin, call, one_call, received, stored};
+use super::{UNREADABLE, begin, call, one_call, received, stored};
 
 contract!(
     calls_wake_the_relay_unless_they_are_leased_to_it,
@@ -49,11 +49,10 @@ async fn every_step_of_a_recording_wakes_the_relay(store: &Store) {
     assert!(woken(store).await);
     begin(store, kept, now).await;
     wakes!(store, store.defer_recording(kept, now, now).await.unwrap());
-    wakes!(store, store.put_off_recording(kept, PutOff::Failed(cause), now, now).await.unwrap());
+    wakes!(store, store.postpone_recording(kept, Postponed::Failed(cause), now, now).await.unwrap());
     wakes!(store, assert!(store.recording_stored(kept, &stored(), now).await.unwrap()));
     wakes!(store, assert!(store.recording_failed(lost, cause, now).await.unwrap()));
-    let cause = AnalysisCause { reason: "unreadable", last_error: "no sound in it" };
-    wakes!(store, assert!(store.analysis_failed(kept, cause, now).await.unwrap()));
+    wakes!(store, assert!(store.analysis_failed(kept, UNREADABLE, now).await.unwrap()));
 }
 
 async fn whatever_an_operator_queues_wakes_the_relay(store: &Store) {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use callvine_shared::call::CallId;
 use callvine_shared::objects::{Objects, ObjectsError};
 use callvine_shared::recording::{Cause, StoredRecording};
-use callvine_shared::store::{Begun, PendingRecording, PutOff, Store, StoreError};
+use callvine_shared::store::{Begun, PendingRecording, Postponed, Store, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -144,7 +144,7 @@ impl Recordings {
                 "gave up the recording of call {call_id}: it was lost too often"
             );
         } else {
-            self.store.put_off_recording(call_id, PutOff::Failed(cause), now, now).await?;
+            self.store.postpone_recording(call_id, Postponed::Failed(cause), now, now).await?;
             metrics::settled("lost");
             tracing::warn!(
                 call.id = call_id.0,
@@ -169,7 +169,7 @@ impl Recordings {
             // Reschedules without counting an attempt, so that the messages behind this one need not wait for its host.
             None => {
                 metrics::settled("postponed");
-                self.postpone(call_id, PutOff::HostIsFull, full_host_wait(), shutdown).await
+                self.postpone(call_id, Postponed::HostIsFull, full_host_wait(), shutdown).await
             }
         }
     }
@@ -242,7 +242,7 @@ impl Recordings {
         let reason = cause.reason.name();
         match self.attempts.next(recording, failure.retry) {
             Next::Retry(wait) => {
-                self.postpone(call_id, PutOff::Failed(cause), wait, shutdown).await?;
+                self.postpone(call_id, Postponed::Failed(cause), wait, shutdown).await?;
                 metrics::settled("retried");
                 tracing::info!(
                     call.id = call_id.0,
@@ -252,7 +252,7 @@ impl Recordings {
                 );
             }
             Next::Postpone(wait) => {
-                self.postpone(call_id, PutOff::HostRests, wait, shutdown).await?;
+                self.postpone(call_id, Postponed::HostRests, wait, shutdown).await?;
                 metrics::settled("postponed");
                 tracing::debug!(call.id = call_id.0, "the host of call {call_id} rests for {wait:?}");
             }
@@ -274,13 +274,13 @@ impl Recordings {
     async fn postpone(
         &self,
         call_id: CallId,
-        why: PutOff<'_>,
+        why: Postponed<'_>,
         wait: Duration,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
         let now = Utc::now();
         let at = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::zero());
-        while_unavailable(shutdown, || self.store.put_off_recording(call_id, why, at, now)).await
+        while_unavailable(shutdown, || self.store.postpone_recording(call_id, why, at, now)).await
     }
 }
 

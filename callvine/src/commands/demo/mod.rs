@@ -1,5 +1,6 @@
-//! `callvine demo`: the main job, on real recordings, with nothing else installed.
+//! `callvine demo`: takes calls and keeps their real recordings, with nothing else installed.
 
+mod client;
 mod origin;
 mod table;
 
@@ -7,38 +8,45 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use clap::Parser;
+use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::Client;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Cli, Command, Demo};
+use self::client::{Client, KEY};
+use crate::args::{Cli, Command};
 use crate::commands::serve;
 use crate::failure::Failure;
 use crate::process::Running;
 use crate::telemetry;
+use crate::terminal::{self, OutputError};
 
-/// How many calls are posted; one of them has no recording, and one an error page in its place.
+/// Calls that are posted. One of them has no recording, and one has an error page in its place.
 const CALLS: usize = 20;
 
-/// Which call's recording is missing.
+/// The call whose recording is missing, counted from 0.
 const MISSING_AT: usize = 7;
 
-/// Which call's recording is an error page.
+/// The call whose recording is an error page, counted from 0.
 const ERROR_PAGE_AT: usize = 13;
-
-/// One of the published test keys.
-const KEY: &str = "test_key_123";
 
 /// All recordings are settled well within this; else something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the calls are asked for.
+/// Time between two looks at the calls.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the parts may take to stop.
+/// The longest that the parts may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Shows the whole of it with real telephony recordings: starts everything in a temporary directory, posts calls
+/// and tells what became of each
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Leave it running when the table is printed, until it is interrupted
+    #[arg(long)]
+    keep: bool,
+}
 
 /// Runs the demo.
 pub(crate) async fn run(demo: &Demo) -> Result<(), Failure> {
@@ -56,12 +64,12 @@ pub(crate) async fn run(demo: &Demo) -> Result<(), Failure> {
         keep(&running, directory.path()).await?;
     }
     running.stop(STOP_TIMEOUT).await;
-    Ok(outcome?)
+    outcome
 }
 
 /// The settings of `callvine up` in this directory, on free ports. Loopback may be fetched from, since the recordings
-/// are there; a missing one is given up after three quick tries.
-fn settings(directory: &Path) -> Result<crate::args::Up, Failure> {
+/// are there; a missing one is given up after three quick attempts.
+fn settings(directory: &Path) -> Result<serve::Up, Failure> {
     let database = format!("sqlite://{}", directory.join("callvine.db").display());
     let directory = directory.display().to_string();
     let arguments = [
@@ -85,10 +93,10 @@ fn settings(directory: &Path) -> Result<crate::args::Up, Failure> {
     }
 }
 
-/// Posts the calls, waits until all are settled, and prints what became of them.
-async fn show(running: &Running, origin: &str, directory: &Path) -> anyhow::Result<()> {
+/// Posts the calls, waits until all are settled, and prints the outcome of each.
+async fn show(running: &Running, origin: &str, directory: &Path) -> Result<(), Failure> {
     let url = running.public_url.as_deref().context("the demo has no public listener")?;
-    let client = Client::builder().no_proxy().build().context("cannot make an HTTP client")?;
+    let client = Client::new();
     let bar = ProgressBar::new(CALLS as u64 * 2);
     progress(&bar, "posting calls");
     bar.set_style(
@@ -114,15 +122,14 @@ async fn show(running: &Running, origin: &str, directory: &Path) -> anyhow::Resu
     });
     let calls = settled.await.context("not all recordings were settled in time")??;
     bar.finish_and_clear();
-    table::print(&posted, &calls, directory);
-    judge(&calls)
+    table::print(&posted, &calls, directory)?;
+    Ok(judge(&calls)?)
 }
 
-/// On a terminal the bar says what it is at; elsewhere it is hidden, and a line does.
-#[expect(clippy::print_stderr, reason = "progress is for people, and not what the command has to say")]
+/// Says how far the demo is: in the bar on a terminal, elsewhere in a line of its own.
 fn progress(bar: &ProgressBar, at: &str) {
     if bar.is_hidden() {
-        eprintln!("{at}");
+        terminal::progress(at);
     } else {
         bar.set_message(at.to_owned());
     }
@@ -135,17 +142,7 @@ struct Posted {
 }
 
 async fn post(client: &Client, url: &str, call: &Value) -> anyhow::Result<Posted> {
-    let answer = client
-        .post(format!("{url}/webhook.php"))
-        .header("X-API-Key", KEY)
-        .header("Content-Type", "application/json")
-        .body(call.to_string())
-        .send()
-        .await
-        .context("cannot post a call")?;
-    let status = answer.status();
-    let body: Value = serde_json::from_str(&answer.text().await.context("an answer broke off")?)
-        .context("an answer is not JSON")?;
+    let (status, body) = client.post(&format!("{url}/webhook.php"), call).await?;
     match body.pointer("/data/id").and_then(Value::as_i64) {
         Some(id) => Ok(Posted { id, answer: status.to_string() }),
         None => bail!("a call was answered {status}: {body}"),
@@ -155,9 +152,7 @@ async fn post(client: &Client, url: &str, call: &Value) -> anyhow::Result<Posted
 async fn look(client: &Client, url: &str, posted: &[Posted]) -> anyhow::Result<Vec<Value>> {
     let mut calls = Vec::with_capacity(posted.len());
     for Posted { id, .. } in posted {
-        let answer = client.get(format!("{url}/calls/{id}")).header("X-API-Key", KEY).send().await;
-        let text = answer.context("cannot ask for a call")?.text().await.context("an answer broke off")?;
-        let mut body: Value = serde_json::from_str(&text).context("an answer is not JSON")?;
+        let mut body = client.get(&format!("{url}/calls/{id}")).await?;
         calls.push(body.get_mut("data").map(Value::take).context("an answer has no data")?);
     }
     Ok(calls)
@@ -172,7 +167,7 @@ fn is_settled(call: &Value) -> bool {
     }
 }
 
-/// Whether it all went as it should: every recording kept but the two that can't be.
+/// Fails unless every recording was kept but the two that can't be.
 fn judge(calls: &[Value]) -> anyhow::Result<()> {
     let reasons: Vec<&str> =
         calls.iter().filter_map(|call| call.pointer("/recording/reason").and_then(Value::as_str)).collect();
@@ -206,19 +201,25 @@ fn call(number: usize, origin: &str) -> Value {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "what the command has to say")]
-async fn keep(running: &Running, directory: &Path) -> anyhow::Result<()> {
-    println!(
+async fn keep(running: &Running, directory: &Path) -> Result<(), Failure> {
+    print_hints(running, directory)?;
+    Ok(tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?)
+}
+
+fn print_hints(running: &Running, directory: &Path) -> Result<(), OutputError> {
+    terminal::line(format_args!(
         "\nIt goes on running, with everything in {} until it ends. Post a call of your own:",
         directory.display()
-    );
-    println!(
+    ))?;
+    terminal::line(format_args!(
         "\n  curl {}/webhook.php -H 'X-API-Key: {KEY}' -d '{}'\n",
         running.public_url.as_deref().unwrap_or_default(),
         call(0, "https://example.com"),
-    );
-    if let Some(url) = &running.admin_url {
-        println!("Health and metrics: {url}/readyz and {url}/metrics. End it with Ctrl-C.");
+    ))?;
+    match &running.admin_url {
+        Some(url) => terminal::line(format_args!(
+            "Health and metrics: {url}/readyz and {url}/metrics. End it with Ctrl-C."
+        )),
+        None => Ok(()),
     }
-    tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
 }

@@ -1,5 +1,5 @@
-//! The demo's provider side: a small web server on loopback with recordings of calls, one of which is an error page,
-//! and another of which is missing.
+//! A small web server on loopback in the place of a provider's. It has recordings of calls; one is an error page, and one
+//! is missing.
 
 use std::convert::Infallible;
 
@@ -35,14 +35,14 @@ pub(super) const RECORDINGS: [File; 6] = [
     recording!("opening-hours.wav"),
 ];
 
-/// Where a recording should be, there is an error page, with status 200: it happens.
+/// An error page with status 200 in the place of a recording, as some hosts answer.
 pub(super) const ERROR_PAGE: File = (
     "/maintenance.wav",
     "text/html",
     include_bytes!("../../../../demo/recordings/maintenance.html").as_slice(),
 );
 
-/// Where there is nothing.
+/// A path at which the server has nothing.
 pub(super) const MISSING: &str = "/never-recorded.wav";
 
 /// Serves until the program ends; returns the server's address as `http://…`.

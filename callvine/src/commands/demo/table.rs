@@ -1,4 +1,4 @@
-//! The demo's last word: what became of each call.
+//! The table at the end of the demo, with a row for each call.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use serde_json::Value;
 
 use super::Posted;
+use crate::terminal::{self, OutputError};
 
-/// Prints a row a call, and the reasons of the failures.
-#[expect(clippy::print_stdout, reason = "what the command has to say")]
-pub(super) fn print(posted: &[Posted], calls: &[Value], directory: &Path) {
+/// Prints a row for each call, and the reasons of the failures.
+pub(super) fn print(posted: &[Posted], calls: &[Value], directory: &Path) -> Result<(), OutputError> {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(["call", "answer", "recording", "size", "codec", "duration", "analysis"]);
@@ -26,20 +26,20 @@ pub(super) fn print(posted: &[Posted], calls: &[Value], directory: &Path) {
             text(call, "/analysis/status"),
         ]);
     }
-    println!("{table}");
+    terminal::line(table)?;
     for call in calls {
         if call.pointer("/recording/status").and_then(Value::as_str) == Some("failed") {
             let attempts = number(call, "/recording/attempts").unwrap_or_default();
-            println!(
+            terminal::line(format_args!(
                 "call {}: {} ({}) after {attempts} {}",
                 call.pointer("/id").unwrap_or(&Value::Null),
                 text(call, "/recording/reason"),
                 text(call, "/recording/last_error"),
                 if attempts > 1.0 { "tries" } else { "try" },
-            );
+            ))?;
         }
     }
-    println!("Everything was in {}, which is removed at the end.", directory.display());
+    terminal::line(format_args!("Everything was in {}, which is removed at the end.", directory.display()))
 }
 
 fn text(call: &Value, pointer: &str) -> String {

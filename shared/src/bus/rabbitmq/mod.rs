@@ -5,6 +5,7 @@
 //! are published again. Publishing and consuming have a connection each, since a broker short of memory stops
 //! reading from a publishing one, and acknowledgements must still get through.
 
+mod address;
 mod consume;
 mod inspect;
 mod publish;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -25,10 +25,11 @@ use crate::error_chain::Chain;
 use crate::pause::pause;
 use crate::retry::backoff;
 
+pub use address::BrokerUrl;
 pub(super) use consume::Receipt;
-pub use inspect::{QueueDepth, queue_depths};
+pub(super) use inspect::depths;
 use publish::Publisher;
-pub use sweep::sweep;
+pub(super) use sweep::{Messages, Taken};
 
 /// A connection that is not open by then is given up; a broker that is reachable needs a few milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,9 +40,6 @@ const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 /// The wait stops growing with this attempt: 100 ms doubled five times is 3.2 s, so a broker that is back is found within
 /// seconds.
 const RECONNECT_ATTEMPT_MAX: u32 = 6;
-
-/// Seconds between heartbeats, unless the URL says otherwise: a peer that vanished without a FIN is noticed after two.
-const HEARTBEAT_SECONDS: u16 = 5;
 
 /// Exchange and queues are declared again this often. A publish does not miss a deleted queue as long as another one gets
 /// the event, the stream for one; so this bounds the time for which its messages are lost.
@@ -69,34 +67,24 @@ pub struct RabbitMq {
 
 #[derive(Debug)]
 struct Settings {
-    uri: AMQPUri,
+    url: BrokerUrl,
     stream: bool,
 }
-
-/// Largest frame. lapin keeps two buffers of 32 frames for each connection; with RabbitMQ's 128 KiB that would be 8 MiB.
-/// A message that is larger is sent in several frames.
-const FRAME_MAX_BYTES: u32 = 16 * 1024;
 
 impl RabbitMq {
     /// Begins to connect to the broker at `url`, and keeps at it until the bus is closed. With `stream`, the
     /// replayable stream is declared too.
-    ///
-    /// # Errors
-    /// [`BusError::Url`] when the URL can't be used.
-    pub fn start(url: &str, stream: bool) -> Result<Self, BusError> {
-        // Not the parser's own message: it may quote the password.
-        let mut uri: AMQPUri = url.parse().map_err(|_error| BusError::Url)?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        uri.query.frame_max.get_or_insert(FRAME_MAX_BYTES);
+    #[must_use]
+    pub fn start(url: BrokerUrl, stream: bool) -> Self {
         let (sender, publisher) = watch::channel(None);
         let rabbitmq = Self {
-            settings: Arc::new(Settings { uri, stream }),
+            settings: Arc::new(Settings { url, stream }),
             publisher,
             topology_is_stale: Arc::default(),
             closing: CancellationToken::new(),
         };
         tokio::spawn(rabbitmq.clone().supervise(sender));
-        Ok(rabbitmq)
+        rabbitmq
     }
 
     pub(super) fn ping(&self) -> Result<(), BusError> {
@@ -196,15 +184,19 @@ impl RabbitMq {
 
     /// A connection with the topology declared.
     async fn open(&self) -> Result<Arc<Connection>, BusError> {
-        let properties = ConnectionProperties::default().with_connection_name("callvine".into());
         let opening = async {
-            let connection =
-                Connection::connect_uri(self.settings.uri.clone(), properties).await.map_err(broker)?;
+            let connection = connect(&self.settings.url, "callvine").await?;
             topology::declare(&connection, self.settings.stream).await?;
             Ok(Arc::new(connection))
         };
         tokio::time::timeout(CONNECT_TIMEOUT, opening).await.map_err(|_elapsed| BusError::Timeout)?
     }
+}
+
+/// Connects under a name that the broker's pages show.
+async fn connect(url: &BrokerUrl, name: &'static str) -> Result<Connection, BusError> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect_uri(url.uri(), properties).await.map_err(broker)
 }
 
 fn broker(error: lapin::Error) -> BusError {

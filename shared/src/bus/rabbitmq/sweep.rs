@@ -1,4 +1,4 @@
-//! Goes once through a queue that nobody consumes, and takes out what is not needed any more.
+//! Takes the messages of a queue that nobody consumes one after the other, and removes each or puts it back.
 
 use std::time::Duration;
 
@@ -7,89 +7,104 @@ use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::uri::AMQPUri;
-use lapin::{Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{Channel, Confirmation, Connection};
 
-use super::{CONNECT_TIMEOUT, broker, close};
+use super::{BrokerUrl, CONNECT_TIMEOUT, broker, close, connect};
 use crate::bus::BusError;
 use crate::queue::Queue;
 
-/// Most messages of one sweep: some ten seconds. What lies behind them is for the next one.
+/// Most messages of one sweep: some ten seconds. The next sweep takes those behind them.
 const MESSAGES_MAX: u32 = 10_000;
 
-/// Longest wait for one message to be fetched, judged, and put back or dropped.
+/// Longest wait for one message to be fetched, and again to be put back or dropped.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Shows each message that is in the queue now to `is_needless` and removes those that are; returns how many.
-///
-/// What stays is published again, behind the others, before it is acknowledged. Handing it back instead would count as a
-/// delivery, and from 4.0 on RabbitMQ drops what was delivered twenty times from a queue without dead letters of its
-/// own. A sweep that is killed leaves one message twice at most, and loses none.
-///
-/// # Errors
-/// [`BusError::Url`] when the URL can't be used, another when the broker fails; then the rest stays as it was.
-pub async fn sweep(
-    url: &str,
+/// The messages that were in a queue when the sweep began.
+pub(in crate::bus) struct Messages {
+    connection: Connection,
+    channel: Channel,
     queue: Queue,
-    mut is_needless: impl AsyncFnMut(&[u8]) -> bool,
-) -> Result<u64, BusError> {
-    // Not the parser's own message: it may quote the password.
-    let uri: AMQPUri = url.parse().map_err(|_error| BusError::Url)?;
-    let opened = tokio::time::timeout(CONNECT_TIMEOUT, open(uri, queue)).await;
-    let (connection, channel, count) = opened.map_err(|_elapsed| BusError::Timeout)??;
-    let mut removed = 0;
-    for _ in 0..count.min(MESSAGES_MAX) {
-        let step = tokio::time::timeout(MESSAGE_TIMEOUT, judge_next(&channel, queue, &mut is_needless)).await;
-        match step.map_err(|_elapsed| BusError::Timeout)?? {
-            Some(needless) => removed += u64::from(needless),
-            None => break,
+    left: u32,
+}
+
+impl Messages {
+    /// Connects, with confirms, and counts the messages that wait.
+    pub(in crate::bus) async fn open(url: &BrokerUrl, queue: Queue) -> Result<Self, BusError> {
+        let opening = async {
+            let connection = connect(url, "callvine dead letters").await?;
+            let channel = connection.create_channel().await.map_err(broker)?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(broker)?;
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let declaring = channel.queue_declare(queue.name().into(), passive, FieldTable::default());
+            let left = declaring.await.map_err(broker)?.message_count().min(MESSAGES_MAX);
+            Ok(Self { connection, channel, queue, left })
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, opening).await.map_err(|_elapsed| BusError::Timeout)?
+    }
+
+    /// The next message; `None`: all that were there have been taken.
+    pub(in crate::bus) async fn next(&mut self) -> Result<Option<Taken>, BusError> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        let getting = self.channel.basic_get(self.queue.name().into(), BasicGetOptions::default());
+        let message = in_time(async { getting.await.map_err(broker) }).await?;
+        Ok(message.map(|message| Taken { message, channel: self.channel.clone(), queue: self.queue }))
+    }
+
+    /// Ends the connection.
+    pub(in crate::bus) async fn close(self) {
+        close(&self.connection).await;
+    }
+}
+
+/// A message that was taken out of its queue. Dropped, it goes back when the connection ends.
+pub(in crate::bus) struct Taken {
+    message: BasicGetMessage,
+    channel: Channel,
+    queue: Queue,
+}
+
+impl Taken {
+    pub(in crate::bus) fn body(&self) -> &[u8] {
+        &self.message.data
+    }
+
+    /// Removes it.
+    pub(in crate::bus) async fn remove(self) -> Result<(), BusError> {
+        in_time(self.acknowledge()).await
+    }
+
+    /// Publishes it again, behind the others, and then acknowledges it: a sweep that is killed in between leaves it
+    /// twice, and loses none.
+    ///
+    /// Handing it back instead would count as a delivery, and from 4.0 on RabbitMQ drops a message that was delivered
+    /// twenty times from a queue without dead letters of its own.
+    pub(in crate::bus) async fn put_back(self) -> Result<(), BusError> {
+        in_time(async {
+            self.publish().await?;
+            self.acknowledge().await
+        })
+        .await
+    }
+
+    async fn publish(&self) -> Result<(), BusError> {
+        let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let (name, properties) = (self.queue.name(), self.message.properties.clone());
+        let body = &self.message.data;
+        let publishing = self.channel.basic_publish("".into(), name.into(), mandatory, body, properties);
+        match publishing.await.map_err(broker)?.await.map_err(broker)? {
+            Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(Some(_returned)) => Err(BusError::Unroutable(name.to_owned())),
+            Confirmation::Nack(_) | Confirmation::NotRequested => Err(BusError::Refused),
         }
     }
-    close(&connection).await;
-    Ok(removed)
-}
 
-/// A channel with confirms, and how many messages wait in the queue.
-async fn open(uri: AMQPUri, queue: Queue) -> Result<(Connection, Channel, u32), BusError> {
-    let properties = ConnectionProperties::default().with_connection_name("callvine dead letters".into());
-    let connection = Connection::connect_uri(uri, properties).await.map_err(broker)?;
-    let channel = connection.create_channel().await.map_err(broker)?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(broker)?;
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let declared =
-        channel.queue_declare(queue.name().into(), passive, FieldTable::default()).await.map_err(broker)?;
-    Ok((connection, channel, declared.message_count()))
-}
-
-/// Whether the next message was needless, and is gone; `None`: there is no next one.
-async fn judge_next(
-    channel: &Channel,
-    queue: Queue,
-    is_needless: &mut impl AsyncFnMut(&[u8]) -> bool,
-) -> Result<Option<bool>, BusError> {
-    let Some(message) = take(channel, queue).await? else { return Ok(None) };
-    let needless = is_needless(&message.data).await;
-    if !needless {
-        put_back(channel, queue, &message).await?;
+    async fn acknowledge(&self) -> Result<(), BusError> {
+        let acknowledged = self.message.acker.ack(BasicAckOptions::default()).await.map_err(broker)?;
+        if acknowledged { Ok(()) } else { Err(BusError::Disconnected) }
     }
-    let acknowledged = message.acker.ack(BasicAckOptions::default()).await.map_err(broker)?;
-    if acknowledged { Ok(Some(needless)) } else { Err(BusError::Disconnected) }
 }
 
-async fn take(channel: &Channel, queue: Queue) -> Result<Option<BasicGetMessage>, BusError> {
-    channel.basic_get(queue.name().into(), BasicGetOptions::default()).await.map_err(broker)
-}
-
-async fn put_back(channel: &Channel, queue: Queue, message: &BasicGetMessage) -> Result<(), BusError> {
-    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let properties = message.properties.clone();
-    let confirm = channel
-        .basic_publish("".into(), queue.name().into(), mandatory, &message.data, properties)
-        .await
-        .map_err(broker)?;
-    match confirm.await.map_err(broker)? {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(_returned)) => Err(BusError::Unroutable(queue.name().to_owned())),
-        Confirmation::Nack(_) | Confirmation::NotRequested => Err(BusError::Refused),
-    }
+async fn in_time<T>(step: impl Future<Output = Result<T, BusError>>) -> Result<T, BusError> {
+    tokio::time::timeout(MESSAGE_TIMEOUT, step).await.map_err(|_elapsed| BusError::Timeout)?
 }

@@ -1,11 +1,11 @@
-//! Uploads that nobody finishes: their parts cost money and disk, and no listing of objects shows them.
+//! Gives up the unfinished uploads of processes that died. Their parts cost money and disk, and no listing of objects
+//! shows them.
 
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use http::Method;
-use object_store::ClientOptions;
-use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::client::{HttpRequest, HttpRequestBody};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
@@ -15,16 +15,16 @@ use super::Bucket;
 use super::failure::{S3Failure, code_in, unless_missing};
 use crate::objects::ObjectsError;
 
-/// No upload lasts as long: with all its retries, that of the largest recording takes hours at the worst.
+/// An older upload is abandoned: the largest recording, with all its retries, takes hours at the worst.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// Validity of a listing's address: it is used at once.
+/// Validity of a listing's signed URL, which is used at once.
 const LISTING_VALID: Duration = Duration::from_secs(60);
 
-/// A listing names 1000 uploads at most. More than so many listings are left to the next sweep.
+/// Listings read in one sweep, of at most 1,000 uploads each. The next sweep reads on.
 const LISTINGS_MAX: usize = 100;
 
-/// S3's answer, as far as it matters here.
+/// The part of S3's answer that is used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Uploads {
@@ -66,7 +66,7 @@ impl Bucket {
         Ok(aborted)
     }
 
-    /// `ListMultipartUploads`, which the library has no function for.
+    /// `ListMultipartUploads`, for which `object_store` has no function.
     async fn uploads(&self, after: &(String, String)) -> Result<Uploads, ObjectsError> {
         let prefix = self.base.splitn(4, '/').nth(3).unwrap_or_default();
         let mut query = vec![("uploads", ""), ("prefix", prefix)];
@@ -76,12 +76,9 @@ impl Bucket {
         let options = SignedUrlOptions::default().with_query(query);
         let url = self.store.signed_url_opts(Method::GET, &Path::default(), LISTING_VALID, &options).await;
         let url = url.map_err(S3Failure::of)?;
-        let client = ReqwestConnector::default()
-            .connect(&ClientOptions::new().with_allow_http(self.is_plain))
-            .map_err(S3Failure::of)?;
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.uri_mut() = url.as_str().parse().map_err(|_error| not_understood())?;
-        let response = client.execute(request).await.map_err(|_error| S3Failure::Unreachable)?;
+        let response = self.client.execute(request).await.map_err(|_error| S3Failure::Unreachable)?;
         let status = response.status();
         let body = response.into_body().bytes().await.map_err(|_error| S3Failure::Unreachable)?;
         let text = String::from_utf8_lossy(&body);

@@ -1,36 +1,36 @@
-//! What goes wrong with an S3 store, in words that name no credential and no address.
+//! The failures of an S3 store, in words that name no credential and no address.
 
 use std::error::Error as _;
 
 use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
-/// Why the S3 store didn't do it.
+/// The reason why the S3 store didn't do something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum S3Failure {
-    /// It has no such bucket, or no longer the upload.
+    /// The store has no such bucket, or has lost the upload.
     #[error(
         "the S3 store has no such bucket, or lost what was begun (check CALLVINE_RECORDINGS_URL and AWS_ENDPOINT)"
     )]
     Missing,
-    /// It refuses the credentials, or what they allow is too little.
+    /// The store refuses the credentials, or they allow too little.
     #[error(
         "the S3 store refuses the credentials, or they don't allow this (check AWS_ACCESS_KEY_ID, \
          AWS_SECRET_ACCESS_KEY, AWS_REGION and the bucket's policy)"
     )]
     Denied,
-    /// No connection, no trust in it, or no answer in time.
+    /// There is no connection, no trust in it, or no answer in time.
     #[error(
         "the S3 store can't be reached, or its certificate is not trusted (check AWS_ENDPOINT and AWS_REGION)"
     )]
     Unreachable,
-    /// It answers with an error: its code or status, such as `SlowDown`.
+    /// The store answers with this error: its code, such as `SlowDown`, or its status.
     #[error("the S3 store answers with an error: {0}")]
     Answer(String),
 }
 
 impl S3Failure {
-    /// The library's errors contain addresses, and answers that repeat what was signed: so only their kind is kept.
+    /// Keeps only the kind of the error: its text contains addresses, and answers that repeat what was signed.
     #[expect(clippy::needless_pass_by_value, reason = "a function to map errors with")]
     pub(super) fn of(error: Error) -> Self {
         match &error {
@@ -51,7 +51,7 @@ impl S3Failure {
             cause = error.source();
         }
         let text = error.to_string();
-        // Listings come without a kind of their own.
+        // Errors of listings have no kind of their own.
         match status_in(&text) {
             Some("404") => return Self::Missing,
             Some("401" | "403") => return Self::Denied,
@@ -61,7 +61,7 @@ impl S3Failure {
     }
 }
 
-/// `None` when there is no such object.
+/// Turns "no such object" into `None`.
 pub(super) fn unless_missing<T>(result: Result<T, Error>) -> Result<Option<T>, S3Failure> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -70,7 +70,7 @@ pub(super) fn unless_missing<T>(result: Result<T, Error>) -> Result<Option<T>, S
     }
 }
 
-/// Of an error in S3's XML.
+/// The code of an error in S3's XML.
 pub(super) fn code_in(text: &str) -> Option<&str> {
     let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
     code.chars().all(|character| character.is_ascii_alphanumeric()).then_some(code)

@@ -1,19 +1,21 @@
 //! The address and the `AWS_*` settings of an S3 store.
 
-use object_store::ClientConfigKey;
-use object_store::RetryConfig;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::path::Path;
 use std::time::Duration;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::path::Path;
+use object_store::{ClientConfigKey, ClientOptions, RetryConfig};
 use url::Url;
 
+use super::client::Connector;
 use crate::objects::ObjectsError;
 
-/// Longest request, an upload of one part included: 8 MiB in that time is half a megabit a second.
+/// Longest request. A part of an upload, 8 MiB, takes as long at half a megabit a second.
 const REQUEST_TIMEOUT: &str = "120s";
 
-/// Within one try of a recording. The next try comes later, with the worker's own backoff; a place at the worker is not
-/// held for long meanwhile.
+/// Retries within one attempt at a recording. Few, since the attempt holds a permit of the worker, whose own backoff
+/// spaces the attempts.
 const RETRIES_MAX: usize = 3;
 /// See [`RETRIES_MAX`].
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,7 +26,7 @@ pub(super) fn parts(url: &Url) -> Option<(&str, Path)> {
     let has_more = url.query().is_some() || url.fragment().is_some() || url.port().is_some();
     let signs_in = !url.username().is_empty() || url.password().is_some();
     let prefix = url.path().trim_matches('/');
-    // What needs no encoding anywhere, so that a location is the same text in every tool.
+    // These need no encoding anywhere, so that a location is the same text in every tool.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     if bucket.is_empty() || has_more || signs_in || !prefix.bytes().all(is_plain) {
         return None;
@@ -32,15 +34,27 @@ pub(super) fn parts(url: &Url) -> Option<(&str, Path)> {
     Some((bucket, Path::parse(prefix).ok()?))
 }
 
-/// A client of the store; and whether it does without TLS, as an `http://` endpoint says.
-pub(super) fn store(bucket: &str, aws: &[(String, String)]) -> Result<(AmazonS3, bool), ObjectsError> {
+/// The store, and an HTTP client for the requests that it has no function for.
+pub(super) fn store(bucket: &str, aws: &[(String, String)]) -> Result<(AmazonS3, HttpClient), ObjectsError> {
+    let (builder, is_plain) = builder(aws)?;
+    let unusable = |_error| {
+        ObjectsError::Setting("one of the AWS_* variables can't be used (README.md names the usual ones)")
+    };
+    let client = Connector.connect(&ClientOptions::new().with_allow_http(is_plain)).map_err(unusable)?;
+    // After the settings, so that none of them leads elsewhere.
+    let builder = builder.with_bucket_name(bucket).with_allow_http(is_plain).with_http_connector(Connector);
+    Ok((builder.build().map_err(unusable)?, client))
+}
+
+/// The settings; and whether the store is reached without TLS, as an `http://` endpoint says.
+fn builder(aws: &[(String, String)]) -> Result<(AmazonS3Builder, bool), ObjectsError> {
     let retry =
         RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
     let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
     let mut builder = AmazonS3Builder::new().with_retry(retry).with_config(timeout, REQUEST_TIMEOUT);
     // An empty variable counts as absent.
     for (name, value) in aws.iter().filter(|(_, value)| !value.is_empty()) {
-        // Others are for other programs.
+        // The other variables are for other programs.
         if let Ok(key) = name.to_ascii_lowercase().parse() {
             builder = builder.with_config(key, value);
         }
@@ -56,15 +70,10 @@ pub(super) fn store(bucket: &str, aws: &[(String, String)]) -> Result<(AmazonS3,
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: there must be both of them, or neither",
         ));
     }
-    // After the settings, so that none of them leads elsewhere.
-    let builder = builder.with_bucket_name(bucket).with_allow_http(is_plain);
-    let store = builder.build().map_err(|_error| {
-        ObjectsError::Setting("one of the AWS_* variables can't be used (README.md names the usual ones)")
-    })?;
-    Ok((store, is_plain))
+    Ok((builder, is_plain))
 }
 
-/// Whether this endpoint is `http://`.
+/// Tells whether this endpoint is `http://`.
 fn is_plain(endpoint: &str) -> Result<bool, ObjectsError> {
     let url = Url::parse(endpoint).ok().filter(Url::has_host);
     let scheme = url.as_ref().map(Url::scheme);
@@ -79,26 +88,26 @@ fn is_plain(endpoint: &str) -> Result<bool, ObjectsError> {
 mod tests {
     use super::*;
 
-    fn of(aws: &[(&str, &str)]) -> Result<bool, String> {
-        // Another test may have been first.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let aws: Vec<_> = aws.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        store("bucket", &aws).map(|(_, is_plain)| is_plain).map_err(|error| error.to_string())
+    fn named(aws: &[(&str, &str)]) -> Vec<(String, String)> {
+        aws.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn an_endpoint_may_do_without_tls_when_it_says_so() {
-        assert_eq!(of(&[]), Ok(false));
-        assert_eq!(of(&[("AWS_ENDPOINT", "http://127.0.0.1:9000")]), Ok(true));
-        assert_eq!(of(&[("AWS_ENDPOINT_URL", "https://s3.example.com")]), Ok(false));
-        assert_eq!(of(&[("AWS_ENDPOINT", ""), ("AWS_SDK_LOAD_CONFIG", "1")]), Ok(false));
+        let is_plain = |aws: &[_]| builder(&named(aws)).unwrap().1;
+        assert!(!is_plain(&[]));
+        assert!(is_plain(&[("AWS_ENDPOINT", "http://127.0.0.1:9000")]));
+        assert!(!is_plain(&[("AWS_ENDPOINT_URL", "https://s3.example.com")]));
+        assert!(!is_plain(&[("AWS_ENDPOINT", ""), ("AWS_SDK_LOAD_CONFIG", "1")]));
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
-        assert!(of(&[("AWS_ENDPOINT", "127.0.0.1:9000")]).unwrap_err().contains("AWS_ENDPOINT"));
-        assert!(of(&[("AWS_ACCESS_KEY_ID", "k")]).unwrap_err().contains("AWS_SECRET_ACCESS_KEY"));
-        assert!(of(&[("AWS_SKIP_SIGNATURE", "perhaps")]).unwrap_err().contains("AWS_*"));
+    fn settings_that_cannot_be_used_are_named() {
+        let refused = |name, value| store("bucket", &named(&[(name, value)])).unwrap_err().to_string();
+        assert!(refused("AWS_ENDPOINT", "127.0.0.1:9000").contains("AWS_ENDPOINT"));
+        assert!(refused("AWS_ACCESS_KEY_ID", "k").contains("AWS_SECRET_ACCESS_KEY"));
+        assert!(refused("AWS_SKIP_SIGNATURE", "perhaps").contains("AWS_*"));
+        assert!(refused("AWS_CONNECT_TIMEOUT", "soon").contains("AWS_*"));
     }
 
     #[test]

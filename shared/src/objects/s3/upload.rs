@@ -1,4 +1,4 @@
-//! Keeping an object in a bucket, in memory that doesn't grow with it or with the number of uploads.
+//! Writes objects to a bucket, in memory that grows neither with an object nor with the number of uploads.
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ const PART_BYTES: u64 = 8 * 1024 * 1024;
 /// S3 takes 10,000 parts; an object of more than 78 GiB goes in larger ones.
 const PARTS_MAX: u64 = 10_000;
 
-/// Parts of one object under way at once: enough to fill a line with a long way to the store.
+/// Parts of one object under way at once: enough to fill a connection over a long distance.
 const PARTS_AT_ONCE: usize = 4;
 
-/// In what the memory of uploads is counted.
+/// The unit in which the memory of uploads is counted.
 const UNIT_BYTES: u64 = 64 * 1024;
 
-/// Bytes of all uploads that are in memory at once, in units: 32 MiB, whatever the number of workers' places.
+/// Memory of all uploads at once, in units: 32 MiB, whatever the number of uploads.
 pub(super) const UNITS: usize = 512;
 
 impl Bucket {
@@ -52,7 +52,7 @@ impl Bucket {
         Ok(self.location_of(key))
     }
 
-    /// In one request, which the store refuses when there is such an object.
+    /// Writes in one request, which the store refuses when there is such an object.
     async fn put_whole(
         &self,
         path: &Path,
@@ -64,7 +64,7 @@ impl Bucket {
         let payload = PutPayload::from(read(staged, 0, size_bytes).await?);
         let options = PutOptions { mode: PutMode::Create, attributes, ..PutOptions::default() };
         let put = match self.store.put_opts(path, payload.clone(), options.clone()).await {
-            // AWS_CONDITIONAL_PUT=disabled, for a store that knows no conditions.
+            // AWS_CONDITIONAL_PUT=disabled: the store knows no conditions.
             Err(Error::NotImplemented { .. }) if self.has(path).await? => return Ok(()),
             Err(Error::NotImplemented { .. }) => {
                 self.store.put_opts(path, payload, PutOptions { mode: PutMode::Overwrite, ..options }).await
@@ -77,7 +77,7 @@ impl Bucket {
         }
     }
 
-    /// In parts. Two workers that do this at once with one key leave one whole object, with the content of both.
+    /// Writes in parts. Two workers that write one key at once leave one whole object, since both write the same.
     async fn put_parts(
         &self,
         path: &Path,
@@ -120,10 +120,10 @@ impl Bucket {
         stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await
     }
 
-    /// So that the store keeps no parts of it. What it has of an upload whose process dies is swept later.
+    /// Makes the store drop the parts of an upload.
     async fn abort(&self, path: &Path, id: &String) {
         match self.store.abort_multipart(path, id).await {
-            // It is complete after all, or the store has lost it.
+            // The upload is complete after all, or the store has lost it.
             Ok(()) | Err(Error::NotFound { .. }) => {}
             Err(error) => {
                 let error = S3Failure::of(error);
@@ -132,14 +132,14 @@ impl Bucket {
         }
     }
 
-    /// A share of the memory for uploads; first come, first served. `None` never happens, as nobody closes it.
+    /// Waits for a share of the memory for uploads, first come, first served. Never `None`: the semaphore stays open.
     async fn memory(&self, size_bytes: u64) -> Option<tokio::sync::SemaphorePermit<'_>> {
         let units = usize::try_from(size_bytes.div_ceil(UNIT_BYTES)).unwrap_or(UNITS).min(UNITS);
         self.memory.acquire_many(u32::try_from(units).unwrap_or(u32::MAX)).await.ok()
     }
 }
 
-/// Some of a staged file.
+/// Reads `length` bytes of a staged file.
 async fn read(staged: Arc<NamedTempFile>, start: u64, length: u64) -> Result<Bytes, ObjectsError> {
     blocking(move || {
         let mut bytes = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];

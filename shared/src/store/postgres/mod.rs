@@ -3,7 +3,6 @@
 mod kept;
 mod pool;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -57,12 +56,8 @@ pub(super) struct Pools {
 }
 
 /// Prepares the pools.
-pub(super) fn pools(url: &str) -> Result<Pools, StoreError> {
-    // Not the error's own text: it may quote the URL, password and all.
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_error| StoreError::Url("it is not a valid postgres:// URL".to_owned()))?
-        .application_name("callvine")
-        .options(FORGOTTEN);
+pub(super) fn pools(url: &PgConnectOptions) -> Pools {
+    let options = url.clone().application_name("callvine").options(FORGOTTEN);
     // Planned once a connection: each of these statements is the same work whatever its parameters are, and planning the
     // insert of a batch anew takes as long as running it.
     let main = options
@@ -79,11 +74,11 @@ pub(super) fn pools(url: &str) -> Result<Pools, StoreError> {
         let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
         ReplaceablePool::new(pool.connect_lazy_with(options), deadline, when_exhausted)
     };
-    Ok(Pools {
+    Pools {
         main: pool(main, MAX_CONNECTIONS, DEADLINE, WhenExhausted::Replace),
         unsynced: pool(unsynced, MAX_UNSYNCED_CONNECTIONS, DEADLINE, WhenExhausted::Replace),
         reports: pool(reports, MAX_REPORT_CONNECTIONS, REPORT_DEADLINE, WhenExhausted::Keep),
-    })
+    }
 }
 
 /// Migrates over a connection of its own, without the statement timeout.

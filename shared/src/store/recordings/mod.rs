@@ -47,7 +47,7 @@ pub(in crate::store) use queue_recording;
 
 /// Why a recording is postponed.
 #[derive(Clone, Copy, Debug)]
-pub enum PutOff<'a> {
+pub enum Postponed<'a> {
     /// It was attempted and could not be had. Counted as an attempt.
     Failed(Cause<'a>),
     /// It was not attempted, since its host fails and rests. Counted, but not as an attempt.
@@ -110,18 +110,18 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be written.
-    pub async fn put_off_recording(
+    pub async fn postpone_recording(
         &self,
         call_id: CallId,
-        why: PutOff<'_>,
+        why: Postponed<'_>,
         at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let events = self.events().await?;
         let (tries, refusals, reason, last_error) = match why {
-            PutOff::Failed(Cause { reason, last_error }) => (1, 0, Some(reason.name()), Some(last_error)),
-            PutOff::HostRests => (0, 1, None, None),
-            PutOff::HostIsFull => (0, 0, None, None),
+            Postponed::Failed(Cause { reason, last_error }) => (1, 0, Some(reason.name()), Some(last_error)),
+            Postponed::HostRests => (0, 1, None, None),
+            Postponed::HostIsFull => (0, 0, None, None),
         };
         with_transaction!(self, tx => {
             let updated = sqlx::query(

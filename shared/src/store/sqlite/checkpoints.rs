@@ -96,7 +96,8 @@ mod tests {
         const ROW_BYTES: usize = 8192;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rows.db");
-        let Pools { write, checkpoints, .. } = pools(&format!("sqlite://{}", path.display())).await.unwrap();
+        let Pools { write, checkpoints, .. } =
+            pools(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
         sqlx::query("create table rows (content blob)").execute(&write).await.unwrap();
         for _ in 0..2 * TRANSACTIONS {
             sqlx::query("insert into rows values (zeroblob($1))")

@@ -4,7 +4,6 @@ mod checkpoints;
 mod giving_way;
 mod turns;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -40,9 +39,9 @@ pub(super) struct Pools {
 }
 
 /// Opens the database; its file is created when it is missing.
-pub(super) async fn pools(url: &str) -> Result<Pools, StoreError> {
-    let options = SqliteConnectOptions::from_str(url)
-        .map_err(|error| StoreError::Url(error.to_string()))?
+pub(super) async fn pools(url: &SqliteConnectOptions) -> Result<Pools, StoreError> {
+    let options = url
+        .clone()
         .create_if_missing(true)
         // Readers don't wait for the writer, and a commit is one append to the log.
         .journal_mode(SqliteJournalMode::Wal)

@@ -51,7 +51,7 @@ pub struct DeadLetter {
     pub reason: Option<String>,
     /// How often it was attempted, ever.
     pub attempts: i32,
-    /// What went wrong the last time, for people.
+    /// The error of the last attempt, for people.
     pub last_error: Option<String>,
     /// When it was given up.
     pub failed_at: Option<DateTime<Utc>>,

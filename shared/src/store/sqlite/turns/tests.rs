@@ -20,7 +20,7 @@ impl Fixture {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("numbers.db").display());
-        let pool = pools(&url).await.unwrap().write;
+        let pool = pools(&url.parse().unwrap()).await.unwrap().write;
         sqlx::query("create table numbers (number integer primary key)").execute(&pool).await.unwrap();
         Self { pool, _directory: directory, turns: Turns::default() }
     }

@@ -7,21 +7,19 @@ use callvine_shared::objects::{ListedObject, Objects};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::findings::{Finding, Problem, Report};
-use super::{Scope, reading};
-use crate::failure::Failure;
+use super::{AuditError, Scope};
 
 /// Objects that the database is asked about at a time.
 const PAGE: usize = 1000;
 
-/// Reports every object that no recording names. Such an object is left where it is: whether it may be removed, a
-/// person decides.
-pub(super) async fn judge_orphans(scope: &Scope, report: &mut Report) -> Result<(), Failure> {
-    let Some(objects) = &scope.objects else { return Ok(()) };
+/// Reports every object that no recording names. It is left where it is: a person decides whether it may be removed.
+pub(super) async fn judge_orphans(scope: &Scope, report: &mut Report<'_>) -> Result<(), AuditError> {
+    let Some(objects) = &scope.plan.objects else { return Ok(()) };
     let mut directories = vec![String::new()];
     while let Some(directory) = directories.pop() {
-        let listing = reading(objects.list(&directory).await)?;
+        let listing = objects.list(&directory).await?;
         directories.extend(listing.directories.into_iter().filter(|name| may_be_in_window(scope, name)));
-        // What was written just now may be about to be committed.
+        // The recording of an object that was written just now may be about to be committed.
         let resting: Vec<ListedObject> = listing
             .objects
             .into_iter()
@@ -38,10 +36,10 @@ async fn judge_page(
     scope: &Scope,
     objects: &Objects,
     page: &[ListedObject],
-    report: &mut Report,
-) -> Result<(), Failure> {
+    report: &mut Report<'_>,
+) -> Result<(), AuditError> {
     let ids: Vec<CallId> = page.iter().filter_map(|object| call_id(&object.key)).collect();
-    let places = reading(scope.store.recording_locations(&ids).await)?;
+    let places = scope.plan.store.recording_locations(&ids).await?;
     let places: HashMap<i64, (Option<String>, bool)> =
         places.into_iter().map(|(id, location, is_pending)| (id.0, (location, is_pending))).collect();
     for object in page {
@@ -50,7 +48,7 @@ async fn judge_page(
             None => "it is not named as an object of a recording".to_owned(),
             Some(CallId(id)) => match places.get(&id) {
                 Some((named, _)) if *named == location => continue,
-                // It was kept, and then something came between: the next fetch finds it.
+                // Kept by a fetch that then failed: the next one finds it.
                 Some((_, true)) => continue,
                 Some((_, false)) => format!("the recording of call {id} is not this object"),
                 None => format!("there is no call {id}"),
@@ -79,5 +77,5 @@ fn may_be_in_window(scope: &Scope, directory: &str) -> bool {
     let Some(day) = day(directory) else { return true };
     let begins = day.and_time(chrono::NaiveTime::MIN).and_utc();
     let ends = begins + TimeDelta::days(1);
-    scope.window.from < ends && begins < scope.window.to
+    scope.plan.window.from < ends && begins < scope.plan.window.to
 }
