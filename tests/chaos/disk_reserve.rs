@@ -18,7 +18,8 @@ const VOLUME_BYTES: usize = 160 * 1024 * 1024;
 const RESERVE: &str = "48MiB";
 /// Taken by others at first: it leaves room for a part of the flood alone.
 const TAKEN_BYTES: usize = 72 * 1024 * 1024;
-/// Of the reserve, what recordings under way and SQLite may have taken: it is looked at once in a MiB of each.
+/// Free at the least. Recordings under way and SQLite may have taken a part of the reserve: each recording looks at it once
+/// in a MiB.
 const LEFT_BYTES: u64 = 20 * 1024 * 1024;
 /// Taken by others at a time while the disk is not yet at its reserve.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -88,7 +89,7 @@ async fn a_flood_stops_at_the_reserve(
     eventually(PATIENCE, "the flood stops", async || database.count(refused).await.is_some_and(|n| n > 5))
         .await;
 
-    // What is left above the reserve is too little for one more of the flood, but not yet for a shorter recording.
+    // The space above the reserve is too little for one more of the flood, but not yet for a shorter recording.
     let client = harness::http_client();
     let get = async |path: &str| client.get(format!("{admin}{path}")).send().await.unwrap();
     let mut others = File::options().append(true).open(&taken).unwrap();

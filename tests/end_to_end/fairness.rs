@@ -28,7 +28,7 @@ const OTHER_KEY: &str = "prod_key_456";
 /// A queue whose messages all wait moves on after half a minute; a recording that is stored before didn't wait for that.
 const SOON: Duration = Duration::from_secs(25);
 
-/// What a slow flood's recordings promise: hours at the rates of these tests.
+/// The length of a slow flood's recordings: hours at the rates of these tests.
 const LARGE_BYTES: u32 = 200_000_000;
 
 /// More hosts than a worker has messages in hand.
@@ -48,7 +48,7 @@ struct Gated {
     _connections: JoinSet<()>,
 }
 
-/// What a recording is, and how it is sent.
+/// The length of a recording, and how it is sent.
 #[derive(Clone, Copy)]
 enum Pace {
     /// A second of sound, at once.

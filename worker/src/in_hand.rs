@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 /// from one message to the next.
 const FULL_BELOW: usize = 4;
 
-/// What a worker has in hand. Cheap to clone.
+/// The messages and recordings that a worker has in hand. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct InHand {
     /// A permit for each message that may still be taken from the queue.

@@ -26,7 +26,7 @@ impl Space {
         &self.directory
     }
 
-    /// What the disk has free for this process, in bytes. Blocks for a moment.
+    /// The bytes that the disk has free for this process. Blocks for a moment.
     ///
     /// # Errors
     /// When the directory's file system can't be asked.

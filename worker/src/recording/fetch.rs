@@ -140,7 +140,7 @@ impl Fetcher {
         self.hosts.permit(self.host_keys(url).await, work).await
     }
 
-    /// What this URL's host is counted as. A host without addresses is its name: the fetch will say what is wrong with it.
+    /// The hosts as which this URL's host is counted. A host without addresses is its name: the fetch will say what is wrong with it.
     async fn host_keys(&self, url: &str) -> BTreeSet<HostKey> {
         match Url::parse(url).ok().and_then(|url| url.host().map(|host| host.to_owned())) {
             Some(Host::Ipv4(v4)) => BTreeSet::from([HostKey::of(IpAddr::V4(v4))]),

@@ -29,7 +29,7 @@ use crate::patience::while_unavailable;
 use crate::settings::Settings;
 use crate::{lease, metrics};
 
-/// Of so many permits for everybody, there is one more that is spare: for clients that hold none.
+/// There is one spare permit for each so many that are for everybody. Spare permits go to clients that hold none.
 const PERMITS_PER_SPARE: usize = 4;
 
 /// Longest wait for a permit to fetch. Then the recording is postponed and its message settled, so that the queue moves on

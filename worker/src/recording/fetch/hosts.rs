@@ -26,7 +26,7 @@ const SLOW_FOR: Duration = Duration::from_secs(30);
 /// Permits of a host beside the others, for clients of which nothing is being fetched there.
 const SPARE: usize = 1;
 
-/// What is counted as a host. One with many addresses is many of them, and a fetch takes a permit of each: in this order, so
+/// A host, as it is counted. One with many addresses is many of them, and a fetch takes a permit of each: in this order, so
 /// that two fetches never wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum HostKey {
