@@ -7,10 +7,10 @@
 mod file;
 mod inventory;
 mod s3;
+mod space;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
@@ -20,6 +20,7 @@ use self::file::Directory;
 pub use self::inventory::{ListedObject, Listing};
 use self::s3::Bucket;
 pub use self::s3::S3Failure;
+pub use self::space::Space;
 
 /// An older staged file was left by a process that died, since a fetch takes 25 minutes at most.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
@@ -37,7 +38,7 @@ pub enum Address {
 #[derive(Clone, Debug)]
 pub struct Objects {
     backend: Backend,
-    staging: Arc<Path>,
+    staging: Space,
 }
 
 #[derive(Clone, Debug)]
@@ -79,14 +80,26 @@ impl Objects {
                 Address::S3(bucket, scratch) => (Backend::S3(bucket), scratch),
             };
             std::fs::create_dir_all(&staging)?;
-            Ok(Self { backend, staging: staging.into() })
+            Ok(Self { backend, staging: Space::new(&staging, 0) })
         })
         .await
+    }
+
+    /// Keeps so many bytes of the staging directory's disk free of recordings: it stages and keeps none that would take them.
+    #[must_use]
+    pub fn with_reserve(self, bytes: u64) -> Self {
+        Self { staging: Space::new(self.staging.directory(), bytes), ..self }
     }
 
     /// The directory for files that [`Objects::keep`] will take.
     #[must_use]
     pub fn staging(&self) -> &Path {
+        self.staging.directory()
+    }
+
+    /// The disk on which files are staged.
+    #[must_use]
+    pub const fn space(&self) -> &Space {
         &self.staging
     }
 
@@ -103,19 +116,25 @@ impl Objects {
         media_type: &str,
         staged: NamedTempFile,
     ) -> Result<String, ObjectsError> {
+        let staging = self.staging.clone();
+        blocking(move || staging.check(0)).await?;
         match &self.backend {
             Backend::File(directory) => directory.keep(key, staged).await,
             Backend::S3(bucket) => bucket.keep(key, media_type, staged).await,
         }
     }
 
-    /// Checks that objects can be written, as far as that can be told without writing one.
+    /// Checks that objects can be written, as far as that can be told without writing one. They can't while the disk is at its reserve.
     ///
     /// # Errors
     /// [`ObjectsError`] says why not.
     pub async fn ping(&self) -> Result<(), ObjectsError> {
         let staging = self.staging.clone();
-        blocking(move || Ok(NamedTempFile::new_in(staging)?.close()?)).await?;
+        blocking(move || {
+            NamedTempFile::new_in(staging.directory())?.close()?;
+            staging.check(0)
+        })
+        .await?;
         match &self.backend {
             Backend::File(_) => Ok(()),
             Backend::S3(bucket) => bucket.ping().await,
@@ -129,7 +148,7 @@ impl Objects {
     /// [`ObjectsError`] when the leftovers can't be listed.
     pub async fn sweep(&self) -> Result<usize, ObjectsError> {
         let staging = self.staging.clone();
-        let files = blocking(move || Ok(remove_abandoned(&staging)?)).await?;
+        let files = blocking(move || Ok(remove_abandoned(staging.directory())?)).await?;
         match &self.backend {
             Backend::File(_) => Ok(files),
             Backend::S3(bucket) => Ok(files + bucket.abort_abandoned(SystemTime::now()).await?),
@@ -181,6 +200,9 @@ pub enum ObjectsError {
         "recordings can't be written (check CALLVINE_RECORDINGS_URL, the disk's free space and its permissions)"
     )]
     Io(#[from] io::Error),
+    /// Recordings would take the reserve of the disk.
+    #[error("too little disk space is free (free some, or lower CALLVINE_MIN_FREE)")]
+    Reserve,
     /// The S3 store can't do it.
     #[error(transparent)]
     S3(#[from] S3Failure),
@@ -202,6 +224,16 @@ mod tests {
         assert_eq!(objects.sweep().await.unwrap(), 1);
         assert!(!old.exists());
         assert!(living.path().exists());
+    }
+
+    #[tokio::test]
+    async fn a_disk_at_its_reserve_takes_no_objects() {
+        let (_directory, objects) = file::tests::objects().await;
+        let objects = objects.with_reserve(u64::MAX);
+        assert!(matches!(objects.ping().await, Err(ObjectsError::Reserve)));
+        let kept = objects.keep("a", "audio/wav", file::tests::staged(&objects, b"x")).await;
+        assert!(matches!(kept, Err(ObjectsError::Reserve)));
+        assert_eq!(std::fs::read_dir(objects.staging()).unwrap().count(), 0);
     }
 
     #[tokio::test]

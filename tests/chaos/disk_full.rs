@@ -72,6 +72,7 @@ async fn a_full_disk_under_the_recordings_delays_them() {
             .inside(&inside)
             .env("CALLVINE_DATA_DIR", place.join("callvine-data"))
             .env("CALLVINE_RECORDINGS_URL", recordings.as_str())
+            .env("CALLVINE_MIN_FREE", "0")
     });
     let database = Database::embedded(&directory);
     let embedded = Embedded::start_with(database.clone(), adapt).await;

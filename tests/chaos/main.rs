@@ -14,6 +14,7 @@ mod clock;
 mod cluster;
 mod database;
 mod disk_full;
+mod disk_reserve;
 mod embedded;
 mod holders;
 mod killed;

@@ -11,6 +11,7 @@ mod credentials;
 mod dead_letters;
 mod embedded;
 mod failures;
+mod fairness;
 mod field;
 mod formats;
 mod hostile;

@@ -11,17 +11,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Gives the call of each message to `handler`, at most `most_in_hand` at a time, until the shutdown; then waits for those
+/// Gives the call of each message to `handler`, each with one of these permits, until the shutdown; then waits for those
 /// in hand. The handler may get one call twice, also at the same time. When it returns, its effects are committed.
 pub(crate) async fn run<F>(
     mut consumer: Consumer,
     handler: impl Fn(CallId) -> F + Clone + Send + 'static,
-    most_in_hand: usize,
+    permits: Arc<Semaphore>,
     shutdown: CancellationToken,
 ) where
     F: Future<Output = Result<(), StoreError>> + Send + 'static,
 {
-    let permits = Arc::new(Semaphore::new(most_in_hand));
     let in_hand = TaskTracker::new();
     loop {
         // The permit comes first: work on a message begins as soon as it is taken.

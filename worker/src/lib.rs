@@ -2,13 +2,17 @@
 //!
 //! - [`settings`]: flags, variables, defaults
 //! - `consume`: from a queue to a handler
+//! - `ahead`: past the queue, for clients that another one's flood keeps waiting
+//! - `in_hand`: what is in hand, by client
 //! - `lease`: keeps a recording this worker's own while the work lasts
 //! - `patience`: waits for a database that is away
 //! - [`recording`]: a recording's life
 //! - `lost`: finds recordings whose message was lost
 //! - [`metrics`]: the metrics of the worker
 
+mod ahead;
 mod consume;
+mod in_hand;
 mod lease;
 mod lost;
 pub mod metrics;
@@ -27,8 +31,10 @@ use callvine_shared::queue::Queue;
 use callvine_shared::store::Store;
 use tokio_util::sync::CancellationToken;
 
+use crate::ahead::Ahead;
+use crate::in_hand::InHand;
 use crate::lost::Search;
-use crate::recording::Recordings;
+use crate::recording::{Means, Recordings};
 use crate::recording::fetch::{CredentialsError, FetchSettings, Fetcher, FetcherError};
 pub use crate::settings::Settings;
 
@@ -43,6 +49,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct Worker {
     recordings: Arc<Recordings>,
+    in_hand: InHand,
     store: Store,
     objects: Objects,
     concurrency: usize,
@@ -61,9 +68,12 @@ impl Worker {
         program: PathBuf,
     ) -> Result<Self, WorkerError> {
         let fetcher = Fetcher::new(FetchSettings::load(settings)?)?;
+        let in_hand = InHand::new(settings.worker_concurrency * IN_HAND_PER_FETCH);
         let cells = Cells::new(program, settings.proof_timeout);
-        let recordings = Recordings::new(store.clone(), objects.clone(), fetcher, cells, settings);
+        let means = Means { fetcher, cells, in_hand: in_hand.clone() };
+        let recordings = Recordings::new(store.clone(), objects.clone(), means, settings);
         Ok(Self {
+            in_hand,
             recordings: Arc::new(recordings),
             store,
             objects,
@@ -74,9 +84,14 @@ impl Worker {
 
     /// Fetches recordings until the shutdown; returns when those in hand are settled.
     pub async fn run(self, bus: Bus, shutdown: CancellationToken) {
-        let in_hand = self.concurrency * IN_HAND_PER_FETCH;
-        let prefetch = u16::try_from(in_hand).unwrap_or(u16::MAX);
+        let prefetch = u16::try_from(self.concurrency * IN_HAND_PER_FETCH).unwrap_or(u16::MAX);
         let consumer = bus.consume(Queue::Recordings, prefetch, shutdown.clone());
+        let ahead = Ahead {
+            recordings: self.recordings.clone(),
+            store: self.store.clone(),
+            in_hand: self.in_hand.clone(),
+            most: self.concurrency,
+        };
         let search = Search {
             recordings: self.recordings.clone(),
             store: self.store,
@@ -85,8 +100,8 @@ impl Worker {
         };
         let (recordings, ending) = (self.recordings, shutdown.clone());
         let handler = move |call_id| recordings.clone().process(call_id, ending.clone());
-        let consuming = consume::run(consumer, handler, in_hand, shutdown.clone());
-        let working = async { tokio::join!(consuming, search.run(shutdown)) };
+        let consuming = consume::run(consumer, handler, self.in_hand.messages, shutdown.clone());
+        let working = async { tokio::join!(consuming, ahead.run(shutdown.clone()), search.run(shutdown)) };
         tokio::select! {
             _ = working => {}
             () = keep_swept(&self.objects) => {}

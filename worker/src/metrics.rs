@@ -19,7 +19,7 @@ pub fn describe() {
     describe_counter!(
         SETTLED,
         "Attempts at recordings by result: stored, retried (to be attempted again), failed, postponed (not attempted, \
-         since its host rests, or is slow and has no permit), or lost (its message was lost, and it is queued again)"
+         since its host rests, or there is no permit for it), or lost (its message was lost, and it is queued again)"
     );
     describe_gauge!(RESTING_HOSTS, "Hosts that rest because they kept failing");
     describe_counter!(BREAKER_OPENED, "Times that a host was sent to rest");

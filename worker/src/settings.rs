@@ -54,6 +54,16 @@ pub struct Settings {
     )]
     pub max_recording: u64,
 
+    /// Free space of the disk that recordings may not take; one that would take it is tried again later
+    #[arg(
+        long,
+        env = "CALLVINE_MIN_FREE",
+        value_name = "SIZE",
+        default_value = "1GiB",
+        value_parser = min_free
+    )]
+    pub min_free: u64,
+
     /// Longest fetch of one recording from the first byte sent to the last received, at most 25m
     #[arg(
         long,
@@ -203,6 +213,11 @@ fn size_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+fn min_free(text: &str) -> Result<u64, String> {
+    let size = text.parse::<ByteSize>();
+    size.map(|ByteSize(bytes)| bytes).map_err(|_| "must be a size such as 1GiB, or 0 for none".to_owned())
+}
+
 fn fetch_timeout(text: &str) -> Result<Duration, String> {
     time(text, FETCH_TIMEOUT_MAX)
 }
@@ -249,6 +264,7 @@ mod tests {
         let settings = parse(&[]).unwrap();
         assert_eq!(settings.worker_concurrency, 16);
         assert_eq!(settings.max_recording, 512 * 1024 * 1024);
+        assert_eq!(settings.min_free, 1024 * 1024 * 1024);
         assert_eq!(settings.fetch_timeout, Duration::from_secs(600));
         assert_eq!(settings.fetch_connect_timeout, Duration::from_secs(10));
         assert_eq!(settings.fetch_idle_timeout, Duration::from_secs(30));
@@ -283,6 +299,8 @@ mod tests {
             "--max-recording=0",
             "--max-recording=big",
             "--max-recording=-1",
+            "--min-free=plenty",
+            "--min-free=-1",
             "--fetch-timeout=0s",
             "--fetch-timeout=26m",
             "--fetch-timeout=10",

@@ -104,7 +104,10 @@ impl Running {
         let bus = bus(&plan, &store);
         let objects = match &plan.recordings {
             Some(address) => {
-                Some(Objects::open(address).await.context("cannot open the location of the recordings")?)
+                let objects =
+                    Objects::open(address).await.context("cannot open the location of the recordings")?;
+                let reserve_bytes = plan.worker.as_ref().map_or(0, |worker| worker.min_free);
+                Some(objects.with_reserve(reserve_bytes))
             }
             None => None,
         };
@@ -152,7 +155,8 @@ impl Running {
             plan.publish_delay,
             self.serving.clone(),
         )));
-        self.serving_tasks.push(tokio::spawn(gauges::run(self.store.clone(), self.serving.clone())));
+        let (store, serving) = (self.store.clone(), self.serving.clone());
+        self.serving_tasks.push(tokio::spawn(gauges::run(store, objects.clone(), serving)));
         if let (Some(settings), Some(objects)) = (plan.worker, objects) {
             let worker = callvine_worker::Worker::new(&settings, self.store.clone(), objects, program()?)
                 .map_err(Failure::of_setting)?;

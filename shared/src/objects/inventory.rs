@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use super::file::Directory;
-use super::{Address, Backend, Objects, ObjectsError, blocking};
+use super::{Address, Backend, Objects, ObjectsError, Space, blocking};
 
 /// The directory below the root to which damaged objects are moved, so that their keys are free.
 pub(super) const SET_ASIDE: &str = ".damaged";
@@ -37,14 +37,14 @@ impl Objects {
             Address::File(root) => {
                 blocking(move || {
                     let directory = Directory::open_existing(&root)?;
-                    let staging = directory.staging().into();
+                    let staging = Space::new(&directory.staging(), 0);
                     Ok(Self { backend: Backend::File(directory), staging })
                 })
                 .await
             }
             Address::S3(bucket, scratch) => {
                 bucket.ping().await?;
-                Ok(Self { backend: Backend::S3(bucket), staging: scratch.into() })
+                Ok(Self { backend: Backend::S3(bucket), staging: Space::new(&scratch, 0) })
             }
         }
     }

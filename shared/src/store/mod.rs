@@ -38,7 +38,7 @@ use self::dialect::with_pool;
 pub use self::error::StoreError;
 pub use self::insert::{Inserted, ReceivedCall};
 pub use self::outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
-pub use self::recordings::{Begun, PendingRecording, Postponed};
+pub use self::recordings::{Begun, PendingRecording, Postponed, WaitingSpan};
 pub use self::upkeep::audit::{AuditedCall, Idle, WaitingMessage, Window};
 pub use self::upkeep::dead_letters::{DeadLetter, Retried};
 pub use self::upkeep::lost::SEARCH_STEP;

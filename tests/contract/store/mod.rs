@@ -54,6 +54,7 @@ mod recordings;
 mod refused;
 mod repair;
 mod reports;
+mod waiting;
 mod waking;
 
 /// A migrated database of a test's own.

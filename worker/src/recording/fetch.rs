@@ -3,16 +3,19 @@
 //! [`super::address`] alone decides which addresses may be connected to, at every redirect. The bytes are not looked at
 //! here: the proof that they are audio comes after.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use callvine_shared::objects::Space;
 use ipnet::IpNet;
 use tempfile::NamedTempFile;
-use url::{Position, Url};
+use url::{Host, Position, Url};
 
 use super::address::{Guard, Resolver};
 use super::failure::{Failure, Reason};
+use super::work::Work;
 use crate::settings::Settings;
 
 mod breaker;
@@ -32,8 +35,8 @@ mod unpack;
 use breaker::Breakers;
 use client::Client;
 pub use credentials::{Credentials, CredentialsError};
-use hosts::Hosts;
 pub use hosts::Permit;
+use hosts::{HostKey, Hosts};
 pub use sink::TEMPORARY_PREFIX;
 use threads::Threads;
 use transfer::Transfers;
@@ -121,6 +124,8 @@ struct Wanted {
 #[derive(Debug)]
 pub struct Fetcher {
     transfers: Arc<Transfers>,
+    /// For the addresses of hosts, to count them. The client asks for itself again as it connects.
+    resolver: Resolver,
     hosts: Hosts,
     breakers: Breakers,
     threads: Threads,
@@ -133,44 +138,62 @@ impl Fetcher {
     /// [`FetcherError`].
     pub fn new(settings: FetchSettings) -> Result<Self, FetcherError> {
         let resolver = Resolver::system(Guard::new(&settings.allowed));
-        Self::with_resolver(settings, &resolver)
+        Self::with_resolver(settings, resolver)
     }
 
-    fn with_resolver(settings: FetchSettings, resolver: &Resolver) -> Result<Self, FetcherError> {
+    fn with_resolver(settings: FetchSettings, resolver: Resolver) -> Result<Self, FetcherError> {
         let hosts = Hosts::new(settings.per_host);
         let breakers = Breakers::new(settings.backoff);
         let threads = Threads::start().map_err(FetcherError::Threads)?;
-        let client = Client::new(&settings, resolver).map_err(FetcherError::Tls)?;
-        Ok(Self { transfers: Arc::new(Transfers { settings, client }), hosts, breakers, threads })
+        let client = Client::new(&settings, &resolver).map_err(FetcherError::Tls)?;
+        Ok(Self { transfers: Arc::new(Transfers { settings, client }), resolver, hosts, breakers, threads })
     }
 
-    /// Waits for a permit of the host of `url`, first come first served; `None` when the host is slow and has none. Take it
+    /// Waits for a permit of the host of `url`, in the clients' turns; `None` when the host is slow and has none. Take it
     /// before any other permit, so that a slow host holds up only its own recordings. Cancel-safe.
-    pub async fn permit(&self, url: &str) -> Option<Permit> {
-        let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        self.hosts.permit(&host.unwrap_or_default()).await
+    pub(super) async fn permit(&self, url: &str, work: &Arc<Work>) -> Option<Permit> {
+        self.hosts.permit(self.host_keys(url).await, work).await
     }
 
-    /// Fetches `url` of a call of `client` into a temporary file in `directory`, holding `permit`. A user name and password
-    /// in the URL go to its own host alone. When the future is dropped, the connection and the file go with it.
+    /// The hosts as which this URL's host is counted. A host without addresses counts by its name; the fetch finds its fault.
+    async fn host_keys(&self, url: &str) -> BTreeSet<HostKey> {
+        match Url::parse(url).ok().and_then(|url| url.host().map(|host| host.to_owned())) {
+            Some(Host::Ipv4(v4)) => BTreeSet::from([HostKey::of(IpAddr::V4(v4))]),
+            Some(Host::Ipv6(v6)) => BTreeSet::from([HostKey::of(IpAddr::V6(v6))]),
+            Some(Host::Domain(name)) => {
+                let addresses = self.resolver.addresses(&name).await.unwrap_or_default();
+                let keys = addresses.into_iter().map(|address| HostKey::of(address.ip()));
+                keys.chain([HostKey::Name(name)]).collect()
+            }
+            None => BTreeSet::from([HostKey::Name(String::new())]),
+        }
+    }
+
+    /// Fetches `url` into a temporary file in this space, holding `permit`, until `work` is ended. A user name and
+    /// password in the URL go to its own origin alone. When the future is dropped, the connection and the file go with it.
     ///
     /// # Errors
     /// [`Failure`], which says whether another attempt is made. A host that rests fails without being asked.
-    pub async fn fetch(
+    pub(super) async fn fetch(
         &self,
         permit: Permit,
+        work: &Arc<Work>,
         url: &str,
-        client: &str,
-        directory: &Path,
+        into: &Space,
     ) -> Result<Fetched, Failure> {
         let url = self.transfers.client.parse(url)?;
         let origin = url.origin().ascii_serialization();
         self.breakers.check(&origin, Instant::now())?;
-        let wanted = Wanted { url: url.clone(), client: client.to_owned() };
-        let (transfers, into) = (Arc::clone(&self.transfers), directory.to_owned());
-        let outcome = self.threads.run(async move { transfers.transfer(&wanted, &into).await }).await;
-        let recording = &url[Position::BeforePath..Position::AfterQuery];
-        self.breakers.record(&origin, recording, outcome.as_ref().err(), Instant::now());
+        let wanted = Wanted { url: url.clone(), client: work.client().to_owned() };
+        let (transfers, transferred) = (Arc::clone(&self.transfers), Arc::clone(work));
+        let into = into.clone();
+        let outcome =
+            self.threads.run(async move { transfers.transfer(&wanted, &into, &transferred).await }).await;
+        // A host whose transfer was ended for others is not sick.
+        if !work.is_ended() {
+            let recording = &url[Position::BeforePath..Position::AfterQuery];
+            self.breakers.record(&origin, recording, outcome.as_ref().err(), Instant::now());
+        }
         drop(permit);
         outcome
     }

@@ -5,25 +5,37 @@ mod attempts;
 pub mod failure;
 pub mod fetch;
 mod proof;
+mod shares;
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callvine_shared::call::CallId;
 use callvine_shared::cell::Cells;
-use callvine_shared::objects::Objects;
+use callvine_shared::objects::{Objects, ObjectsError};
 use callvine_shared::recording::{Cause, StoredRecording};
 use callvine_shared::store::{Begun, PendingRecording, Postponed, Store, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::attempts::{Attempts, Next, full_host_wait};
 use self::failure::{Failure, Reason, Retry};
 use self::fetch::{Fetched, Fetcher};
+use self::shares::Shares;
+use self::work::Work;
+use crate::in_hand::InHand;
 use crate::patience::while_unavailable;
 use crate::settings::Settings;
 use crate::{lease, metrics};
+
+/// There is one spare permit for each so many that are for everybody. Spare permits go to clients that hold none.
+const PERMITS_PER_SPARE: usize = 4;
+
+/// Longest wait for a permit to fetch. Then the recording is postponed and its message settled, so that the queue moves on
+/// however slow the others are, and no delivery is held for longer than the broker allows.
+const PERMIT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Everything that the life of a recording needs.
 #[derive(Debug)]
@@ -31,26 +43,40 @@ pub struct Recordings {
     store: Store,
     objects: Objects,
     fetcher: Fetcher,
-    /// Permits to fetch, prove and keep: `CALLVINE_WORKER_CONCURRENCY`.
-    fetching: Semaphore,
-    /// Permits to prove: one for each processor, since more proofs at once would only take more memory.
-    proving: Semaphore,
-    /// The processes in which they are proved.
+    /// The processes in which recordings are proved.
     cells: Cells,
+    in_hand: InHand,
+    /// Permits to fetch, prove and keep: `CALLVINE_WORKER_CONCURRENCY`, and the spare ones.
+    fetching: Arc<Shares>,
+    /// Permits to prove: one for each processor, since more proofs at once would only take more memory; and the spare ones.
+    proving: Arc<Shares>,
     attempts: Attempts,
+}
+
+/// The means by which recordings are fetched and proved.
+#[derive(Debug)]
+pub(crate) struct Means {
+    pub(crate) fetcher: Fetcher,
+    /// The processes in which recordings are proved.
+    pub(crate) cells: Cells,
+    /// The recordings that this worker has in hand, by client.
+    pub(crate) in_hand: InHand,
 }
 
 impl Recordings {
     /// Fetches recordings, and attempts them again, as the settings say.
     #[must_use]
-    pub fn new(store: Store, objects: Objects, fetcher: Fetcher, cells: Cells, settings: &Settings) -> Self {
+    pub(crate) fn new(store: Store, objects: Objects, means: Means, settings: &Settings) -> Self {
+        let Means { fetcher, cells, in_hand } = means;
+        let shares = |permits: usize| Shares::new(permits, permits.div_ceil(PERMITS_PER_SPARE));
         Self {
             store,
             objects,
             fetcher,
-            fetching: Semaphore::new(settings.worker_concurrency),
-            proving: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             cells,
+            in_hand,
+            fetching: shares(settings.worker_concurrency),
+            proving: shares(std::thread::available_parallelism().map_or(1, usize::from)),
             attempts: Attempts { most: settings.fetch_attempts, backoff: settings.fetch_backoff },
         }
     }
@@ -85,6 +111,23 @@ impl Recordings {
                 );
                 Ok(())
             }
+        }
+    }
+
+    /// Takes a step as [`Recordings::process`] does, but only with a recording that can be leased now: its own message, which
+    /// is still in the queue, stands for it otherwise.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the step could not be committed.
+    pub(crate) async fn process_ahead(
+        &self,
+        call_id: CallId,
+        shutdown: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let now = Utc::now();
+        match self.store.begin_recording(call_id, now, lease::end(now)).await? {
+            Begun::Leased(recording) => self.attempt(&recording, shutdown).await,
+            Begun::Busy(_) | Begun::NotDue(_) | Begun::Settled | Begun::Unknown => Ok(()),
         }
     }
 
@@ -127,6 +170,7 @@ impl Recordings {
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
         let call_id = recording.call_id;
+        let _counted = self.in_hand.count(&recording.client);
         let renew = |until| self.store.renew_recording_lease(call_id, until);
         if self.attempts.is_last(recording.attempts_counted) {
             return self.used_up(recording, shutdown).await;
@@ -152,22 +196,24 @@ impl Recordings {
         while_unavailable(shutdown, || self.store.defer_recording(call_id, at, Utc::now())).await
     }
 
-    /// `None` when the recording's host is slow and has no permit for it.
+    /// `None` when there is no permit for it in time: the recording's host is slow, or the others are.
     async fn fetch_and_keep(
         &self,
         recording: &PendingRecording,
         shutdown: &CancellationToken,
     ) -> Result<Option<Result<StoredRecording, Failure>>, StoreError> {
+        let work = Work::new(&recording.client);
         // The host's permit comes first: a recording that waits for it keeps no other host's from being fetched.
-        let Some(permit) = self.fetcher.permit(&recording.url).await else { return Ok(None) };
-        let Ok(fetching) = self.fetching.acquire().await else { return Ok(None) };
+        let Some(permit) = self.fetcher.permit(&recording.url, &work).await else { return Ok(None) };
+        let Ok(fetching) = timeout(PERMIT_WAIT_MAX, self.fetching.permit(&work)).await else {
+            return Ok(None);
+        };
         let started = Instant::now();
-        let PendingRecording { url, client, .. } = recording;
-        let fetched = self.fetcher.fetch(permit, url, client, self.objects.staging()).await;
+        let fetched = self.fetcher.fetch(permit, &work, &recording.url, self.objects.space()).await;
         let kept = match fetched {
             Ok(fetched) => {
                 metrics::fetched(started.elapsed(), fetched.size_bytes);
-                self.prove_and_keep(recording, fetched, shutdown).await?
+                self.prove_and_keep(recording, fetched, &work, shutdown).await?
             }
             Err(failure) => Err(failure),
         };
@@ -179,10 +225,11 @@ impl Recordings {
         &self,
         recording: &PendingRecording,
         fetched: Fetched,
+        work: &Arc<Work>,
         shutdown: &CancellationToken,
     ) -> Result<Result<StoredRecording, Failure>, StoreError> {
         let call_id = recording.call_id;
-        let proving = self.proving.acquire().await;
+        let proving = self.proving.permit(work).await;
         while_unavailable(shutdown, || self.store.count_recording_attempt(call_id)).await?;
         let proved = proof::prove(&self.cells, call_id, fetched).await;
         drop(proving);
@@ -284,7 +331,10 @@ impl Recordings {
     }
 }
 
-fn not_kept(error: &(dyn std::error::Error + 'static)) -> Failure {
+fn not_kept(error: &ObjectsError) -> Failure {
+    if matches!(error, ObjectsError::Reserve) {
+        return Failure::new(Reason::Storage, error.to_string());
+    }
     tracing::error!(error = %callvine_shared::error_chain::Chain(error), "a recording can't be kept");
     Failure::new(Reason::Storage, "the recording can't be kept")
 }

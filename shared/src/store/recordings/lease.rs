@@ -28,6 +28,8 @@ pub enum Begun {
 pub struct PendingRecording {
     /// The call that it belongs to.
     pub call_id: CallId,
+    /// The client whose call it belongs to.
+    pub client: String,
     /// Where to fetch it, with user name and password if it was sent with them. Not for logs.
     pub url: String,
     /// How often it was attempted before, ever.
@@ -36,8 +38,6 @@ pub struct PendingRecording {
     pub attempts_counted: u32,
     /// How often it was postponed without an attempt meanwhile, because its host rested.
     pub refusals: u32,
-    /// Whose API key the call was sent with.
-    pub client: String,
     /// The SHA-256 of the bytes that the last look found, where their header left their size open.
     pub open_sha256: Option<String>,
     /// When the call was stored.

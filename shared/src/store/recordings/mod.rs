@@ -2,10 +2,12 @@
 //! events that tell of it are one transaction.
 
 mod lease;
+mod waiting;
 
 use chrono::{DateTime, Utc};
 
 pub use self::lease::{Begun, PendingRecording};
+pub use self::waiting::WaitingSpan;
 use super::analyses::request_analysis;
 use super::calls::{CallRow, SELECT_CALL};
 use super::dialect::Ending::{Commit, Leave};

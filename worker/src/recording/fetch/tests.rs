@@ -1,5 +1,7 @@
 //! Fetches from a real host on loopback, which misbehaves in every way that recordings' hosts do.
 
+use std::path::Path;
+
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -40,13 +42,14 @@ fn install_tls() {
 
 /// Fetches as a worker does, but waits for a permit for as long as it takes.
 async fn fetch_patiently(fetcher: &Fetcher, url: &str, directory: &Path) -> Result<Fetched, Failure> {
+    let work = Work::new("acme");
     let permit = loop {
-        match fetcher.permit(url).await {
+        match fetcher.permit(url, &work).await {
             Some(permit) => break permit,
             None => tokio::task::yield_now().await,
         }
     };
-    fetcher.fetch(permit, url, "test", directory).await
+    fetcher.fetch(permit, &work, url, &Space::new(directory, 0)).await
 }
 
 /// One fetch with these settings into a directory of its own, which is then empty but for the file.
@@ -207,6 +210,21 @@ async fn a_dripping_host_is_a_timeout() {
 }
 
 #[tokio::test]
+async fn a_transfer_is_ended_for_others_and_attempted_again() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf".to_vec();
+    let halted = Origin::start(move |_| vec![Step::Send(head.clone()), Step::Stall]).await;
+    let (fetcher, work) = (fetcher(settings()), Work::new("acme"));
+    let permit = fetcher.permit(&halted.url("/"), &work).await.unwrap();
+    work.end();
+    let directory = tempfile::tempdir().unwrap();
+    let failure = fetcher.fetch(permit, &work, &halted.url("/"), &Space::new(directory.path(), 0)).await;
+    let failure = failure.unwrap_err();
+    assert_eq!((failure.reason, failure.retry), (Reason::Timeout, Retry::Later));
+    assert!(failure.detail.contains("wait"), "{failure}");
+    assert_empty(&directory).await;
+}
+
+#[tokio::test]
 async fn no_connection_no_answer_and_no_tls_have_their_reasons() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(reason(&format!("http://{closed}/")).await, Reason::Connect);
@@ -230,7 +248,7 @@ async fn no_connection_no_answer_and_no_tls_have_their_reasons() {
 async fn a_fetch_waits_for_a_permit_of_its_host() {
     let origin = Origin::answering(ok(b"x")).await;
     let fetcher = fetcher(FetchSettings { per_host: 1, ..settings() });
-    let held = fetcher.permit(&origin.url("/")).await.unwrap();
+    let held = fetcher.permit(&origin.url("/"), &Work::new("acme")).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let url = origin.url("/");
     let mut waiting = Box::pin(fetch_patiently(&fetcher, &url, directory.path()));

@@ -1,9 +1,9 @@
 //! One recording's transfer: requests, answers and bodies, until all of it is in the sink.
 
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use callvine_shared::error_chain::Chain;
+use callvine_shared::objects::Space;
 use http::header::{ETAG, HeaderValue, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use http_body_util::BodyExt as _;
@@ -13,10 +13,11 @@ use tracing::debug;
 
 use super::client::Client;
 use super::parts::Part;
-use super::sink::{self, Sink};
+use super::sink::Sink;
 use super::unpack::{Packing, Unpacker};
 use super::{FetchSettings, Fetched, Wanted, timed_out, unanswered};
 use crate::recording::failure::{Failure, Reason};
+use crate::recording::work::Work;
 
 /// Most times that one broken transfer is resumed, within one fetch.
 pub(super) const RESUMES_MAX: usize = 3;
@@ -48,21 +49,33 @@ struct Received {
 }
 
 impl Transfers {
-    /// Receives the recording into a file in `directory`, within the timeout. Blocks its thread while it writes.
-    pub(super) async fn transfer(&self, wanted: &Wanted, directory: &Path) -> Result<Fetched, Failure> {
-        match timeout(self.settings.timeout, self.receive_all(wanted, directory)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(timed_out("the fetch took longer than CALLVINE_FETCH_TIMEOUT")),
+    /// Receives the recording into a file in this space, within the timeout, until `work` is ended for others who
+    /// wait. Blocks its thread while it writes.
+    pub(super) async fn transfer(
+        &self,
+        wanted: &Wanted,
+        into: &Space,
+        work: &Work,
+    ) -> Result<Fetched, Failure> {
+        let _transferring = work.transfer();
+        tokio::select! {
+            outcome = timeout(self.settings.timeout, self.receive_all(wanted, into, work)) => match outcome {
+                Ok(outcome) => outcome,
+                Err(_) => Err(timed_out("the fetch took longer than CALLVINE_FETCH_TIMEOUT")),
+            },
+            () = work.ended() => {
+                Err(timed_out("the host sends too slowly for a time when recordings of others wait"))
+            }
         }
     }
 
     /// Receives the recording, and resumes a broken transfer where the host has parts.
-    async fn receive_all(&self, wanted: &Wanted, directory: &Path) -> Result<Fetched, Failure> {
-        let mut sink = Sink::create(directory, self.settings.bytes_max)?;
+    async fn receive_all(&self, wanted: &Wanted, into: &Space, work: &Work) -> Result<Fetched, Failure> {
+        let mut sink = Sink::create(into, self.settings.bytes_max)?;
         let mut resume: Option<Resume> = None;
         let mut resumes = 0;
         loop {
-            let received = self.receive(wanted, resume.as_ref(), &mut sink).await?;
+            let received = self.receive(wanted, resume.as_ref(), &mut sink, work).await?;
             let Err(failure) = received.outcome else { return sink.finish(received.is_end_told) };
             let offset = sink.received_bytes();
             let got_on = offset > resume.as_ref().map_or(0, |resume| resume.offset);
@@ -83,6 +96,7 @@ impl Transfers {
         wanted: &Wanted,
         resume: Option<&Resume>,
         sink: &mut Sink,
+        work: &Work,
     ) -> Result<Received, Failure> {
         let mut response = self.client.get(wanted, resume).await?;
         let part = Part::of(response.headers());
@@ -111,16 +125,13 @@ impl Transfers {
             (StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION, None, _) => None,
             (status, ..) => return Err(Failure::of_answer(status, response.headers(), SystemTime::now())),
         };
-        let length = response.body().size_hint().lower();
-        if length.saturating_add(sink.received_bytes()) > self.settings.bytes_max {
-            return Err(sink::too_large());
-        }
+        sink.expect(response.body().size_hint().lower())?;
         let packing = Packing::of(response.headers());
         let etag = response.headers().get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
         let is_end_told = response.body().size_hint().exact().is_some()
             || response.headers().contains_key(TRANSFER_ENCODING)
             || response.version() == Version::HTTP_2;
-        let outcome = self.receive_body(response.body_mut(), Unpacker::new(packing, sink)).await;
+        let outcome = self.receive_body(response.body_mut(), Unpacker::new(packing, sink), work).await;
         if packing != Packing::None {
             // The rest of packed bytes can't be unpacked without the beginning.
             return Ok(Received { outcome, is_end_told, etag: None });
@@ -131,7 +142,12 @@ impl Transfers {
         Ok(Received { outcome, is_end_told, etag })
     }
 
-    async fn receive_body(&self, body: &mut Incoming, mut into: Unpacker<'_>) -> Result<(), Failure> {
+    async fn receive_body(
+        &self,
+        body: &mut Incoming,
+        mut into: Unpacker<'_>,
+        work: &Work,
+    ) -> Result<(), Failure> {
         let idle_timeout = self.settings.idle_timeout;
         let mut pace = Pace { window: idle_timeout, waited: Duration::ZERO, bytes: 0 };
         loop {
@@ -145,6 +161,7 @@ impl Transfers {
             // Trailers bring no bytes, but the wait for them counts.
             let chunk = frame.into_data().unwrap_or_default();
             pace.note(chunk.len() as u64, asked.elapsed())?;
+            work.received(chunk.len() as u64);
             into.push(&chunk)?;
         }
     }

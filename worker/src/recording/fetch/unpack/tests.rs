@@ -1,5 +1,6 @@
 //! Packed bodies, whole and broken, in pieces of every size.
 
+use callvine_shared::objects::Space;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
@@ -27,7 +28,7 @@ fn bare(bytes: &[u8]) -> Vec<u8> {
 /// What arrives in the sink of a body that comes in pieces of so many bytes.
 fn unpacked(packing: Packing, body: &[u8], piece: usize, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let directory = tempfile::tempdir().unwrap();
-    let mut sink = Sink::create(directory.path(), bytes_max).unwrap();
+    let mut sink = Sink::create(&Space::new(directory.path(), 0), bytes_max).unwrap();
     let mut unpacker = Unpacker::new(packing, &mut sink);
     body.chunks(piece).try_for_each(|bytes| unpacker.push(bytes))?;
     unpacker.finish()?;
