@@ -1,4 +1,4 @@
-//! What hosts of recordings send that is not by the book, and passwords by Digest, with tools of others as the reference.
+//! Hosts whose answers are not by the book, and passwords by Digest, with tools of others as the reference.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};

@@ -168,8 +168,8 @@ impl From<RawName<'_>> for Name {
 }
 
 impl<'a> RawFields<'a> {
-    /// The fields of an object whose names are read as `N`. Of a name that is given twice the last counts, which a derived
-    /// implementation refuses.
+    /// The fields of an object whose names are read as `N`. The last of two equal names counts, where a derived
+    /// implementation refuses both.
     fn of<N: Deserialize<'a> + Into<Name>>(text: &'a str) -> serde_json::Result<Self> {
         struct Object<N>(PhantomData<N>);
 

@@ -71,7 +71,7 @@ fn pool(connector: Connector, idle_max: usize) -> Pool {
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .pool_max_idle_per_host(idle_max)
         .http1_max_buf_size(READ_BYTES_MAX)
-        // What old media servers write into their heads is read as browsers and curl read it (RFC 9112, 5.1 and 5.2).
+        // Browsers and curl read these headers of old media servers too (RFC 9112, 5.1 and 5.2).
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_ignore_invalid_headers_in_responses(true)

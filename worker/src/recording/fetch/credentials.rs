@@ -39,7 +39,7 @@ pub struct Credentials {
     by_host: HashMap<String, Entry>,
 }
 
-/// What the file says of one host.
+/// One host's table of the file.
 #[derive(Clone, Debug)]
 struct Entry {
     credential: Credential,

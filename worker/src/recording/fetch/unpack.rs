@@ -1,4 +1,4 @@
-//! Unpacks what a host has packed although it was not asked to (`Content-Encoding: gzip` or `deflate`), on its way into
+//! Unpacks a body that a host has packed although it was not asked to (`Content-Encoding: gzip` or `deflate`), on its way into
 //! the sink.
 //!
 //! Never more than a few pieces of 32 KiB are in memory. A packed recording may not be larger than any other, and it may

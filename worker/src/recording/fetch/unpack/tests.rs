@@ -25,7 +25,7 @@ fn bare(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What arrives in the sink of a body that comes in pieces of so many bytes.
+/// The bytes in the sink after a body that comes in pieces of so many bytes.
 fn unpacked(packing: Packing, body: &[u8], piece: usize, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let directory = tempfile::tempdir().unwrap();
     let mut sink = Sink::create(&Space::new(directory.path(), 0), bytes_max).unwrap();
