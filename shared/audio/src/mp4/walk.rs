@@ -34,8 +34,7 @@ pub(super) struct Track {
     pub(super) sample_rate: u32,
     /// Ticks of all samples.
     pub(super) ticks: u64,
-    /// Samples, and their bytes, in files that are no fragments.
-    pub(super) samples: u64,
+    /// Bytes of all samples, in files that are no fragments.
     pub(super) sample_bytes: u64,
 }
 
@@ -163,7 +162,6 @@ impl Walk {
             (b"stsz", Some(track)) => {
                 content.skip(4)?;
                 let (size, count) = (u64::from(content.word()?), content.word()?);
-                track.samples = u64::from(count);
                 if size > 0 {
                     track.sample_bytes = size.saturating_mul(u64::from(count));
                 } else {
