@@ -68,7 +68,10 @@ fn walked(walk: &Walk, track: &Track, codec: &'static str, shape: Shape) -> Resu
         0 if is_alone => (walk.fragment_ticks, true),
         ticks => (ticks, track.sample_bytes > 0),
     };
-    if ticks == 0 || !has_bytes || track.ticks_per_second == 0 {
+    if ticks > 0 && !has_bytes {
+        return Err(Refusal::not_audio("the recording has packets without bytes"));
+    }
+    if ticks == 0 || track.ticks_per_second == 0 {
         return Err(Refusal::Empty);
     }
     Ok(Facts {

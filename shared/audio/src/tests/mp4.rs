@@ -94,7 +94,12 @@ fn tables_that_claim_more_than_there_is_are_refused() {
     assert_eq!(facts.duration_seconds, 4.0);
     for (case, boxes, refusal) in [
         ("no samples", vec![moov(&[])], Refusal::Empty),
-        ("samples without bytes", vec![moov(&[stts(200, 160), stsz(0, 0)])], Refusal::Empty),
+        ("no sizes", vec![moov(&[stts(200, 160), stsz(0, 0)])], Refusal::not_audio("")),
+        (
+            "samples without bytes",
+            vec![moov(&[stts(2, 160), a_box(b"stsz", &words(&[0, 0, 2, 0, 0]))])],
+            Refusal::not_audio(""),
+        ),
         ("larger than the file", vec![moov(&[stts(200, 160), stsz(1300, 200)])], Refusal::Truncated),
         ("more sizes than bytes", vec![moov(&[stts(200, 160), stsz(0, 200)])], Refusal::not_audio("")),
         ("for ever", vec![moov(&[stts(u32::MAX, u32::MAX), stsz(13, 200)])], Refusal::not_audio("")),
