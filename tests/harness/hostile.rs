@@ -21,15 +21,15 @@ impl Hostile {
             of("fragments of many tracks", mp4_tracks(1000, 27_000)),
             of("empty runs before a long one", mp4_runs(1000, u32::MAX)),
             of("one long run", mp4_runs(0, u32::MAX)),
-            of("seek points in falling order", Self::endless().bytes),
+            of("seek points in falling order", flac_seek_points(900_000)),
             of("constant blocks", flac_constant(100_000)),
-            of("no byte of sound", mp4_runs(0, 208_000)),
+            of("no byte of sound", mp4_of_nothing(1_664_000)),
         ]
     }
 
     /// One that takes far longer than any deadline.
     pub fn endless() -> Self {
-        Self { name: "seek points in falling order", bytes: flac_seek_points(900_000) }
+        Self { name: "constant blocks without end", bytes: flac_constant(450_000) }
     }
 }
 
@@ -136,7 +136,7 @@ fn crc(bytes: &[u8], width: u32, polynomial: u64) -> u64 {
 /// An MP4 file (ISO/IEC 14496-12) of so many tracks and, after them, so many fragments of none: the reader keeps a place for
 /// each track in each fragment.
 fn mp4_tracks(tracks: u32, fragments: u32) -> Vec<u8> {
-    let mut file = mp4_start(tracks);
+    let mut file = mp4_start(tracks, &[]);
     for number in 0..fragments {
         file.extend(atom(b"moof", &[&full_atom(b"mfhd", 0, &[number])]));
     }
@@ -149,45 +149,54 @@ fn mp4_runs(empty: u32, samples: u32) -> Vec<u8> {
     runs.extend((0..empty).map(|_| full_atom(b"trun", 0, &[0])));
     runs.push(full_atom(b"trun", 0, &[samples]));
     let runs: Vec<&[u8]> = runs.iter().map(Vec::as_slice).collect();
-    let mut file = mp4_start(1);
+    let mut file = mp4_start(1, &[]);
     file.extend(atom(b"moof", &[&full_atom(b"mfhd", 0, &[1]), &atom(b"traf", &runs)]));
     file.extend(atom(b"mdat", &[&[0; 8]]));
     file
 }
 
-/// `ftyp` and `moov` of a file in fragments: no track has samples in the index.
-fn mp4_start(tracks: u32) -> Vec<u8> {
-    let mut index = vec![full_atom(b"mvhd", 0, &[&[0, 0, 8000], &[0_u32; 21][..]].concat())];
+/// An MP4 file whose index lists so many samples without a byte.
+fn mp4_of_nothing(samples: u32) -> Vec<u8> {
+    mp4_start(1, &[samples])
+}
+
+/// `ftyp` and `moov`. Each track has one sample table: empty, for fragments, or of so many samples.
+fn mp4_start(tracks: u32, samples: &[u32]) -> Vec<u8> {
+    let count = samples.first().copied().unwrap_or(0);
+    let mut index = vec![full_atom(b"mvhd", 0, &[&[0, 0, 8000, count], &[0_u32; 21][..]].concat())];
     let mut defaults = Vec::new();
     for track in 1..=tracks {
-        // Opus, which is walked and not decoded, at 48,000 Hz.
-        let entry = [&[0; 6][..], &[0, 1], &[0; 8], &[0, 1, 0, 16], &[0; 4], &[0xbb, 0x80, 0, 0]].concat();
-        let opus = atom(b"dOps", &[&[0, 1, 0, 0, 0, 0, 0xbb, 0x80, 0, 0, 0]]);
-        let description = [&1_u32.to_be_bytes()[..], &atom(b"Opus", &[&entry, &opus])].concat();
+        let entry = [&[0; 6][..], &[0, 1], &[0; 8], &[0, 1, 0, 8], &[0; 4], &[0x1f, 0x40, 0, 0]].concat();
+        let description = [&1_u32.to_be_bytes()[..], &atom(b"ulaw", &[&entry])].concat();
+        let times: &[u32] = if count > 0 { &[1, count, 1] } else { &[0] };
+        let chunks: &[u32] = if count > 0 { &[1, 1, count, 1] } else { &[0] };
+        let offsets: &[u32] = if count > 0 { &[1, 8] } else { &[0] };
         let table = atom(
             b"stbl",
             &[
                 &atom(b"stsd", &[&[0; 4], &description]),
-                &full_atom(b"stts", 0, &[0]),
-                &full_atom(b"stsc", 0, &[0]),
+                &full_atom(b"stts", 0, times),
+                &full_atom(b"stsc", 0, chunks),
                 &full_atom(b"stsz", 0, &[0, 0]),
-                &full_atom(b"stco", 0, &[0]),
+                &full_atom(b"stco", 0, offsets),
             ],
         );
         let media = atom(
             b"mdia",
             &[
-                &full_atom(b"mdhd", 0, &[0, 0, 8000, 0, 0x55c4_0000]),
+                &full_atom(b"mdhd", 0, &[0, 0, 8000, count, 0x55c4_0000]),
                 &full_atom(b"hdlr", 0, &[0, u32::from_be_bytes(*b"soun"), 0, 0, 0, 0]),
                 &atom(b"minf", &[&full_atom(b"smhd", 0, &[0]), &table]),
             ],
         );
-        let header = full_atom(b"tkhd", 7, &[&[0, 0, track], &[0_u32; 17][..]].concat());
+        let header = full_atom(b"tkhd", 7, &[&[0, 0, track, 0, count], &[0_u32; 15][..]].concat());
         index.push(atom(b"trak", &[&header, &media]));
         defaults.push(full_atom(b"trex", 0, &[track, 1, 8, 0, 0]));
     }
-    let defaults: Vec<&[u8]> = defaults.iter().map(Vec::as_slice).collect();
-    index.push(atom(b"mvex", &defaults));
+    if count == 0 {
+        let defaults: Vec<&[u8]> = defaults.iter().map(Vec::as_slice).collect();
+        index.push(atom(b"mvex", &defaults));
+    }
     let index: Vec<&[u8]> = index.iter().map(Vec::as_slice).collect();
     [atom(b"ftyp", &[b"M4A ", &[0; 4], b"M4A "]), atom(b"moov", &index)].concat()
 }

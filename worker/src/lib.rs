@@ -34,8 +34,8 @@ use tokio_util::sync::CancellationToken;
 use crate::ahead::Ahead;
 use crate::in_hand::InHand;
 use crate::lost::Search;
-use crate::recording::{Means, Recordings};
 use crate::recording::fetch::{CredentialsError, FetchSettings, Fetcher, FetcherError};
+use crate::recording::{Means, Recordings};
 pub use crate::settings::Settings;
 
 /// Messages in hand for each recording that is fetched at the same time. The others wait for a permit of their host or of

@@ -62,6 +62,13 @@ impl Attempts {
         self.backoff.saturating_add(backoff(self.backoff, attempt))
     }
 
+    /// Whether the attempts of a recording are all counted although it is pending: the last one has ended its worker. One
+    /// that may still be being written has one more, for the second look.
+    pub(super) const fn are_used_up(self, recording: &PendingRecording) -> bool {
+        let looks = if recording.open_sha256.is_some() { 1 } else { 0 };
+        recording.attempts_counted >= self.most.saturating_add(looks)
+    }
+
     /// Whether no attempt follows this one, counted from 1.
     pub(super) const fn is_last(self, attempt: u32) -> bool {
         attempt >= self.most
@@ -125,6 +132,12 @@ mod tests {
             }
         }
         assert_eq!(next(7, false), Next::GiveUp, "a recording that grows for ever is given up");
+        let open = |counted| PendingRecording { open_sha256: Some("07".repeat(32)), ..recording(counted, 0) };
+        for (recording, are_used_up) in
+            [(recording(7, 0), false), (recording(8, 0), true), (open(8), false), (open(9), true)]
+        {
+            assert_eq!(attempts.are_used_up(&recording), are_used_up, "{recording:?}");
+        }
     }
 
     #[test]

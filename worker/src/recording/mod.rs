@@ -17,12 +17,14 @@ use callvine_shared::objects::{Objects, ObjectsError};
 use callvine_shared::recording::{Cause, StoredRecording};
 use callvine_shared::store::{Begun, PendingRecording, Postponed, Store, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
+use tempfile::NamedTempFile;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::attempts::{Attempts, Next, full_host_wait};
 use self::failure::{Failure, Reason, Retry};
 use self::fetch::{Fetched, Fetcher};
+use self::proof::Proof;
 use self::shares::Shares;
 use self::work::Work;
 use crate::in_hand::InHand;
@@ -145,7 +147,7 @@ impl Recordings {
             reason: Reason::Timeout,
             last_error: "no worker has settled it, and its message was lost",
         };
-        if self.attempts.is_last(recording.attempts_counted) {
+        if self.attempts.are_used_up(&recording) {
             self.store.recording_failed(call_id, cause, now).await?;
             metrics::settled("failed");
             tracing::warn!(
@@ -172,7 +174,7 @@ impl Recordings {
         let call_id = recording.call_id;
         let _counted = self.in_hand.count(&recording.client);
         let renew = |until| self.store.renew_recording_lease(call_id, until);
-        if self.attempts.is_last(recording.attempts_counted) {
+        if self.attempts.are_used_up(recording) {
             return self.used_up(recording, shutdown).await;
         }
         match lease::hold(call_id, renew, self.fetch_and_keep(recording, shutdown)).await? {
@@ -234,16 +236,21 @@ impl Recordings {
         let proved = proof::prove(&self.cells, call_id, fetched).await;
         drop(proving);
         Ok(match proved {
-            Ok((file, proof)) => match proof.check_ending(recording) {
-                Ok(()) => {
-                    let key = proof.object_key(recording);
-                    let kept = self.objects.keep(&key, proof.media_type(), file).await;
-                    kept.map(|location| proof.stored_at(location)).map_err(|error| not_kept(&error))
-                }
-                Err(failure) => Err(failure),
-            },
+            Ok((file, proof)) => self.keep(recording, file, proof).await,
             Err(failure) => Err(failure),
         })
+    }
+
+    async fn keep(
+        &self,
+        recording: &PendingRecording,
+        file: NamedTempFile,
+        proof: Proof,
+    ) -> Result<StoredRecording, Failure> {
+        proof.check_ending(recording)?;
+        let key = proof.object_key(recording);
+        let kept = self.objects.keep(&key, proof.media_type(), file).await;
+        kept.map(|location| proof.stored_at(location)).map_err(|error| not_kept(&error))
     }
 
     /// Gives up a recording whose attempts are all counted although it is pending: the last one has ended its worker.
