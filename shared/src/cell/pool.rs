@@ -22,7 +22,11 @@ use crate::metrics::{CELLS_KILLED, CELLS_RUNNING};
 /// file may have left in a child.
 const WORKS_MAX: u32 = 200;
 
-/// A pool of child processes, as many as there are processors, each started when it is first needed. Cheap to clone.
+/// There is one spare child for so many processors: a worker keeps as many spare permits to prove, for clients that have no
+/// recording there, and such a permit must find a child although strangers' files hold all the others.
+const PROCESSORS_PER_SPARE: usize = 4;
+
+/// A pool of child processes: one for each processor and the spare ones, each started when it is first needed. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Cells(Arc<Shared>);
 
@@ -30,7 +34,7 @@ pub struct Cells(Arc<Shared>);
 struct Shared {
     program: PathBuf,
     longest: Duration,
-    /// Children at work: more of them than processors would only take more memory.
+    /// Children at work: more of them would only take more memory.
     permits: Semaphore,
     /// Children without work: at most as many as there are permits.
     waiting: Mutex<Vec<Inmate>>,
@@ -41,11 +45,12 @@ impl Cells {
     #[must_use]
     pub fn new(program: PathBuf, longest: Duration) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let children = processors + processors.div_ceil(PROCESSORS_PER_SPARE);
         Self(Arc::new(Shared {
             program,
             longest,
-            permits: Semaphore::new(processors),
-            waiting: Mutex::new(Vec::with_capacity(processors)),
+            permits: Semaphore::new(children),
+            waiting: Mutex::new(Vec::with_capacity(children)),
         }))
     }
 
