@@ -78,7 +78,7 @@ async fn at_the_deadline_the_child_and_whatever_it_started_are_killed_and_reaped
             looks.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    timeout(Duration::from_secs(60), gone).await.unwrap();
 }
 
 #[tokio::test]

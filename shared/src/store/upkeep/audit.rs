@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::clocks::latest_arrival;
-use super::lost::IdleSpan;
+use super::idle::{Idle, IdleSpan, idle};
 use crate::call::CallId;
 use crate::event::call_id_of;
 use crate::queue::QueueName;
@@ -67,15 +67,6 @@ pub struct AuditedCall {
     pub failed_at: Option<DateTime<Utc>>,
     /// `None` when there is no row.
     pub analysis: Option<analysis::Status>,
-}
-
-/// A recording or an analysis to which nothing has happened for a while.
-#[derive(Clone, Copy, Debug)]
-pub struct Idle {
-    /// The call that it belongs to.
-    pub call_id: CallId,
-    /// When the call was stored.
-    pub created_at: DateTime<Utc>,
 }
 
 columns! {
@@ -289,8 +280,4 @@ impl Store {
             .map(|(id, location, status)| (CallId(id), location, status == recording::Status::Pending.name()))
             .collect())
     }
-}
-
-pub(super) fn idle((id, created_at): (i64, NaiveDateTime)) -> Idle {
-    Idle { call_id: CallId(id), created_at: created_at.and_utc() }
 }

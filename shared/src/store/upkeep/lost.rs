@@ -1,23 +1,15 @@
 //! Recordings of which no message is left: their queue was deleted, or their message was delivered too often.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 
-use super::audit::{Idle, idle};
-use super::clocks::{latest_arrival, latest_lease_us, latest_retry_us};
+use super::clocks::{latest_lease_us, latest_retry_us};
+use super::idle::IdleSpan;
 use crate::call::CallId;
-use crate::store::dialect::{from_us, with_pool, within_years};
-use crate::store::{Pool, Store, StoreError};
+use crate::store::dialect::{from_us, with_pool};
+use crate::store::{Store, StoreError};
 
 /// The calls whose recordings one step of a search looks at: a few milliseconds of the database's time.
 pub const SEARCH_STEP: i64 = 20_000;
-
-/// Calls of which the idle recordings are wanted: those behind `after` up to `last`, `limit` at most.
-#[derive(Clone, Copy)]
-pub(super) struct IdleSpan {
-    pub(super) after: CallId,
-    pub(super) last: CallId,
-    pub(super) limit: i64,
-}
 
 impl Store {
     /// The highest id of a call; none: there are no calls.
@@ -46,38 +38,6 @@ impl Store {
         let span = IdleSpan { after, last, limit: SEARCH_STEP };
         let idle = self.idle_recordings_in(&self.read, span, since, now).await?;
         Ok(idle.into_iter().map(|idle| idle.call_id).collect())
-    }
-
-    /// Pending recordings of the span to which nothing has happened since `since`, unless that was under another clock; by
-    /// id.
-    pub(super) async fn idle_recordings_in(
-        &self,
-        pool: &Pool,
-        span: IdleSpan,
-        since: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Idle>, StoreError> {
-        let rows: Vec<(i64, NaiveDateTime)> = with_pool!(*pool, pool => {
-            sqlx::query_as(
-                "select r.call_id, c.created_at from recordings r join call_logs c on c.id = r.call_id
-                 where r.call_id > $1 and r.call_id <= $2 and r.status = 'pending'
-                   and (r.claimed_until <= $3 or r.claimed_until > $4)
-                   and (coalesce(r.next_attempt_at, 0) <= $3 or r.next_attempt_at > $5)
-                   and (c.created_at < $6 or c.created_at > $7)
-                 order by r.call_id limit $8",
-            )
-            .bind(span.after.0)
-            .bind(span.last.0)
-            .bind(since.timestamp_micros())
-            .bind(latest_lease_us(now))
-            .bind(latest_retry_us(now))
-            .bind(within_years(since))
-            .bind(latest_arrival(now))
-            .bind(span.limit)
-            .fetch_all(pool)
-            .await?
-        });
-        Ok(rows.into_iter().map(idle).collect())
     }
 
     /// Whether everything that was to be published by `since` is, as far as the outbox tells; else a recording's message

@@ -19,7 +19,6 @@ use url::{Position, Url};
 use super::connect::Connections;
 use super::kept::Answered;
 use super::signer::Signer;
-use super::transfer::Resume;
 use super::{Credentials, FetchSettings, Wanted, timed_out, unanswered};
 use crate::recording::address::{Guard, Resolver};
 use crate::recording::failure::{Failure, Reason};
@@ -43,6 +42,12 @@ pub(super) struct Client {
     credentials: Credentials,
     /// Longest wait from the first byte sent to the head of the answer.
     head_timeout: Duration,
+}
+
+/// A transfer to be resumed: so many bytes of this representation have been received.
+pub(super) struct Resume {
+    pub(super) offset: u64,
+    pub(super) etag: HeaderValue,
 }
 
 impl Client {

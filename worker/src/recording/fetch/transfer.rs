@@ -11,7 +11,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::client::Client;
+use super::client::{Client, Resume};
 use super::parts::Part;
 use super::sink::Sink;
 use super::unpack::{Packing, Unpacker};
@@ -31,12 +31,6 @@ const BYTES_PER_SECOND_MIN: u64 = 1024;
 pub(super) struct Transfers {
     pub(super) settings: FetchSettings,
     pub(super) client: Client,
-}
-
-/// A transfer to be resumed: so many bytes of this representation have been received.
-pub(super) struct Resume {
-    pub(super) offset: u64,
-    pub(super) etag: HeaderValue,
 }
 
 /// The end of one request's body.
