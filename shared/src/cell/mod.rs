@@ -3,7 +3,7 @@
 //!
 //! [`Cells`] is the side of the parent, [`serve`] that of the child (`callvine prove`). One socket joins them: the child's
 //! standard input. A request goes down it with the recording's open file, and an answer comes back. The parent believes
-//! nothing in it that it can judge: see [`answer`].
+//! nothing in it that it can judge: see `answer.rs`.
 
 mod answer;
 mod budget;
