@@ -42,7 +42,7 @@ fn install_tls() {
 
 /// Fetches as a worker does, but waits for a permit for as long as it takes.
 async fn fetch_patiently(fetcher: &Fetcher, url: &str, directory: &Path) -> Result<Fetched, Failure> {
-    let work = Work::new("acme");
+    let work = Work::new("test");
     let permit = loop {
         match fetcher.permit(url, &work).await {
             Some(permit) => break permit,
@@ -213,7 +213,7 @@ async fn a_dripping_host_is_a_timeout() {
 async fn a_transfer_is_ended_for_others_and_attempted_again() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf".to_vec();
     let halted = Origin::start(move |_| vec![Step::Send(head.clone()), Step::Stall]).await;
-    let (fetcher, work) = (fetcher(settings()), Work::new("acme"));
+    let (fetcher, work) = (fetcher(settings()), Work::new("test"));
     let permit = fetcher.permit(&halted.url("/"), &work).await.unwrap();
     work.end();
     let directory = tempfile::tempdir().unwrap();
@@ -248,7 +248,7 @@ async fn no_connection_no_answer_and_no_tls_have_their_reasons() {
 async fn a_fetch_waits_for_a_permit_of_its_host() {
     let origin = Origin::answering(ok(b"x")).await;
     let fetcher = fetcher(FetchSettings { per_host: 1, ..settings() });
-    let held = fetcher.permit(&origin.url("/"), &Work::new("acme")).await.unwrap();
+    let held = fetcher.permit(&origin.url("/"), &Work::new("test")).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let url = origin.url("/");
     let mut waiting = Box::pin(fetch_patiently(&fetcher, &url, directory.path()));
