@@ -51,7 +51,7 @@ soak:
 # Feeds hostile bytes to every parser of outside input, MINUTES each; an input that breaks one is kept in
 # fuzz/artifacts. Needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
 fuzz:
-	for target in request url_guard wav amr mp4 ogg flac mp3 aac aiff event; do \
+	for target in request url_guard wav amr mp4 ogg flac matroska mp3 aac aiff event; do \
 		mkdir -p fuzz/corpus/$$target; \
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$$((60 * $(MINUTES))) -max_len=65536 -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
