@@ -5,6 +5,7 @@ mod attempts;
 pub mod failure;
 pub mod fetch;
 mod proof;
+mod settle;
 mod shares;
 mod work;
 
@@ -16,12 +17,12 @@ use callvine_shared::cell::Cells;
 use callvine_shared::objects::{Objects, ObjectsError};
 use callvine_shared::recording::{Cause, StoredRecording};
 use callvine_shared::store::{Begun, PendingRecording, Postponed, Store, StoreError};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tempfile::NamedTempFile;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::attempts::{Attempts, Next, full_host_wait};
+use self::attempts::{Attempts, full_host_wait};
 use self::failure::{Failure, Reason, Retry};
 use self::fetch::{Fetched, Fetcher};
 use self::proof::Proof;
@@ -262,79 +263,6 @@ impl Recordings {
         let detail = "every attempt is used up, and none has brought the recording";
         let failure = Failure { retry: Retry::Final, ..Failure::new(Reason::Timeout, detail) };
         self.failed(recording, &failure, shutdown).await
-    }
-
-    async fn stored(
-        &self,
-        recording: &PendingRecording,
-        stored: &StoredRecording,
-        shutdown: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        let call_id = recording.call_id;
-        while_unavailable(shutdown, || self.store.recording_stored(call_id, stored, Utc::now())).await?;
-        metrics::settled("stored");
-        let attempt = recording.attempts + 1;
-        tracing::info!(call.id = call_id.0, attempt, "stored the recording of call {call_id}");
-        Ok(())
-    }
-
-    async fn failed(
-        &self,
-        recording: &PendingRecording,
-        failure: &Failure,
-        shutdown: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        let (call_id, attempt, cause) = (recording.call_id, recording.attempts + 1, failure.cause());
-        let reason = cause.reason.name();
-        match self.attempts.next(recording, failure.retry) {
-            Next::Retry(wait) => {
-                let open_sha256 = match failure.retry {
-                    Retry::LookAgain { sha256, .. } => Some(hex::encode(sha256)),
-                    _ => None,
-                };
-                let why = match &open_sha256 {
-                    Some(sha256) => Postponed::Open { cause, sha256 },
-                    None => Postponed::Failed(cause),
-                };
-                self.postpone(call_id, why, wait, shutdown).await?;
-                metrics::settled("retried");
-                tracing::info!(
-                    call.id = call_id.0,
-                    attempt,
-                    reason,
-                    "trying call {call_id} again in {wait:?}"
-                );
-            }
-            Next::Postpone(wait) => {
-                self.postpone(call_id, Postponed::HostRests, wait, shutdown).await?;
-                metrics::settled("postponed");
-                tracing::debug!(call.id = call_id.0, "the host of call {call_id} rests for {wait:?}");
-            }
-            Next::GiveUp => {
-                while_unavailable(shutdown, || self.store.recording_failed(call_id, cause, Utc::now()))
-                    .await?;
-                metrics::settled("failed");
-                tracing::warn!(
-                    call.id = call_id.0,
-                    attempt,
-                    reason,
-                    "gave up the recording of call {call_id}"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    async fn postpone(
-        &self,
-        call_id: CallId,
-        why: Postponed<'_>,
-        wait: Duration,
-        shutdown: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        let now = Utc::now();
-        let at = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::zero());
-        while_unavailable(shutdown, || self.store.postpone_recording(call_id, why, at, now)).await
     }
 }
 
