@@ -17,7 +17,7 @@ const LONGEST_WAIT_ATTEMPT: u32 = 6;
 /// Repeats the operation while the database is unavailable, until the shutdown.
 ///
 /// # Errors
-/// Whatever else the operation fails with, and [`StoreError::Unavailable`] at the shutdown.
+/// Any other error of the operation, and [`StoreError::Unavailable`] at the shutdown.
 pub(crate) async fn while_unavailable<T, F>(
     shutdown: &CancellationToken,
     operation: impl Fn() -> F,

@@ -16,7 +16,8 @@ const NO_CONSUMER: &str = "no consumer could deal with its message";
 /// The content of one dead-letter queue beside the dead letters themselves.
 #[derive(Debug, Default)]
 pub struct Unread {
-    /// Whatever waits although no consumer has a message about it, each once, by its call's id; at most [`UNREAD_MAX`].
+    /// Recordings and analyses that wait although no consumer has a message about them, each once, by their call's id; at
+    /// most [`UNREAD_MAX`].
     pub letters: Vec<DeadLetter>,
     /// Messages that are none of our events.
     pub foreign: u64,

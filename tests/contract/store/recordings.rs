@@ -103,7 +103,7 @@ async fn an_open_recording_is_remembered_until_the_next_look(store: &Store) {
     let cause = Cause { reason: Reason::Truncated, last_error: "it may still be being written" };
     let sha256 = "ab".repeat(32);
     store.postpone_recording(id, Postponed::Open { cause, sha256: &sha256 }, now, now).await.unwrap();
-    // Whatever fails meanwhile.
+    // Also when the attempt fails meanwhile.
     for why in [LATE, Postponed::HostRests, Postponed::HostIsFull] {
         let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
         assert_eq!(pending.open_sha256.as_ref(), Some(&sha256), "{why:?}");
