@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use callvine_domain::api_key::Environment;
 use callvine_domain::call::{Call, CallId, NewCall};
 use callvine_domain::event::Events;
 use chrono::{SubsecRound as _, Utc};
@@ -127,8 +128,12 @@ async fn broker(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
     let vhost = stage.vhost().await?;
     let body = plan.bodies.lines.first().context("there are no calls to send")?;
     let call = NewCall::parse(body.as_bytes())?;
-    let stored =
-        Call { id: CallId(1_234_567), call: Arc::new(call), created_at: Utc::now().trunc_subsecs(0) };
+    let stored = Call {
+        id: CallId(1_234_567),
+        call: Arc::new(call),
+        created_at: Utc::now().trunc_subsecs(0),
+        env: Environment::Live,
+    };
     let event = Events::new(Uuid::nil()).call_created(&stored).body;
     if plan.warm_up_seconds > 0 {
         load::broker::run(&vhost, event.clone(), plan.warm_up_seconds).await?;

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use callvine_domain::api_key::Digest;
+use callvine_domain::api_key::{Digest, Environment};
 use callvine_domain::call::{Call, CallId, Invalid, NewCall, RecordingUrl};
 use chrono::{DateTime, Utc};
 use http::header::{
@@ -73,7 +73,8 @@ pub async fn read_body(request: Request<Incoming>) -> Result<Bytes, Answer> {
 pub fn created(id: i64, call: Arc<NewCall>, created_at: DateTime<Utc>) -> Answer {
     let mut body = Vec::with_capacity(ANSWER_CAPACITY_BYTES);
     body.extend_from_slice(br#"{"success":true,"message":"Call log created successfully","data":"#);
-    Call { id: CallId(id), call, created_at }.write_json(RecordingUrl::AsSent, &mut body);
+    Call { id: CallId(id), call, created_at, env: Environment::Live }
+        .write_json(RecordingUrl::AsSent, &mut body);
     body.push(b'}');
     let mut answer = json(StatusCode::CREATED, body.into());
     if let Ok(location) = HeaderValue::try_from(format!("/calls/{id}")) {

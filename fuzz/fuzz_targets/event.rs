@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use callvine_domain::api_key::Environment;
 use callvine_domain::call::{Call, CallId, NewCall};
 use callvine_domain::event::{Events, call_id_of};
 use chrono::DateTime;
@@ -16,7 +17,7 @@ fuzz_target!(|body: &[u8]| {
     // The same bytes as a call: its event leads back to it, whatever its fields hold.
     let Ok(call) = NewCall::parse(body) else { return };
     let id = CallId(i64::try_from(body.len()).expect("it is short"));
-    let call = Call { id, call: Arc::new(call), created_at: DateTime::UNIX_EPOCH };
+    let call = Call { id, call: Arc::new(call), created_at: DateTime::UNIX_EPOCH, env: Environment::Live };
     let event = Events::new(Uuid::nil()).call_created(&call);
     assert_eq!(call_id_of(event.body.as_bytes()).expect("it is one of ours"), id);
     serde_json::from_str::<serde_json::Value>(&event.body).expect("it is JSON");

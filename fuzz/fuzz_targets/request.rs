@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use callvine_domain::api_key::Environment;
 use callvine_domain::call::{Call, CallId, NewCall, RecordingUrl, without_userinfo};
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
@@ -20,7 +21,7 @@ fuzz_target!(|body: &[u8]| {
     for (text, most) in [(&call.from_phone, 255), (&call.to_phone, 255), (&call.handled_by, 255)] {
         assert!(!text.trim().is_empty() && text.chars().count() <= most && !text.contains(char::is_control));
     }
-    let answered = Call { id: CallId(1), call: Arc::new(call), created_at: DateTime::UNIX_EPOCH };
+    let answered = Call { id: CallId(1), call: Arc::new(call), created_at: DateTime::UNIX_EPOCH, env: Environment::Live };
     let mut json = Vec::new();
     answered.write_json(RecordingUrl::AsSent, &mut json);
     assert_eq!(NewCall::parse(&json).as_ref(), Ok(&*answered.call));

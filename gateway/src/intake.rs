@@ -150,7 +150,12 @@ impl Committer {
 
 fn answer_all(ids: Vec<CallId>, calls: Vec<ReceivedCall>, callers: Vec<Caller>) {
     for ((id, received), caller) in ids.into_iter().zip(calls).zip(callers) {
-        caller.answer(Ok(Call { id, call: received.call, created_at: received.created_at }));
+        caller.answer(Ok(Call {
+            id,
+            call: received.call,
+            created_at: received.created_at,
+            env: received.env,
+        }));
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use callvine_shared::api_key::Digest;
+use callvine_shared::api_key::{Digest, Environment};
 use callvine_shared::error_chain::Chain;
-use callvine_shared::store::{Store, StoreError};
+use callvine_shared::store::{ApiKeyRow, Store, StoreError};
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 use tokio::time::MissedTickBehavior;
@@ -28,6 +28,7 @@ pub struct Key {
     /// `None` for a published test key, which is in no database.
     id: Option<i64>,
     client: Arc<str>,
+    environment: Environment,
     /// Its last use, in seconds since 1970 UTC.
     last_used: AtomicI64,
     /// The last use that the database knows, likewise.
@@ -35,11 +36,23 @@ pub struct Key {
 }
 
 impl Key {
-    fn new(id: Option<i64>, client: &str, last_used: Option<DateTime<Utc>>) -> Arc<Self> {
-        let last_used = last_used.map_or(0, |at| at.timestamp());
+    /// A published test key.
+    fn published(client: &str) -> Arc<Self> {
         Arc::new(Self {
-            id,
+            id: None,
             client: client.into(),
+            environment: Environment::Test,
+            last_used: AtomicI64::new(0),
+            recorded: AtomicI64::new(0),
+        })
+    }
+
+    fn of(row: &ApiKeyRow) -> Arc<Self> {
+        let last_used = row.last_used_at.map_or(0, |at| at.timestamp());
+        Arc::new(Self {
+            id: Some(row.id),
+            client: row.client.as_str().into(),
+            environment: row.environment,
             last_used: AtomicI64::new(last_used),
             recorded: AtomicI64::new(last_used),
         })
@@ -49,6 +62,12 @@ impl Key {
     #[must_use]
     pub fn client(&self) -> &Arc<str> {
         &self.client
+    }
+
+    /// The environment that the key is for.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.environment
     }
 
     /// Its id and last use, if the database does not know of that use.
@@ -139,10 +158,7 @@ impl KeyRing {
         if self.dev_keys {
             for (key, client) in DEV_KEYS {
                 let digest = Digest::of(key.as_bytes());
-                keys.insert(
-                    digest,
-                    known.get(&digest).cloned().unwrap_or_else(|| Key::new(None, client, None)),
-                );
+                keys.insert(digest, known.get(&digest).cloned().unwrap_or_else(|| Key::published(client)));
             }
         }
         for row in store.api_keys().await? {
@@ -150,10 +166,7 @@ impl KeyRing {
             if row.revoked_at.is_none() {
                 // The known one stays: it may have uses that are not recorded yet.
                 let key = known.get(&digest).filter(|key| key.id == Some(row.id)).cloned();
-                keys.insert(
-                    digest,
-                    key.unwrap_or_else(|| Key::new(Some(row.id), &row.client, row.last_used_at)),
-                );
+                keys.insert(digest, key.unwrap_or_else(|| Key::of(&row)));
             }
         }
         *self.keys.write() = Arc::new(keys);

@@ -22,8 +22,12 @@ pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) 
     let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
     let body = body::read(request.body_mut(), gateway.max_body_bytes).await?;
     let call = NewCall::parse(&body)?;
-    let received =
-        ReceivedCall { client: key.client().clone(), call: Arc::new(call), created_at: now.trunc_subsecs(0) };
+    let received = ReceivedCall {
+        client: key.client().clone(),
+        env: key.environment(),
+        call: Arc::new(call),
+        created_at: now.trunc_subsecs(0),
+    };
     let call = gateway.intake.store(received).await?;
     Ok(created(&call))
 }

@@ -1,6 +1,6 @@
 //! API keys: made, listed, revoked.
 
-use callvine_shared::api_key::{ApiKey, Environment, NoRandomness};
+use callvine_shared::api_key::{ApiKey, Environment, NoRandomness, Role};
 use callvine_shared::store::{ApiKeyRow, NewApiKey, Store, StoreError};
 use chrono::Utc;
 
@@ -10,7 +10,16 @@ use chrono::Utc;
 /// [`KeysError::NoRandomness`], and [`KeysError::Create`] when it can't be stored.
 pub async fn create(store: &Store, client: String, environment: Environment) -> Result<ApiKey, KeysError> {
     let key = ApiKey::generate(environment).map_err(KeysError::NoRandomness)?;
-    let row = NewApiKey { client, environment, prefix: key.prefix().to_owned(), digest: key.digest() };
+    let row = NewApiKey {
+        client,
+        environment,
+        prefix: key.prefix().to_owned(),
+        digest: key.digest(),
+        role: Role::Provider,
+        expires_at: None,
+        rate_per_second: None,
+        dedupe: None,
+    };
     store.create_api_key(&row, Utc::now()).await.map_err(KeysError::Create)?;
     Ok(key)
 }

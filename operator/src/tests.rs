@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use callvine_shared::api_key::Environment;
 use callvine_shared::bus::Queues;
 use callvine_shared::call::{CallId, NewCall};
 use callvine_shared::recording::{Cause, Reason};
@@ -34,6 +35,7 @@ async fn given_up(calls: usize) -> (tempfile::TempDir, Store, Vec<DeadLetterId>)
     };
     let received = ReceivedCall {
         client: Arc::from("a client"),
+        env: Environment::Live,
         call: Arc::new(call),
         created_at: "2024-01-15T10:30:00Z".parse().unwrap(),
     };

@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use callvine_domain::api_key::Environment;
 use callvine_domain::call::{Call, CallId, NewCall, RecordingUrl};
 use chrono::DateTime;
 
@@ -80,6 +81,7 @@ fn answer(calls: u64) -> anyhow::Result<()> {
             id: CallId(i64::try_from(number)?),
             call: Arc::new(call),
             created_at: DateTime::from_timestamp(1_705_312_800, 0).unwrap_or_default(),
+            env: Environment::Live,
         };
         out.clear();
         call.write_json(RecordingUrl::AsSent, &mut out);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use callvine_domain::api_key::Environment;
 use callvine_domain::call::{Call, CallId, NewCall};
 use callvine_domain::event::{CALL_CREATED, CONTENT_TYPE, Event, Events};
 use chrono::{DateTime, SubsecRound as _, Utc};
@@ -156,7 +157,7 @@ async fn store_and_publish(
 ) -> anyhow::Result<i64> {
     let mut transaction = pool.begin().await?;
     let id = insert_call(&mut *transaction, client, call, created_at).await?;
-    let stored = Call { id: CallId(id), call: call.clone(), created_at };
+    let stored = Call { id: CallId(id), call: call.clone(), created_at, env: Environment::Live };
     let event = publishing.events.call_created(&stored);
     let row: i64 = sqlx::query_scalar(INSERT_EVENT)
         .bind(event.id.to_string())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use callvine_shared::api_key::{ApiKey, Environment};
+use callvine_shared::api_key::{ApiKey, Environment, Role};
 use callvine_shared::store::NewApiKey;
 use chrono::Utc;
 
@@ -29,6 +29,10 @@ async fn a_key_counts_soon_after_it_is_made_and_until_soon_after_it_is_revoked()
         environment: Environment::Live,
         prefix: key.prefix().to_owned(),
         digest: key.digest(),
+        role: Role::Provider,
+        expires_at: None,
+        rate_per_second: None,
+        dedupe: None,
     };
     let id = server.store.create_api_key(&new, Utc::now()).await.unwrap();
     // The key is accepted, its body is not.

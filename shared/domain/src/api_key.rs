@@ -57,8 +57,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The environment that a key is for. Callvine treats both alike; the name keeps a test system's key from being taken for
-/// a live one.
+/// The environment that a key is for. Callvine treats both alike, and marks each call with its key's environment, so that
+/// analysts can leave a test system's calls out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
     /// `test`
@@ -68,6 +68,17 @@ pub enum Environment {
 }
 
 named!(Environment, "environment of a key", { Test => "test", Live => "live" });
+
+/// The rights of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `provider`: posts calls, and reads those of its client.
+    Provider,
+    /// `analyst`: reads every client's calls and answers analyses; posts no calls.
+    Analyst,
+}
+
+named!(Role, "role of a key", { Provider => "provider", Analyst => "analyst" });
 
 /// A new key in plain text. It is shown once, to its maker, and stored nowhere.
 #[derive(Clone)]

@@ -84,6 +84,7 @@ impl Handoff {
             id: *id,
             call: received.call.clone(),
             created_at: received.created_at,
+            env: received.env,
         });
         let batch = FreshBatch { outbox_ids, calls: calls.collect(), committed_at, room };
         if self.sender.send(batch).is_err() {

@@ -39,7 +39,7 @@ macro_rules! analysis_requested {
             .await?;
         match (stored, call) {
             (Some(stored), Some(call)) => {
-                Some($events.analysis_requested(&call.into_call(), &stored.into_recording()?, $now))
+                Some($events.analysis_requested(&call.into_call()?, &stored.into_recording()?, $now))
             }
             _ => None,
         }

@@ -1,11 +1,14 @@
 //! API keys: made, listed, revoked. Only hashes are known here.
 
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::dialect::Ending::Commit;
-use super::dialect::{columns, seconds, with_pool, with_transaction, with_writer};
+use super::dialect::{columns, parsed, seconds, with_pool, with_transaction, with_writer};
 use super::{Store, StoreError};
-use crate::api_key::{Digest, Environment};
+use crate::api_key::{Digest, Environment, Role};
+use crate::error_chain::Chain;
 
 /// A key to be stored.
 #[derive(Clone, Debug)]
@@ -18,6 +21,14 @@ pub struct NewApiKey {
     pub prefix: String,
     /// The key's digest.
     pub digest: Digest,
+    /// Its rights.
+    pub role: Role,
+    /// Refused from then on; `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Calls a second that one gateway process takes; `None`: any number.
+    pub rate_per_second: Option<f64>,
+    /// A post with the fields of an earlier one within this time, in whole seconds, is the same call; `None`: never.
+    pub dedupe: Option<Duration>,
 }
 
 /// A stored key.
@@ -33,6 +44,14 @@ pub struct ApiKeyRow {
     pub prefix: String,
     /// The key's digest.
     pub digest: Digest,
+    /// Its rights.
+    pub role: Role,
+    /// Refused from then on; `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Calls a second that one gateway process takes; `None`: any number.
+    pub rate_per_second: Option<f64>,
+    /// A post with the fields of an earlier one within this time, in whole seconds, is the same call; `None`: never.
+    pub dedupe: Option<Duration>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last used, to within a few seconds.
@@ -48,6 +67,10 @@ columns! {
         environment: String,
         prefix: String,
         digest: Vec<u8>,
+        role: String,
+        expires_at: Option<NaiveDateTime>,
+        rate_per_second: Option<f64>,
+        dedupe_seconds: Option<i64>,
         created_at: NaiveDateTime,
         last_used_at: Option<NaiveDateTime>,
         revoked_at: Option<NaiveDateTime>,
@@ -55,27 +78,33 @@ columns! {
 }
 
 impl Row {
-    /// `None`: another program wrote it. One such row must not keep all other keys from being read.
-    fn into_key(self) -> Option<ApiKeyRow> {
-        let (Ok(environment), Some(digest)) = (self.environment.parse(), Digest::from_bytes(&self.digest))
-        else {
-            tracing::error!(
-                "API key {} has an unknown environment or a digest that is no SHA-256; it is ignored",
-                self.id
-            );
-            return None;
-        };
-        Some(ApiKeyRow {
+    fn into_key(self) -> Result<ApiKeyRow, StoreError> {
+        let digest = Digest::from_bytes(&self.digest)
+            .ok_or_else(|| sqlx::Error::Decode("the digest of a key is no SHA-256".into()))?;
+        Ok(ApiKeyRow {
             id: self.id,
+            environment: parsed(&self.environment)?,
+            role: parsed(&self.role)?,
             client: self.client,
-            environment,
             prefix: self.prefix,
             digest,
+            expires_at: self.expires_at.map(|at| at.and_utc()),
+            rate_per_second: self.rate_per_second,
+            dedupe: self
+                .dedupe_seconds
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(Duration::from_secs),
             created_at: self.created_at.and_utc(),
             last_used_at: self.last_used_at.map(|at| at.and_utc()),
             revoked_at: self.revoked_at.map(|at| at.and_utc()),
         })
     }
+}
+
+/// One row that only a newer program understands must not keep all other keys from being read.
+fn readable(row: Row) -> Option<ApiKeyRow> {
+    let id = row.id;
+    row.into_key().inspect_err(|error| tracing::error!("API key {id} is ignored: {}", Chain(error))).ok()
 }
 
 impl Store {
@@ -86,13 +115,18 @@ impl Store {
     pub async fn create_api_key(&self, key: &NewApiKey, now: DateTime<Utc>) -> Result<i64, StoreError> {
         let id = with_writer!(self, pool => {
             sqlx::query_scalar(
-                "insert into api_keys (client, environment, prefix, digest, created_at)
-                 values ($1, $2, $3, $4, $5) returning id",
+                "insert into api_keys (client, environment, prefix, digest, role, expires_at, rate_per_second, dedupe_seconds,
+                                       created_at)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
             )
             .bind(&key.client)
             .bind(key.environment.name())
             .bind(&key.prefix)
             .bind(key.digest.as_bytes().as_slice())
+            .bind(key.role.name())
+            .bind(key.expires_at.map(seconds))
+            .bind(key.rate_per_second)
+            .bind(key.dedupe.map(|dedupe| i64::try_from(dedupe.as_secs()).unwrap_or(i64::MAX)))
             .bind(seconds(now))
             .fetch_one(pool)
             .await?
@@ -107,13 +141,14 @@ impl Store {
     pub async fn api_keys(&self) -> Result<Vec<ApiKeyRow>, StoreError> {
         let rows: Vec<Row> = with_pool!(self.read, pool => {
             sqlx::query_as(
-                "select id, client, environment, prefix, digest, created_at, last_used_at, revoked_at
+                "select id, client, environment, prefix, digest, role, expires_at, rate_per_second, dedupe_seconds,
+                        created_at, last_used_at, revoked_at
                  from api_keys order by id",
             )
             .fetch_all(pool)
             .await?
         });
-        Ok(rows.into_iter().filter_map(Row::into_key).collect())
+        Ok(rows.into_iter().filter_map(readable).collect())
     }
 
     /// Revokes a key. `false`: there is none with this id, or it was revoked before.

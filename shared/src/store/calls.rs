@@ -75,7 +75,7 @@ impl Store {
         let found: Option<(CallRow, StateRow)> = with_pool!(self.read, pool => {
             let row = sqlx::query(
                 "select c.id, c.from_phone, c.to_phone, c.handled_by, c.department, c.start_time, c.end_time,
-                        c.recording_url, c.created_at,
+                        c.recording_url, c.created_at, c.env,
                         coalesce(r.status, 'pending') as status, coalesce(r.attempts, 0) as attempts,
                         r.next_attempt_at,
                         case when r.status = 'failed' then r.reason end as reason, r.last_error, r.location,
@@ -95,7 +95,7 @@ impl Store {
                 None => None,
             }
         });
-        found.map(|(call, state)| state.into_record(call.into_call())).transpose()
+        found.map(|(call, state)| state.into_record(call.into_call()?)).transpose()
     }
 }
 
@@ -125,7 +125,7 @@ columns! {
 /// Reads one call.
 pub(super) const SELECT_CALL: &str =
     "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
-    recording_url, created_at from call_logs where id = $1";
+    recording_url, created_at, env from call_logs where id = $1";
 
 columns! {
     /// A row of `call_logs`.
@@ -139,12 +139,13 @@ columns! {
         end_time: NaiveDateTime,
         recording_url: String,
         created_at: NaiveDateTime,
+        env: String,
     }
 }
 
 impl CallRow {
-    pub(super) fn into_call(self) -> Call {
-        Call {
+    pub(super) fn into_call(self) -> Result<Call, StoreError> {
+        Ok(Call {
             id: CallId(self.id),
             call: Arc::new(NewCall {
                 from_phone: self.from_phone,
@@ -156,7 +157,8 @@ impl CallRow {
                 recording_url: self.recording_url,
             }),
             created_at: self.created_at.and_utc(),
-        }
+            env: parsed(&self.env)?,
+        })
     }
 }
 

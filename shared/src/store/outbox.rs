@@ -16,7 +16,7 @@ use crate::queue::{Message, QueueName};
 pub const LEASE: Duration = Duration::from_secs(8);
 
 const SELECT_CALLS: &str = "select id, from_phone, to_phone, handled_by, department, start_time, end_time,
-    recording_url, created_at from call_logs where id between $1 and $2 order by id";
+    recording_url, created_at, env from call_logs where id between $1 and $2 order by id";
 
 /// Claims rows that are due. A macro, because `concat!` takes literals alone.
 macro_rules! claim {
@@ -136,7 +136,7 @@ impl Store {
         let calls: Vec<CallRow> = with_pool!(self.read, pool => {
             sqlx::query_as(SELECT_CALLS).bind(first.0).bind(last.0).fetch_all(pool).await?
         });
-        let calls: Vec<Call> = calls.into_iter().map(CallRow::into_call).collect();
+        let calls: Vec<Call> = calls.into_iter().map(CallRow::into_call).collect::<Result<_, _>>()?;
         self.messages_created(&calls).await
     }
 

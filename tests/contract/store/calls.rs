@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callvine_shared::api_key::Environment;
 use callvine_shared::call::{Call, CallId, NewCall, RecordingUrl};
 use callvine_shared::recording::Status;
 use callvine_shared::store::{Begun, Store, StoreError};
@@ -68,7 +69,7 @@ async fn any_accepted_call_comes_back_as_it_was_sent(store: &Store) {
     let ids = store.insert_calls(&batch).await.unwrap();
     for (id, sent) in ids.into_iter().zip(calls) {
         let mut json = Vec::new();
-        let call = Call { id, call: sent.clone().into(), created_at: Utc::now() };
+        let call = Call { id, call: sent.clone().into(), created_at: Utc::now(), env: Environment::Live };
         call.write_json(RecordingUrl::AsSent, &mut json);
         assert_eq!(NewCall::parse(&json), Ok(sent.clone()), "it is accepted");
         let record = store.call(id, "a client").await.unwrap().unwrap();

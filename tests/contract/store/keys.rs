@@ -1,6 +1,8 @@
 //! API keys, and a database that was not migrated or is closed.
 
-use callvine_shared::api_key::{Digest, Environment};
+use std::time::Duration;
+
+use callvine_shared::api_key::{Digest, Environment, Role};
 use callvine_shared::store::{NewApiKey, Store, StoreError};
 use chrono::{DateTime, Utc};
 use harness::{PATIENCE, Postgres};
@@ -20,6 +22,10 @@ fn key(digest: u8) -> NewApiKey {
         environment: Environment::Live,
         prefix: "cv_live_abcd".to_owned(),
         digest: Digest::from_bytes(&[digest; 32]).unwrap(),
+        role: Role::Analyst,
+        expires_at: Some("2027-01-01T00:00:00Z".parse().unwrap()),
+        rate_per_second: Some(2.5),
+        dedupe: Some(Duration::from_secs(3600)),
     }
 }
 
@@ -37,6 +43,11 @@ async fn keys_are_made_listed_used_and_revoked(store: &Store) {
     assert_eq!((keys[1].last_used_at, keys[1].revoked_at), (Some(now + seconds(60)), None));
     assert_eq!(keys[1].digest.as_bytes(), &[2; 32]);
     assert_eq!((keys[1].client.as_str(), keys[1].created_at), ("a client", now));
+    let made = key(2);
+    assert_eq!(
+        (keys[1].role, keys[1].expires_at, keys[1].rate_per_second, keys[1].dedupe),
+        (made.role, made.expires_at, made.rate_per_second, made.dedupe)
+    );
 }
 
 async fn the_same_key_is_not_stored_twice(store: &Store) {

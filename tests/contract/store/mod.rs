@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use callvine_shared::api_key::Environment;
 use callvine_shared::call::{CallId, NewCall};
 use callvine_shared::recording::{Cause, Reason, StoredRecording, Verification};
 use callvine_shared::store::{
@@ -97,6 +98,7 @@ fn call(recording_url: &str) -> NewCall {
 fn received(call: NewCall) -> ReceivedCall {
     ReceivedCall {
         client: Arc::from("a client"),
+        env: Environment::Live,
         call: Arc::new(call),
         created_at: "2024-01-15T10:30:00Z".parse().unwrap(),
     }

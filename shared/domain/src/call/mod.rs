@@ -12,6 +12,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use self::json::{Fields, Sent, Value};
 pub use self::recording_url::{userinfo, without_userinfo};
+use crate::api_key::Environment;
 
 /// Most characters of `from_phone`, `to_phone`, `handled_by` and `department`. A SIP address with a host's name in it
 /// fits.
@@ -240,6 +241,8 @@ pub struct Call {
     pub call: Arc<NewCall>,
     /// When it was received; whole seconds.
     pub created_at: DateTime<Utc>,
+    /// The environment of the key that it was sent with.
+    pub env: Environment,
 }
 
 /// How a recording's URL is shown.

@@ -22,7 +22,7 @@ proptest! {
         sent["handled_by"] = agent.as_str().into();
         sent["recording_url"] = format!("http://h/{path}").into();
         sent["department"] = Json::Null;
-        let call = Call { id: CallId(1), call: parse(&sent).unwrap().into(), created_at: DateTime::UNIX_EPOCH };
+        let call = Call { id: CallId(1), call: parse(&sent).unwrap().into(), created_at: DateTime::UNIX_EPOCH, env: Environment::Live };
         let mut out = Vec::new();
         call.write_json(RecordingUrl::AsSent, &mut out);
         let answered: Json = serde_json::from_slice(&out).unwrap();

@@ -278,7 +278,12 @@ fn faults_are_reported_in_published_order() {
 
 fn call(recording_url: &str) -> Call {
     let call = parse(&with("recording_url", recording_url)).unwrap();
-    Call { id: CallId(123), call: call.into(), created_at: time("2024-01-15 10:30:00").and_utc() }
+    Call {
+        id: CallId(123),
+        call: call.into(),
+        created_at: time("2024-01-15 10:30:00").and_utc(),
+        env: Environment::Live,
+    }
 }
 
 #[test]

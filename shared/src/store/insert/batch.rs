@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::api_key::Environment;
 use crate::call::{CallId, NewCall};
 
 /// A call that was received and validated, and is not stored yet.
@@ -11,6 +12,8 @@ use crate::call::{CallId, NewCall};
 pub struct ReceivedCall {
     /// The client whose key it was sent with.
     pub client: Arc<str>,
+    /// The environment of that key.
+    pub env: Environment,
     /// The call as sent.
     pub call: Arc<NewCall>,
     /// When it was received; whole seconds are kept.

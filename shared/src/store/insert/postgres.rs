@@ -40,7 +40,7 @@ macro_rules! input {
            unnest($4::text[]) as to_phone, unnest($5::text[]) as handled_by, unnest($6::text[]) as department,
            unnest($7::timestamp[]) as start_time, unnest($8::timestamp[]) as end_time,
            unnest($9::text[]) as recording_url, unnest($10::text[]) as url_userinfo,
-           unnest($11::timestamp[]) as created_at
+           unnest($11::timestamp[]) as created_at, unnest($12::text[]) as env
 )"
     };
 }
@@ -51,15 +51,15 @@ const INSERT_CALLS: &str = concat!(
     input!(),
     ", calls as (
     insert into call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time,
-                           recording_url, title, created_at)
+                           recording_url, title, created_at, env)
     select id, client, from_phone, to_phone, handled_by, department, start_time, end_time, recording_url,
-           'Call from ' || from_phone || ' to ' || to_phone || ' (handled by ' || handled_by || ')', created_at
+           'Call from ' || from_phone || ' to ' || to_phone || ' (handled by ' || handled_by || ')', created_at, env
     from input
 ), pending as (
     insert into recordings (call_id, url_userinfo) select id, url_userinfo from input
 )
 insert into outbox (routing_key, first_call_id, last_call_id, available_at, created_at)
-select $12, first, last, $13, $14 from unnest($15::bigint[], $16::bigint[]) as t(first, last)
+select $13, first, last, $14, $15 from unnest($16::bigint[], $17::bigint[]) as t(first, last)
 returning id"
 );
 
@@ -69,8 +69,8 @@ const INSERTED_BEFORE: &str = concat!(
     input!(),
     "
 select c.id from call_logs c join input i on i.id = c.id
-where (c.client, c.from_phone, c.to_phone, c.handled_by, c.start_time, c.end_time, c.recording_url, c.created_at)
-    = (i.client, i.from_phone, i.to_phone, i.handled_by, i.start_time, i.end_time, i.recording_url, i.created_at)
+where (c.client, c.env, c.from_phone, c.to_phone, c.handled_by, c.start_time, c.end_time, c.recording_url, c.created_at)
+    = (i.client, i.env, i.from_phone, i.to_phone, i.handled_by, i.start_time, i.end_time, i.recording_url, i.created_at)
   and c.department is not distinct from i.department
 for no key update of c"
 );
@@ -242,6 +242,7 @@ struct Columns<'a> {
     recording_url: Vec<Cow<'a, str>>,
     url_userinfo: Vec<Option<&'a str>>,
     created_at: Vec<NaiveDateTime>,
+    env: Vec<&'static str>,
 }
 
 impl<'a> Columns<'a> {
@@ -267,6 +268,7 @@ impl<'a> Columns<'a> {
             .bind(self.recording_url)
             .bind(self.url_userinfo)
             .bind(self.created_at)
+            .bind(self.env)
     }
 
     fn with_capacity(rows: usize) -> Self {
@@ -282,6 +284,7 @@ impl<'a> Columns<'a> {
             recording_url: Vec::with_capacity(rows),
             url_userinfo: Vec::with_capacity(rows),
             created_at: Vec::with_capacity(rows),
+            env: Vec::with_capacity(rows),
         }
     }
 
@@ -298,5 +301,6 @@ impl<'a> Columns<'a> {
         self.recording_url.push(without_userinfo(&call.recording_url));
         self.url_userinfo.push(userinfo(&call.recording_url));
         self.created_at.push(seconds(received.created_at));
+        self.env.push(received.env.name());
     }
 }

@@ -20,7 +20,7 @@ use crate::store::dialect::seconds;
 /// The numbers of rows for which a text is prepared; a batch takes the smallest that it fits in, padded with nulls.
 const SIZES: [usize; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, LARGEST];
 
-/// Rows of one insert at most; a larger batch has several. Ten parameters a row stay far below SQLite's 32,766.
+/// Rows of one insert at most; a larger batch has several. Eleven parameters a row stay far below SQLite's 32,766.
 const LARGEST: usize = 512;
 
 pub(super) async fn insert_calls(
@@ -96,7 +96,7 @@ type Insert<'q> = Query<'q, Sqlite, SqliteArguments>;
 /// Binds at most [`LARGEST`] calls to the parameters of one insert.
 fn bind<'q>(mut insert: Insert<'q>, calls: &'q [ReceivedCall], stamps: Stamps) -> Insert<'q> {
     let padding = size_of(calls.len()) - calls.len();
-    for (number, ReceivedCall { client, call, created_at }) in (1_i64..).zip(calls) {
+    for (number, ReceivedCall { client, env, call, created_at }) in (1_i64..).zip(calls) {
         insert = insert
             .bind(number)
             .bind(client.as_ref())
@@ -107,9 +107,10 @@ fn bind<'q>(mut insert: Insert<'q>, calls: &'q [ReceivedCall], stamps: Stamps) -
             .bind(time_text(call.start_time))
             .bind(time_text(call.end_time))
             .bind(without_userinfo(&call.recording_url))
-            .bind(time_text(seconds(*created_at)));
+            .bind(time_text(seconds(*created_at)))
+            .bind(env.name());
     }
-    insert = bind_nulls(insert, padding * 10);
+    insert = bind_nulls(insert, padding * 11);
     // Numbers as offsets from the end: the calls have their ids by then.
     for (left, received) in (0..calls.len()).rev().zip(calls) {
         insert = insert.bind(i64::try_from(left).ok()).bind(userinfo(&received.call.recording_url));
@@ -150,15 +151,15 @@ fn insert(rows: usize) -> String {
     let values = |row: &str| vec![row; rows].join(", ");
     format!(
         "insert into call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time,
-                                recording_url, created_at, title)
+                                recording_url, created_at, env, title)
          select coalesce({LAST}, 0) + column1, column2, column3, column4, column5, column6, column7, column8, column9,
-                column10, 'Call from ' || column3 || ' to ' || column4 || ' (handled by ' || column5 || ')'
+                column10, column11, 'Call from ' || column3 || ' to ' || column4 || ' (handled by ' || column5 || ')'
          from (values {}) where column1 is not null;
          insert into recordings (call_id, url_userinfo)
          select {LAST} - column1, column2 from (values {}) where column1 is not null;
          insert into outbox (routing_key, first_call_id, last_call_id, available_at, created_at)
          values (?, {LAST} - ?, {LAST}, ?, ?) returning id, first_call_id, last_call_id",
-        values("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+        values("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
         values("(?, ?)"),
     )
 }

@@ -28,7 +28,7 @@ macro_rules! queue_recording {
             .await?;
         match call {
             Some(call) => {
-                let event = $events.call_created(&call.into_call());
+                let event = $events.call_created(&call.into_call()?);
                 $crate::store::outbox::insert_event!(
                     $tx,
                     event,
@@ -107,7 +107,7 @@ impl Store {
                 request_analysis!(tx, call_id, now);
                 let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
                 insert_event!(tx, events.recording_stored(call_id, recording, now), None, now, now);
-                insert_event!(tx, events.analysis_requested(&call.into_call(), recording, now), None, now, now);
+                insert_event!(tx, events.analysis_requested(&call.into_call()?, recording, now), None, now, now);
                 Commit(true)
             }
         }))
