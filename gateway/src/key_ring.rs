@@ -29,6 +29,8 @@ pub struct Key {
     id: Option<i64>,
     client: Arc<str>,
     environment: Environment,
+    /// A post with the fields of an earlier one within this time is the same call; `None`: never.
+    dedupe: Option<Duration>,
     /// Its last use, in seconds since 1970 UTC.
     last_used: AtomicI64,
     /// The last use that the database knows, likewise.
@@ -42,6 +44,7 @@ impl Key {
             id: None,
             client: client.into(),
             environment: Environment::Test,
+            dedupe: None,
             last_used: AtomicI64::new(0),
             recorded: AtomicI64::new(0),
         })
@@ -53,6 +56,7 @@ impl Key {
             id: Some(row.id),
             client: row.client.as_str().into(),
             environment: row.environment,
+            dedupe: row.dedupe,
             last_used: AtomicI64::new(last_used),
             recorded: AtomicI64::new(last_used),
         })
@@ -68,6 +72,12 @@ impl Key {
     #[must_use]
     pub fn environment(&self) -> Environment {
         self.environment
+    }
+
+    /// A post with the fields of an earlier one within this time, in whole seconds, is the same call; `None`: never.
+    #[must_use]
+    pub fn dedupe(&self) -> Option<Duration> {
+        self.dedupe
     }
 
     /// Its id and last use, if the database does not know of that use.
