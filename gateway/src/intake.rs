@@ -1,14 +1,14 @@
 //! Group commit: calls that arrive while a transaction runs are stored together by the next one.
 //!
 //! One task commits as fast as the database allows. Each transaction takes all calls that wait, and no timer delays
-//! them. A call is in flight from [`Intake::store`] to its answer, and the calls in flight are bounded.
+//! them. The same transaction settles which calls were posted before. A call is in flight from [`Intake::store`] to its answer, and the calls in flight are bounded.
 
 use std::sync::Arc;
 
-use callvine_shared::call::{Call, CallId};
+use callvine_shared::call::Call;
 use callvine_shared::error_chain::Chain;
 use callvine_shared::relay::Handoff;
-use callvine_shared::store::{ReceivedCall, Store, StoreError};
+use callvine_shared::store::{Outcome, ReceivedCall, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -29,6 +29,14 @@ pub struct Intake {
     metrics: IntakeMetrics,
 }
 
+/// A call that is on disk.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) call: Call,
+    /// Whether an earlier post has stored it: the answer is that post's.
+    pub(crate) is_replay: bool,
+}
+
 /// A call on its way to the database.
 struct Waiting {
     call: ReceivedCall,
@@ -38,13 +46,13 @@ struct Waiting {
 
 /// The request that waits for a call's answer, and the permit that it holds until then.
 struct Caller {
-    answer: oneshot::Sender<Result<Call, Rejection>>,
+    answer: oneshot::Sender<Result<Stored, Rejection>>,
     _permit: OwnedSemaphorePermit,
     _counted: Counted,
 }
 
 impl Caller {
-    fn answer(self, answer: Result<Call, Rejection>) {
+    fn answer(self, answer: Result<Stored, Rejection>) {
         // The caller may have left; its call is stored all the same.
         drop(self.answer.send(answer));
     }
@@ -63,7 +71,7 @@ impl Intake {
     }
 
     /// Stores a call: `Ok` means that it is on disk. If the future is dropped, the call may be stored or not.
-    pub(crate) async fn store(&self, call: ReceivedCall) -> Result<Call, Rejection> {
+    pub(crate) async fn store(&self, call: ReceivedCall) -> Result<Stored, Rejection> {
         let permit =
             Arc::clone(&self.permits).try_acquire_owned().map_err(|_none_left| Rejection::Overloaded)?;
         let (answer, answered) = oneshot::channel();
@@ -106,7 +114,7 @@ impl Committer {
 
     async fn commit(&self, calls: Vec<ReceivedCall>, callers: Vec<Caller>) {
         match self.insert(&calls).await {
-            Ok(ids) => answer_all(ids, calls, callers),
+            Ok(outcomes) => answer_all(outcomes, calls, callers),
             Err(StoreError::Rejected(_)) if calls.len() > 1 => self.commit_singly(calls, callers).await,
             Err(error) => {
                 error!("{} calls can't be stored: {}", calls.len(), Chain(&error));
@@ -121,7 +129,7 @@ impl Committer {
         while let Some((call, caller)) = rest.next() {
             let single = vec![call];
             match self.insert(&single).await {
-                Ok(ids) => answer_all(ids, single, vec![caller]),
+                Ok(outcomes) => answer_all(outcomes, single, vec![caller]),
                 Err(error @ StoreError::Rejected(_)) => {
                     error!("a call can't be stored, validation should have refused it: {}", Chain(&error));
                     caller.answer(Err(Rejection::NotStored));
@@ -136,27 +144,32 @@ impl Committer {
         }
     }
 
-    async fn insert(&self, calls: &[ReceivedCall]) -> Result<Vec<CallId>, StoreError> {
+    async fn insert(&self, calls: &[ReceivedCall]) -> Result<Vec<Outcome>, StoreError> {
         let begun = Instant::now();
         let inserted = self.handoff.insert_calls(&self.store, calls).await;
         self.metrics.commit_duration.record(begun.elapsed());
-        if let Ok(ids) = &inserted {
-            self.metrics.batch_size.record(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-            self.metrics.accepted.increment(u64::try_from(ids.len()).unwrap_or(u64::MAX));
+        if let Ok(outcomes) = &inserted {
+            self.metrics.stored(outcomes);
         }
         inserted
     }
 }
 
-fn answer_all(ids: Vec<CallId>, calls: Vec<ReceivedCall>, callers: Vec<Caller>) {
-    for ((id, received), caller) in ids.into_iter().zip(calls).zip(callers) {
-        caller.answer(Ok(Call {
-            id,
-            call: received.call,
-            created_at: received.created_at,
-            env: received.env,
-        }));
+fn answer_all(outcomes: Vec<Outcome>, calls: Vec<ReceivedCall>, callers: Vec<Caller>) {
+    for ((outcome, received), caller) in outcomes.into_iter().zip(calls).zip(callers) {
+        caller.answer(stored(outcome, received));
     }
+}
+
+/// The answer's facts. Those of a replay are the first answer's: the fields of the two posts are the same, since their
+/// bodies are, or the fields themselves were compared.
+fn stored(outcome: Outcome, received: ReceivedCall) -> Result<Stored, Rejection> {
+    let (id, created_at, is_replay) = match outcome {
+        Outcome::New(id) => (id, received.created_at, false),
+        Outcome::Same { id, created_at } => (id, created_at, true),
+        Outcome::Conflict => return Err(Rejection::IdempotencyKeyReused),
+    };
+    Ok(Stored { call: Call { id, call: received.call, created_at, env: received.env }, is_replay })
 }
 
 fn refuse_all(callers: impl IntoIterator<Item = Caller>) {

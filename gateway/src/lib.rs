@@ -9,6 +9,7 @@
 //! - `answer`: the type of every answer, and its deadline
 //! - `body`: a bounded body within a bounded time
 //! - [`Intake`]: many calls, one transaction
+//! - `idempotency`: the key by which a repeated request is known
 //! - `rejection`: every answer that is not a success
 //! - [`Admin`]: health, readiness, metrics
 //! - [`metrics`]: the metrics of the listeners
@@ -21,6 +22,7 @@ mod auth;
 mod body;
 mod calls;
 mod connection;
+mod idempotency;
 mod intake;
 mod key_ring;
 pub mod metrics;
@@ -39,6 +41,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use admin::Admin;
+pub use idempotency::sweep_marks;
 pub use intake::Intake;
 pub use key_ring::{Key, KeyRing};
 pub use settings::{AdminListen, AdminSettings, ListenAddress, Settings, SettingsError};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callvine_shared::store::Outcome;
 use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 use metrics::{describe_counter, describe_gauge, describe_histogram};
@@ -14,6 +15,8 @@ pub const REQUEST_DURATION: &str = "callvine_http_request_duration_seconds";
 pub const CONNECTIONS: &str = "callvine_http_connections";
 /// Calls stored.
 pub const CALLS_ACCEPTED: &str = "callvine_calls_accepted_total";
+/// Posts of a call that an earlier post had stored.
+pub const CALLS_REPLAYED: &str = "callvine_calls_replayed_total";
 /// Calls in one transaction.
 pub const BATCH_SIZE: &str = "callvine_intake_batch_size";
 /// Seconds that one transaction took.
@@ -30,6 +33,7 @@ pub fn describe() {
     describe_histogram!(REQUEST_DURATION, Unit::Seconds, "From a request's head to its answer, by route");
     describe_gauge!(CONNECTIONS, "Open HTTP connections, by listener");
     describe_counter!(CALLS_ACCEPTED, "Calls stored durably");
+    describe_counter!(CALLS_REPLAYED, "Posts answered with the answer of an earlier one");
     describe_histogram!(BATCH_SIZE, Unit::Count, "Calls stored by one transaction");
     describe_histogram!(COMMIT_DURATION, Unit::Seconds, "How long one transaction took");
     describe_gauge!(IN_FLIGHT, "Calls accepted and not yet answered");
@@ -74,8 +78,9 @@ pub(crate) fn connections(listener: &'static str) -> Gauge {
 /// The metrics of the intake, looked up once.
 #[derive(Clone, Debug)]
 pub(crate) struct IntakeMetrics {
-    pub(crate) accepted: Counter,
-    pub(crate) batch_size: Histogram,
+    accepted: Counter,
+    replayed: Counter,
+    batch_size: Histogram,
     pub(crate) commit_duration: Histogram,
     pub(crate) in_flight: Gauge,
 }
@@ -84,10 +89,22 @@ impl IntakeMetrics {
     pub(crate) fn new() -> Self {
         Self {
             accepted: counter!(CALLS_ACCEPTED),
+            replayed: counter!(CALLS_REPLAYED),
             batch_size: histogram!(BATCH_SIZE),
             commit_duration: histogram!(COMMIT_DURATION),
             in_flight: gauge!(IN_FLIGHT),
         }
+    }
+
+    /// Counts a batch that was stored.
+    pub(crate) fn stored(&self, outcomes: &[Outcome]) {
+        let count = |is_counted: fn(&&Outcome) -> bool| {
+            u32::try_from(outcomes.iter().filter(is_counted).count()).unwrap_or(u32::MAX)
+        };
+        let new = count(|outcome| matches!(outcome, Outcome::New(_)));
+        self.batch_size.record(new);
+        self.accepted.increment(new.into());
+        self.replayed.increment(count(|outcome| matches!(outcome, Outcome::Same { .. })).into());
     }
 }
 

@@ -34,6 +34,10 @@ pub(crate) enum Rejection {
     BodyTimeout,
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    #[error("Idempotency-Key must have 1 to 255 visible ASCII characters and be sent once")]
+    IdempotencyKeyInvalid,
+    #[error("This Idempotency-Key was sent before with another request body")]
+    IdempotencyKeyReused,
     #[error("Failed to insert call log into database")]
     NotStored,
     #[error("Failed to read call log from database")]
@@ -114,7 +118,8 @@ impl Rejection {
             Self::KeyMissing | Self::KeyUnknown | Self::AdminToken => StatusCode::UNAUTHORIZED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::IdempotencyKeyInvalid => StatusCode::BAD_REQUEST,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotStored | Self::NotRead | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -134,7 +139,11 @@ impl Rejection {
             | Self::NotRead
             // A panic may come before the body is read.
             | Self::Internal => true,
-            Self::Invalid(_) | Self::NotStored | Self::Overloaded => false,
+            Self::Invalid(_)
+            | Self::IdempotencyKeyInvalid
+            | Self::IdempotencyKeyReused
+            | Self::NotStored
+            | Self::Overloaded => false,
         }
     }
 
@@ -150,7 +159,12 @@ impl Rejection {
             }
             Self::NotStored | Self::NotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
             Self::Overloaded => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
-            Self::NotFound | Self::NoSuchCall | Self::Invalid(_) | Self::Internal => None,
+            Self::NotFound
+            | Self::NoSuchCall
+            | Self::Invalid(_)
+            | Self::IdempotencyKeyInvalid
+            | Self::IdempotencyKeyReused
+            | Self::Internal => None,
         }
     }
 
@@ -172,6 +186,8 @@ impl Rejection {
                 Invalid::TimeRange => "Invalid time range",
                 Invalid::RecordingUrl => "Invalid recording URL",
             },
+            Self::IdempotencyKeyInvalid => "Invalid idempotency key",
+            Self::IdempotencyKeyReused => "Idempotency key reused",
             Self::NotStored | Self::NotRead => "Database error",
             Self::Internal => "Internal server error",
             Self::Overloaded => "Service overloaded",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use callvine_shared::call::{Call, NewCall, RecordingUrl};
+use callvine_shared::idempotency::Mark;
 use callvine_shared::store::ReceivedCall;
 use chrono::{SubsecRound as _, Utc};
 use http::header::{HeaderValue, LOCATION};
@@ -10,26 +11,36 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 
 use crate::answer::{self, Answer};
+use crate::intake::Stored;
 use crate::rejection::Rejection;
-use crate::{Gateway, auth, body};
+use crate::{Gateway, auth, body, idempotency};
 
 /// Bytes that are reserved for an answer; most are a little shorter.
 const ANSWER_CAPACITY_BYTES: usize = 640;
 
-/// Stores the call that a request carries.
+/// Stores the call that a request carries, unless it was stored before.
 pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
     let now = Utc::now();
     let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
     let body = body::read(request.body_mut(), gateway.max_body_bytes).await?;
     let call = NewCall::parse(&body)?;
+    let mark = match idempotency::key(request.headers())? {
+        Some(sent) => Some(Mark::of_key(key.client(), sent, &body, now)),
+        None => key.dedupe().map(|lasts| Mark::of_fields(key.client(), key.environment(), &call, now, lasts)),
+    };
     let received = ReceivedCall {
         client: key.client().clone(),
         env: key.environment(),
         call: Arc::new(call),
         created_at: now.trunc_subsecs(0),
+        mark: mark.map(Box::new),
     };
-    let call = gateway.intake.store(received).await?;
-    Ok(created(&call))
+    let Stored { call, is_replay } = gateway.intake.store(received).await?;
+    let mut answer = created(&call);
+    if is_replay {
+        answer.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(answer)
 }
 
 fn created(call: &Call) -> Answer {

@@ -179,6 +179,8 @@ impl Running {
         let keys = Arc::new(keys);
         self.serving_tasks
             .push(tokio::spawn(keys.clone().keep_current(self.store.clone(), self.serving.clone())));
+        let sweeping = callvine_gateway::sweep_marks(self.store.clone(), self.serving.clone());
+        self.serving_tasks.push(tokio::spawn(sweeping));
         let (intake, committing) = Intake::start(self.store.clone(), handoff, public.settings.max_in_flight);
         let gateway = Gateway::new(self.store.clone(), intake, keys, public.settings.max_body);
         let accepting = self.accepting.clone();

@@ -8,6 +8,7 @@
 //! - [`event`]: events as subscribers see them
 //! - [`queue`]: the queues, their bindings, and the messages that go to them
 //! - [`api_key`]: API keys and their digests
+//! - [`idempotency`]: when two posts are the same call
 //! - [`names`]: enums whose variants have published names
 //! - [`retry`]: how long to wait before the next attempt
 //! - [`switch`]: settings that are on or off
@@ -18,6 +19,7 @@ pub mod api_key;
 pub mod call;
 pub mod dead_letter;
 pub mod event;
+pub mod idempotency;
 pub mod names;
 pub mod queue;
 pub mod recording;

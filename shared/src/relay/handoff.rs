@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
-use crate::call::{Call, CallId};
-use crate::store::{Inserted, ReceivedCall, Store, StoreError};
+use crate::call::Call;
+use crate::store::{Inserted, Outcome, ReceivedCall, Store, StoreError};
 use crate::throttle::Throttle;
 
 /// Calls that may be on their way from the intake to the broker, in memory: at about half a KiB each, 2 MiB. Few enough
@@ -26,7 +26,8 @@ pub(super) struct FreshBatch {
     /// In the order in which they were stored.
     pub(super) calls: Vec<Call>,
     pub(super) committed_at: Instant,
-    /// The room that they take, until they are published or given up.
+    /// The room that they take, until they are published or given up: that of their batch, in which some calls may not
+    /// have been new.
     pub(super) room: OwnedSemaphorePermit,
 }
 
@@ -64,8 +65,8 @@ impl Default for Handoff {
 }
 
 impl Handoff {
-    /// Stores the calls, and hands them to the relay of this process if it has room for them. When this returns `Ok`, they
-    /// are on disk. Ids come in the order of the calls.
+    /// Stores the calls, and hands the new ones to the relay of this process if it has room for the batch. When this returns
+    /// `Ok`, they are on disk. Outcomes come in the order of the calls.
     ///
     /// Not cancel-safe: when the future is dropped, the calls may be stored or not.
     ///
@@ -75,22 +76,24 @@ impl Handoff {
         &self,
         store: &Store,
         received: &[ReceivedCall],
-    ) -> Result<Vec<CallId>, StoreError> {
+    ) -> Result<Vec<Outcome>, StoreError> {
         let _batch = self.throttle.begin();
         let Some(room) = self.reserve(received.len()) else { return store.insert_calls(received).await };
-        let Inserted { ids, outbox_ids } = store.insert_leased_calls(received).await?;
+        let Inserted { outcomes, outbox_ids } = store.insert_leased_calls(received).await?;
         let committed_at = Instant::now();
-        let calls = ids.iter().zip(received).map(|(id, received)| Call {
-            id: *id,
-            call: received.call.clone(),
-            created_at: received.created_at,
-            env: received.env,
-        });
-        let batch = FreshBatch { outbox_ids, calls: calls.collect(), committed_at, room };
+        let calls: Vec<Call> = outcomes
+            .iter()
+            .zip(received)
+            .filter_map(|(outcome, received)| new_call(*outcome, received))
+            .collect();
+        if calls.is_empty() {
+            return Ok(outcomes);
+        }
+        let batch = FreshBatch { outbox_ids, calls, committed_at, room };
         if self.sender.send(batch).is_err() {
             tracing::debug!("the relay is gone; the batch is published when its lease ends");
         }
-        Ok(ids)
+        Ok(outcomes)
     }
 
     /// Whether batches are taken: while a relay runs in this process and can publish.
@@ -116,4 +119,10 @@ impl Handoff {
         }
         self.room.clone().try_acquire_many_owned(calls).ok()
     }
+}
+
+/// The call that has to be published; `None`: an earlier post was, or will be.
+fn new_call(outcome: Outcome, received: &ReceivedCall) -> Option<Call> {
+    let Outcome::New(id) = outcome else { return None };
+    Some(Call { id, call: received.call.clone(), created_at: received.created_at, env: received.env })
 }

@@ -2,7 +2,7 @@
 //!
 //! A method is one transaction, in the file named after its table:
 //!
-//! - `calls`, `recordings`, `analyses`, `outbox`, `deliveries`, `api_keys`: a file a table
+//! - `calls`, `recordings`, `analyses`, `outbox`, `deliveries`, `api_keys`, `idempotency`: a file a table
 //! - `insert`: how calls come in, a batch at a time
 //! - `upkeep`: chores across tables, a file each
 //! - `dialect`: how one statement serves both backends; `postgres` and `sqlite`: their connection pools and options
@@ -14,6 +14,7 @@ mod calls;
 mod deliveries;
 mod dialect;
 mod error;
+mod idempotency;
 mod insert;
 mod migrations;
 mod outbox;
@@ -36,7 +37,8 @@ pub use self::calls::{AnalysisState, CallRecord, RecordingState};
 pub use self::deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
 use self::dialect::with_pool;
 pub use self::error::StoreError;
-pub use self::insert::{Inserted, ReceivedCall};
+pub use self::idempotency::MARKS_STEP;
+pub use self::insert::{Inserted, Outcome, ReceivedCall};
 pub use self::outbox::{LEASE as OUTBOX_LEASE, OutboxContent, OutboxRow};
 pub use self::recordings::{Begun, PendingRecording, Postponed, WaitingSpan};
 pub use self::upkeep::audit::{AuditedCall, WaitingMessage, Window};

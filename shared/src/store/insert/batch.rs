@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::api_key::Environment;
 use crate::call::{CallId, NewCall};
+use crate::idempotency::Mark;
 
 /// A call that was received and validated, and is not stored yet.
 #[derive(Clone, Debug)]
@@ -18,6 +19,35 @@ pub struct ReceivedCall {
     pub call: Arc<NewCall>,
     /// When it was received; whole seconds are kept.
     pub created_at: DateTime<Utc>,
+    /// By which a repeated post is known, if the sender or its key asks for that. Boxed: most calls have none.
+    pub mark: Option<Box<Mark>>,
+}
+
+/// The outcome of one call of a batch that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has this id.
+    New(CallId),
+    /// An earlier post was the same call; nothing was stored.
+    Same {
+        /// The id of the call that was stored, which may be gone by now.
+        id: CallId,
+        /// When that call was received; whole seconds.
+        created_at: DateTime<Utc>,
+    },
+    /// An earlier post had the same key and another body; nothing was stored.
+    Conflict,
+}
+
+impl Outcome {
+    /// The id of the call that was stored, by this post or an earlier one; `None` after a conflict.
+    #[must_use]
+    pub fn id(self) -> Option<CallId> {
+        match self {
+            Self::New(id) | Self::Same { id, .. } => Some(id),
+            Self::Conflict => None,
+        }
+    }
 }
 
 /// The times that an insert writes beside the calls: microseconds since 1970 UTC.
@@ -28,12 +58,12 @@ pub(super) struct Stamps {
     pub(super) available_at_us: i64,
 }
 
-/// The rows that an insert has made.
+/// A batch that was stored.
 #[derive(Debug)]
 pub struct Inserted {
-    /// The ids of the calls, in their order.
-    pub ids: Vec<CallId>,
-    /// The ids of the outbox rows that stand for their events.
+    /// The outcomes of the calls, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// The ids of the outbox rows that stand for the events of the new ones; none without a new one.
     pub outbox_ids: Vec<i64>,
 }
 

@@ -1,32 +1,33 @@
 //! Calls come in, a batch by one transaction.
 
 mod batch;
+mod marks;
 mod postgres;
 mod sqlite;
 
 use chrono::Utc;
 
 use self::batch::Stamps;
-pub use self::batch::{Inserted, ReceivedCall};
+pub use self::batch::{Inserted, Outcome, ReceivedCall};
 pub(super) use self::postgres::Ingest;
 use super::dialect::by_database;
 use super::{OUTBOX_LEASE, Store, StoreError};
-use crate::call::CallId;
 
 impl Store {
     /// Stores the calls, a pending recording and a `call.created` event for each, all in one transaction: when this
-    /// returns `Ok`, they are on disk. Ids come in the order of the calls. The events are due at once.
+    /// returns `Ok`, they are on disk. A call whose mark an earlier one holds is not stored again; the transaction settles
+    /// that, also among several processes. The events are due at once.
     ///
     /// Not cancel-safe: when the future is dropped, the calls may be stored or not.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing is known about the calls. [`StoreError::Rejected`]: none was stored, and
     /// at least one of them never will be.
-    pub async fn insert_calls(&self, calls: &[ReceivedCall]) -> Result<Vec<CallId>, StoreError> {
+    pub async fn insert_calls(&self, calls: &[ReceivedCall]) -> Result<Vec<Outcome>, StoreError> {
         let now_us = Utc::now().timestamp_micros();
         let inserted = self.insert(calls, Stamps { now_us, available_at_us: now_us }).await?;
         self.outbox_written.notify_one();
-        Ok(inserted.ids)
+        Ok(inserted.outcomes)
     }
 
     /// As [`Store::insert_calls`], with the events leased for [`OUTBOX_LEASE`] to the caller, which publishes them: a relay

@@ -1,17 +1,20 @@
-//! A batch of calls into SQLite: one transaction by one statement text.
+//! A batch of calls into SQLite: one transaction by one statement text, or two when calls are marked.
 //!
 //! SQLite runs on a thread of its own, and every statement sent there is two switches to it and back, between which
 //! nothing is stored. So a batch's transaction is sent as a whole, from its `begin` to its `commit`.
 
+mod marked;
+mod transaction;
+
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
-use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqlitePool};
 
-use super::batch::{Inserted, ReceivedCall, Stamps};
+use self::transaction::Transaction;
+use super::batch::{Inserted, Outcome, ReceivedCall, Stamps};
 use crate::call::{CallId, time_text, userinfo, without_userinfo};
 use crate::event::CALL_CREATED;
 use crate::store::StoreError;
@@ -28,75 +31,54 @@ pub(super) async fn insert_calls(
     received: &[ReceivedCall],
     stamps: Stamps,
 ) -> Result<Inserted, StoreError> {
-    let mut insert = match TEXTS.iter().find(|(rows, _)| *rows >= received.len()) {
+    if received.iter().any(|call| call.mark.is_some()) {
+        return marked::insert_calls(pool, received, stamps).await;
+    }
+    let calls: Vec<&ReceivedCall> = received.iter().collect();
+    let insert = insert_of(&calls, stamps, &TEXTS, transaction);
+    let rows = Transaction::on(pool.acquire().await?).end_with(insert).await?;
+    let (ids, outbox_ids) = made(&rows)?;
+    Ok(Inserted { outcomes: ids.into_iter().map(Outcome::New).collect(), outbox_ids })
+}
+
+/// The text that stores these calls, with their parameters: one of the `prepared` ones, or for more calls than those have
+/// one that is made now.
+fn insert_of<'q>(
+    calls: &[&'q ReceivedCall],
+    stamps: Stamps,
+    prepared: &'static Texts,
+    make: fn(&[usize]) -> String,
+) -> Insert<'q> {
+    let mut insert = match prepared.iter().find(|(rows, _)| *rows >= calls.len()) {
         Some((_, text)) => sqlx::query(text.as_str()),
         None => {
-            let sizes: Vec<usize> = received.chunks(LARGEST).map(|calls| size_of(calls.len())).collect();
-            sqlx::query(AssertSqlSafe(transaction(&sizes))).persistent(false)
+            let sizes: Vec<usize> = calls.chunks(LARGEST).map(|calls| size_of(calls.len())).collect();
+            sqlx::query(AssertSqlSafe(make(&sizes))).persistent(false)
         }
     };
-    for calls in received.chunks(LARGEST) {
+    for calls in calls.chunks(LARGEST) {
         insert = bind(insert, calls, stamps);
     }
-    let mut transaction = Transaction::on(pool.acquire().await?);
-    let made = transaction.run(insert).await?;
-    let mut inserted = Inserted { ids: Vec::with_capacity(received.len()), outbox_ids: Vec::new() };
-    for row in made {
-        inserted.outbox_ids.push(row.try_get(0)?);
-        let ids: RangeInclusive<i64> = row.try_get(1)?..=row.try_get(2)?;
-        inserted.ids.extend(ids.map(CallId));
-    }
-    Ok(inserted)
+    insert
 }
 
-/// A connection on which a transaction may be open that sqlx does not see: it is not used again before the transaction is
-/// known to have ended.
-struct Transaction(Option<PoolConnection<Sqlite>>);
-
-impl Transaction {
-    fn on(connection: PoolConnection<Sqlite>) -> Self {
-        Self(Some(connection))
+/// The ids of the calls that an insert has made, and those of the outbox rows.
+fn made(rows: &[SqliteRow]) -> Result<(Vec<CallId>, Vec<i64>), StoreError> {
+    let (mut ids, mut outbox_ids) = (Vec::new(), Vec::with_capacity(rows.len()));
+    for row in rows {
+        outbox_ids.push(row.try_get(0)?);
+        let run: RangeInclusive<i64> = row.try_get(1)?..=row.try_get(2)?;
+        ids.extend(run.map(CallId));
     }
-
-    /// Runs a whole transaction; when it fails, it is rolled back.
-    async fn run(&mut self, text: Query<'_, Sqlite, SqliteArguments>) -> Result<Vec<SqliteRow>, StoreError> {
-        let connection = self.0.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-        let result = text.fetch_all(&mut **connection).await;
-        // After some errors, a full disk for one, SQLite has rolled back by itself.
-        let has_ended = match &result {
-            Ok(_) => true,
-            Err(_) => match sqlx::query("rollback").execute(&mut **connection).await {
-                Ok(_) => true,
-                Err(error) => {
-                    error.as_database_error().is_some_and(|error| error.message().contains(NONE_OPEN))
-                }
-            },
-        };
-        if has_ended {
-            self.0 = None;
-        }
-        Ok(result?)
-    }
-}
-
-/// SQLite's answer to a rollback where there is nothing to roll back; it has no code of its own for that.
-const NONE_OPEN: &str = "no transaction is active";
-
-impl Drop for Transaction {
-    /// Closing the connection ends a transaction that was abandoned or could not be rolled back.
-    fn drop(&mut self) {
-        if let Some(mut connection) = self.0.take() {
-            connection.close_on_drop();
-        }
-    }
+    Ok((ids, outbox_ids))
 }
 
 type Insert<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 /// Binds at most [`LARGEST`] calls to the parameters of one insert.
-fn bind<'q>(mut insert: Insert<'q>, calls: &'q [ReceivedCall], stamps: Stamps) -> Insert<'q> {
+fn bind<'q>(mut insert: Insert<'q>, calls: &[&'q ReceivedCall], stamps: Stamps) -> Insert<'q> {
     let padding = size_of(calls.len()) - calls.len();
-    for (number, ReceivedCall { client, env, call, created_at }) in (1_i64..).zip(calls) {
+    for (number, ReceivedCall { client, env, call, created_at, .. }) in (1_i64..).zip(calls) {
         insert = insert
             .bind(number)
             .bind(client.as_ref())
@@ -132,22 +114,31 @@ fn size_of(calls: usize) -> usize {
     SIZES.into_iter().find(|rows| *rows >= calls).unwrap_or(LARGEST)
 }
 
-/// The transactions with one insert of each of the [`SIZES`].
-static TEXTS: LazyLock<[(usize, String); SIZES.len()]> =
-    LazyLock::new(|| SIZES.map(|rows| (rows, transaction(&[rows]))));
+/// A text for each of the [`SIZES`].
+type Texts = LazyLock<[(usize, String); SIZES.len()]>;
+
+/// The transactions with one insert.
+static TEXTS: Texts = LazyLock::new(|| SIZES.map(|rows| (rows, transaction(&[rows]))));
 
 fn transaction(sizes: &[usize]) -> String {
-    let inserts: Vec<String> = sizes.iter().map(|rows| insert(*rows)).collect();
-    // Immediate: it waits for another process's turn now, and has no reason to fail later.
-    format!("begin immediate; {}; commit", inserts.join("; "))
+    format!("{BEGIN}; {}; commit", inserts(sizes))
 }
+
+/// Immediate: it waits for another process's turn now, and has no reason to fail later.
+const BEGIN: &str = "begin immediate";
+
+fn inserts(sizes: &[usize]) -> String {
+    sizes.iter().map(|rows| insert(*rows)).collect::<Vec<_>>().join("; ")
+}
+
+/// The largest id that a call ever had, erased ones too: no other connection writes during the transaction, so those that
+/// follow are free.
+const LAST: &str = "(select seq from sqlite_sequence where name = 'call_logs')";
 
 /// Stores so many calls; returns the row of the outbox, and the first and the last id.
 ///
-/// `sqlite_sequence` remembers the largest id that a call ever had, erased ones too; no other connection writes during
-/// the transaction, so those that follow are free. Parameters have no names: SQLite would look each up in a list of all.
+/// Parameters have no names: SQLite would look each up in a list of all.
 fn insert(rows: usize) -> String {
-    const LAST: &str = "(select seq from sqlite_sequence where name = 'call_logs')";
     let values = |row: &str| vec![row; rows].join(", ");
     format!(
         "insert into call_logs (id, client, from_phone, to_phone, handled_by, department, start_time, end_time,
