@@ -9,7 +9,7 @@ use callvine_shared::api_key::Environment;
 use callvine_shared::bus::Queues;
 use callvine_shared::call::{CallId, NewCall};
 use callvine_shared::recording::{Cause, Reason};
-use callvine_shared::store::{DeadLetterId, DeadLetterKind, ReceivedCall, Retried, Store, Window};
+use callvine_shared::store::{DeadLetterId, DeadLetterKind, Outcome, ReceivedCall, Retried, Store, Window};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::audit::{self, AuditError, Plan, Problem};
@@ -38,9 +38,11 @@ async fn given_up(calls: usize) -> (tempfile::TempDir, Store, Vec<DeadLetterId>)
         env: Environment::Live,
         call: Arc::new(call),
         created_at: "2024-01-15T10:30:00Z".parse().unwrap(),
+        mark: None,
     };
     let mut letters = Vec::new();
-    for call_id in store.insert_calls(&vec![received; calls]).await.unwrap() {
+    let outcomes = store.insert_calls(&vec![received; calls]).await.unwrap();
+    for call_id in outcomes.into_iter().filter_map(Outcome::id) {
         let now = "2026-01-01T12:00:00Z".parse().unwrap();
         store.begin_recording(call_id, now, now + TimeDelta::seconds(15)).await.unwrap();
         let cause = Cause { reason: Reason::NotFound, last_error: "the host answered 404" };

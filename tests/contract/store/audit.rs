@@ -8,7 +8,7 @@ use callvine_shared::{analysis, recording};
 use chrono::{DateTime, Utc};
 use harness::Database;
 
-use super::{UNREADABLE, call, one_call, received, seconds, stored};
+use super::{UNREADABLE, call, insert, one_call, received, seconds, stored};
 
 contract!(
     tables;
@@ -40,7 +40,7 @@ fn bounds(message: &WaitingMessage) -> Option<(i64, i64)> {
 
 async fn every_message_of_the_outbox_is_read_with_the_calls_that_it_is_about(store: &Store, _: &Database) {
     let batch = vec![received(call("https://example.com/call.wav")); 3];
-    let ids = store.insert_calls(&batch).await.unwrap();
+    let ids = insert(store, &batch).await;
     let now = Utc::now();
     store.defer_recording(ids[1], now + seconds(60), now).await.unwrap();
 

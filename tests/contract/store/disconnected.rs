@@ -1,9 +1,10 @@
 //! A connection to PostgreSQL that breaks under a batch of calls: stored all the same, and once.
 
-use callvine_shared::store::{ReceivedCall, Store, StoreError};
+use callvine_shared::store::{Outcome, ReceivedCall, Store, StoreError};
 use harness::{Database, Fsync, PATIENCE, Postgres, eventually};
 
-use super::{call, received};
+use super::idempotency::marked;
+use super::{call, insert, received};
 
 /// Ends the sessions of everybody else.
 const DISCONNECT: &str = "select pg_terminate_backend(pid) from pg_stat_activity
@@ -75,6 +76,46 @@ async fn a_batch_whose_answer_was_lost_after_the_commit_is_not_stored_again() {
     assert_eq!(ids.len(), 600);
     assert_eq!(database.count("from call_logs").await, Some(602));
     assert_eq!(database.count("from recordings").await, Some(602));
+    assert_eq!(database.count("from outbox").await, Some(2), "a row a batch");
+}
+
+/// Goal: when the answer of a batch with marked calls was lost after the commit, those that it stored are new and those of
+/// earlier posts are not. Method: as above.
+#[tokio::test]
+async fn a_marked_batch_whose_answer_was_lost_after_the_commit_finds_its_own_calls_new() {
+    let postgres = Postgres::start(Fsync::On).await;
+    let (store, database) = migrated(&postgres.database().await).await;
+    let known = insert(&store, &[marked("known", "{}")]).await[0];
+    postgres.set("synchronous_standby_names", "nobody").await;
+
+    let batch: Vec<_> = (0..600)
+        .map(|number| match number {
+            0 => marked("known", "{}"),
+            1 => marked("known", "{ }"),
+            // The second one of each pair is the same call.
+            _ => marked(&(number / 2).to_string(), "{}"),
+        })
+        .chain(batch(2))
+        .collect();
+    let inserting = tokio::spawn(async move { store.insert_calls(&batch).await });
+    for _ in 0..2 {
+        eventually(PATIENCE, "a commit waits for the standby and is disconnected", async || {
+            database.execute(DISCONNECT_COMMITTED).await > 0
+        })
+        .await;
+    }
+    postgres.set("synchronous_standby_names", "").await;
+    let outcomes = inserting.await.unwrap().unwrap();
+
+    assert!(matches!(outcomes[0], Outcome::Same { id, .. } if id == known), "{:?}", outcomes[0]);
+    assert_eq!(outcomes[1], Outcome::Conflict);
+    for pair in outcomes[2..600].chunks(2) {
+        let Outcome::New(new) = pair[0] else { panic!("{pair:?}") };
+        assert!(matches!(pair[1], Outcome::Same { id, .. } if id == new), "{pair:?}");
+    }
+    assert!(matches!(outcomes[600..], [Outcome::New(_), Outcome::New(_)]));
+    assert_eq!(database.count("from call_logs").await, Some(1 + 299 + 2));
+    assert_eq!(database.count("from recordings").await, Some(1 + 299 + 2));
     assert_eq!(database.count("from outbox").await, Some(2), "a row a batch");
 }
 

@@ -6,7 +6,8 @@ use callvine_shared::api_key::Environment;
 use callvine_shared::call::{CallId, NewCall};
 use callvine_shared::recording::{Cause, Reason, StoredRecording, Verification};
 use callvine_shared::store::{
-    AnalysisCause, Begun, DeadLetterId, DeadLetterKind, OutboxContent, Postponed, ReceivedCall, Store,
+    AnalysisCause, Begun, DeadLetterId, DeadLetterKind, OutboxContent, Outcome, Postponed, ReceivedCall,
+    Store,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::{Database, Postgres};
@@ -48,6 +49,7 @@ mod clocks;
 mod dead_letters;
 mod deliveries;
 mod disconnected;
+mod idempotency;
 mod keys;
 mod lost;
 mod outbox;
@@ -101,6 +103,7 @@ fn received(call: NewCall) -> ReceivedCall {
         env: Environment::Live,
         call: Arc::new(call),
         created_at: "2024-01-15T10:30:00Z".parse().unwrap(),
+        mark: None,
     }
 }
 
@@ -111,9 +114,17 @@ const LATE: Postponed<'static> = Postponed::Failed(Cause { reason: Reason::Timeo
 const UNREADABLE: AnalysisCause<'static> =
     AnalysisCause { reason: "unreadable", last_error: "no sound in it" };
 
+/// Stores calls that were never stored before.
+async fn insert(store: &Store, calls: &[ReceivedCall]) -> Vec<CallId> {
+    let new_id = |outcome| match outcome {
+        Outcome::New(id) => id,
+        known => panic!("it was stored before: {known:?}"),
+    };
+    store.insert_calls(calls).await.unwrap().into_iter().map(new_id).collect()
+}
+
 async fn one_call(store: &Store) -> CallId {
-    let ids = store.insert_calls(&[received(call("https://example.com/call.wav"))]).await.unwrap();
-    ids[0]
+    insert(store, &[received(call("https://example.com/call.wav"))]).await[0]
 }
 
 fn stored() -> StoredRecording {

@@ -3,7 +3,7 @@
 use callvine_shared::store::{OUTBOX_LEASE, Store};
 use chrono::{TimeDelta, Utc};
 
-use super::{call, due, one_call, received, seconds};
+use super::{call, due, insert, one_call, received, seconds};
 
 contract!(
     every_call_leaves_one_event_in_the_outbox,
@@ -15,7 +15,7 @@ contract!(
 async fn every_call_leaves_one_event_in_the_outbox(store: &Store) {
     assert_eq!(store.outbox_backlog().await.unwrap(), (0, None));
     let batch = vec![received(call("https://example.com/call.wav")); 3];
-    let ids = store.insert_calls(&batch).await.unwrap();
+    let ids = insert(store, &batch).await;
     let events = due(store, Utc::now()).await;
     let subjects: Vec<_> = events.iter().map(|(_, _, event)| event["subject"].clone()).collect();
     assert_eq!(subjects, ids.iter().map(|id| format!("calls/{id}")).collect::<Vec<_>>());

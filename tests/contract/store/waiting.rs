@@ -7,7 +7,7 @@ use callvine_shared::recording::{Cause, Reason};
 use callvine_shared::store::{Begun, Postponed, Store, WaitingSpan};
 use chrono::Utc;
 
-use super::{begin, call, received, seconds, stored};
+use super::{begin, call, insert, received, seconds, stored};
 
 contract!(
     waiting_recordings_are_found_a_turn_of_each_client_at_a_time,
@@ -18,7 +18,7 @@ contract!(
 async fn call_of(store: &Store, client: &str) -> CallId {
     let mut received = received(call("https://example.com/call.wav"));
     received.client = Arc::from(client);
-    store.insert_calls(&[received]).await.unwrap()[0]
+    insert(store, &[received]).await[0]
 }
 
 /// Everything, but for what a test says.

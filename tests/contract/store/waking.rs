@@ -36,7 +36,7 @@ async fn calls_wake_the_relay_unless_they_are_leased_to_it(store: &Store) {
     wakes!(store, store.insert_calls(&calls).await.unwrap());
     let inserted = store.insert_leased_calls(&calls).await.unwrap();
     assert!(!woken(store).await);
-    assert_eq!((inserted.ids.len(), inserted.outbox_ids.len()), (1, 1));
+    assert_eq!((inserted.outcomes.len(), inserted.outbox_ids.len()), (1, 1));
     let due: Vec<i64> = store.claim_due(Utc::now(), 10).await.unwrap().iter().map(|row| row.id).collect();
     assert_eq!(due.len(), 1, "the batch that is not leased is due");
     assert!(!due.contains(&inserted.outbox_ids[0]));
