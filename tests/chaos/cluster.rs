@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::{
-    Callvine, Database, Fsync, Ledger, Postgres, Provider, Proxy, RabbitMq, Running, Traffic, new_directory,
+    Callvine, Database, Fsync, Ledger, Postgres, Provider, Proxy, RabbitMq, Reckoning, Running, Traffic,
+    new_directory,
 };
 use tokio::sync::OnceCell;
 
@@ -160,6 +161,11 @@ impl Cluster {
         Traffic::start(&self.provider, (LANES, PACE), self.ledger.calls(&self.provider))
     }
 
+    /// Traffic with an `Idempotency-Key` a call.
+    pub(crate) fn keyed_traffic(&self) -> Traffic {
+        Traffic::start_keyed(&self.provider, (LANES, PACE), self.ledger.calls(&self.provider))
+    }
+
     /// The database is at this address from now on; the processes are not told.
     pub(crate) fn move_database(&mut self, url: &str) {
         self.database = Database::new(url);
@@ -182,12 +188,13 @@ impl Cluster {
     }
 
     /// The reckoning, and an orderly end. The recordings are removed: those of a long run are many.
-    pub(crate) async fn finish(mut self, test: &str) {
+    pub(crate) async fn finish(mut self, test: &str) -> Reckoning {
         let reckoning = self.ledger.assert_kept(&self.database, self.audit()).await;
         say_reckoning(Engine::Distributed, test, reckoning);
         for process in [self.gateway.take(), self.worker.take()].into_iter().flatten() {
             process.stop().await.assert_code(0);
         }
         fs::remove_dir_all(&self.recordings).unwrap();
+        reckoning
     }
 }

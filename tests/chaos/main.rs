@@ -17,6 +17,7 @@ mod disk_full;
 mod disk_reserve;
 mod embedded;
 mod holders;
+mod idempotency;
 mod killed;
 mod machine;
 mod minutes;

@@ -117,6 +117,14 @@ impl Provider {
         self.send(call, None).await
     }
 
+    /// Posts one call, once, with an `Idempotency-Key` of its own.
+    ///
+    /// # Panics
+    /// When a 201 is not the published answer.
+    pub async fn post_keyed(&self, call: &Value) -> Outcome {
+        self.send(call, Some(&idempotency_key(call))).await
+    }
+
     /// Posts each call once, at most `at_once` at a time; the outcomes are in the order of the calls.
     ///
     /// # Panics
@@ -145,12 +153,11 @@ impl Provider {
         self.attempts.lock().clone()
     }
 
-    async fn insist(&self, call: &Value, ends_at: Instant) -> Acknowledged {
-        // Unlike every other call's, as the caller's number is.
-        let key = format!("provider-{}", call.get("from_phone").and_then(Value::as_str).unwrap_or_default());
+    /// Posts a call again and again until it is acknowledged.
+    pub(crate) async fn insist(&self, call: &Value, ends_at: Instant) -> Acknowledged {
         let mut last = Outcome::Unanswered;
         loop {
-            match timeout_at(ends_at, self.send(call, Some(&key))).await {
+            match timeout_at(ends_at, self.post_keyed(call)).await {
                 Ok(Outcome::Acknowledged(acknowledged)) => return acknowledged,
                 Ok(outcome) if outcome.is_worth_another_try() => last = outcome,
                 Ok(outcome) => panic!("refused for good: {outcome:?}"),
@@ -190,6 +197,11 @@ impl Provider {
         self.acknowledged.lock().push(acknowledged.clone());
         Outcome::Acknowledged(acknowledged)
     }
+}
+
+/// Unlike every other call's, as the caller's number is.
+fn idempotency_key(call: &Value) -> String {
+    format!("provider-{}", call.get("from_phone").and_then(Value::as_str).unwrap_or_default())
 }
 
 struct RawAnswer {

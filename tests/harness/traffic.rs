@@ -7,15 +7,37 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::{Outcome, Provider};
+
+/// A call with a key is posted again and again for at most this long: a process is killed and started meanwhile.
+const KEYED_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Running traffic. Dropping it stops it too, without waiting.
 pub struct Traffic {
     stop: CancellationToken,
     lanes: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy)]
+enum Posts {
+    Plain,
+    Keyed,
+}
+
+impl Posts {
+    /// Whether the call is acknowledged.
+    async fn post(self, provider: &Provider, call: &Value) -> bool {
+        match self {
+            Self::Plain => matches!(provider.post(call).await, Outcome::Acknowledged(_)),
+            Self::Keyed => {
+                provider.insist(call, Instant::now() + KEYED_DEADLINE).await;
+                true
+            }
+        }
+    }
 }
 
 impl Traffic {
@@ -26,6 +48,24 @@ impl Traffic {
         (lanes, pace): (usize, Duration),
         next_call: impl Fn() -> Value + Send + Sync + Clone + 'static,
     ) -> Self {
+        Self::with(provider, (lanes, pace), Posts::Plain, next_call)
+    }
+
+    /// The same with an `Idempotency-Key` a call. When it is stopped, every call that was posted is acknowledged.
+    pub fn start_keyed(
+        provider: &Arc<Provider>,
+        (lanes, pace): (usize, Duration),
+        next_call: impl Fn() -> Value + Send + Sync + Clone + 'static,
+    ) -> Self {
+        Self::with(provider, (lanes, pace), Posts::Keyed, next_call)
+    }
+
+    fn with(
+        provider: &Arc<Provider>,
+        (lanes, pace): (usize, Duration),
+        posts: Posts,
+        next_call: impl Fn() -> Value + Send + Sync + Clone + 'static,
+    ) -> Self {
         let stop = CancellationToken::new();
         let lanes = (0..lanes).map(|_| {
             let (provider, stop, next_call) = (Arc::clone(provider), stop.clone(), next_call.clone());
@@ -34,7 +74,7 @@ impl Traffic {
                 beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 let mut call = next_call();
                 while stop.run_until_cancelled(beat.tick()).await.is_some() {
-                    if let Outcome::Acknowledged(_) = provider.post(&call).await {
+                    if posts.post(&provider, &call).await {
                         call = next_call();
                     }
                 }
