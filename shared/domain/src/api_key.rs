@@ -16,6 +16,12 @@ pub use form::could_be_a_key;
 /// Characters of a key that are shown to tell keys apart: `cv_live_` and 23 bits of the random part.
 const PREFIX_CHARS: usize = 12;
 
+/// The lowest rate of a key, in calls a second: one in 1,000 seconds.
+pub const RATE_MIN: f64 = 0.001;
+
+/// The highest rate of a key, in calls a second: far above what one process takes.
+pub const RATE_MAX: f64 = 1_000_000.0;
+
 /// The published test keys, and the clients that they belong to. Everybody knows them, so no key is made for these
 /// clients ([`is_reserved`]).
 pub const PUBLISHED_KEYS: [(&str, &str); 2] = [("test_key_123", "test"), ("prod_key_456", "production")];
