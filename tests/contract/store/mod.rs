@@ -49,6 +49,7 @@ mod dead_letters;
 mod deliveries;
 mod disconnected;
 mod environments;
+mod key_changes;
 mod keys;
 mod lost;
 mod outbox;
