@@ -156,7 +156,7 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// The keys of these rows, beside the published ones if `published` says so. What has happened to the `known` ones stays.
+    /// The keys of these rows, beside the published ones if `published` says so. The `known` ones keep their uses and rates.
     fn of(rows: &[ApiKeyRow], published: bool, known: &Self) -> Self {
         let mut keys = Self::default();
         if published {

@@ -6,7 +6,7 @@
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
 //! - `auth`, [`KeyRing`]: from headers to a client, without the database
-//! - `rate`: what is limited by rate, and how much is allowed
+//! - `rate`: the things that are limited by rate, and how much is allowed
 //! - `answer`: the type of every answer, and its deadline
 //! - `body`: a bounded body within a bounded time
 //! - [`Intake`]: many calls, one transaction

@@ -1,4 +1,4 @@
-//! What is limited by rate, how much of it is allowed, and the caller's answer when it was too much.
+//! Limits by rate: the things that are limited, how much of each is allowed, and the caller's answer past it.
 //!
 //! By GCRA: a caller that keeps to its rate is never refused, one that saved up may send a burst at once, and a refused
 //! request costs nothing. Each process counts for itself.
@@ -13,7 +13,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-/// What is limited. Each has its default rate, its burst and its message here and nowhere else.
+/// A thing that is limited. Each has its default rate, its burst and its message here and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limited {
     /// Calls that are posted with one API key. Reading is not limited.

@@ -13,6 +13,7 @@ mod bus;
 mod calls;
 mod commands;
 mod http;
+mod key_commands;
 mod keys;
 mod migrations;
 mod newer_queue;
