@@ -1,5 +1,5 @@
-//! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, with the states of its
-//! recording and its analysis.
+//! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, or for an analyst of any,
+//! with the states of its recording and its analysis.
 
 use callvine_shared::analysis;
 use callvine_shared::call::{CallId, RecordingUrl};
@@ -27,7 +27,7 @@ pub(crate) async fn show(
 ) -> Result<Answer, Rejection> {
     let key = auth::authenticate(&gateway.keys, request.headers(), Utc::now())?;
     let id = parse_id(id).ok_or(Rejection::NoSuchCall)?;
-    let read = timeout(answer::DEADLINE, gateway.store.call(id, key.client())).await;
+    let read = timeout(answer::DEADLINE, gateway.store.call(id, key.sees())).await;
     let record = match read {
         Ok(read) => read.map_err(|error| not_read(id, &error))?,
         Err(_elapsed) => return Err(Rejection::NotRead),
@@ -49,13 +49,15 @@ fn parse_id(text: &str) -> Option<CallId> {
 fn found(record: &CallRecord) -> Answer {
     let mut body = br#"{"success":true,"data":{"#.to_vec();
     record.call.write_json_fields(RecordingUrl::WithoutUserinfo, &mut body);
+    body.extend_from_slice(br#","env":"#);
+    body.extend_from_slice(&to_json(&record.call.env));
     body.extend_from_slice(br#","recording":"#);
     body.extend_from_slice(&to_json(&Recording::of(&record.recording)));
     body.extend_from_slice(br#","analysis":"#);
     body.extend_from_slice(&to_json(&Analysis::of(&record.analysis)));
     body.extend_from_slice(b"}}");
     let mut answer = answer::json(StatusCode::OK, body);
-    // The answer changes with every step of the recording, and is for this client alone.
+    // The answer changes with every step of the recording, and is for this caller alone.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

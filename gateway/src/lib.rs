@@ -6,6 +6,7 @@
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
 //! - `auth`, [`KeyRing`]: from headers to a client, without the database
+//! - `rate`: the things that are limited by rate, and how much is allowed
 //! - `answer`: the type of every answer, and its deadline
 //! - `body`: a bounded body within a bounded time
 //! - [`Intake`]: many calls, one transaction
@@ -27,6 +28,7 @@ mod intake;
 mod key_ring;
 pub mod metrics;
 mod public;
+mod rate;
 mod rejection;
 mod server;
 mod settings;

@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::answer::{self, Answer};
+use crate::rate::TooMany;
 
 /// Seconds of `Retry-After` while the database is out of reach: long enough for a restart.
 const RETRY_AFTER_DATABASE: HeaderValue = HeaderValue::from_static("5");
@@ -26,6 +27,10 @@ pub(crate) enum Rejection {
     KeyMissing,
     #[error("The provided API key is not valid")]
     KeyUnknown,
+    #[error("The key of an analyst can't post calls")]
+    Forbidden,
+    #[error("{}", .0.what.message())]
+    TooMany(TooMany),
     #[error("An admin token must be provided as Authorization: Bearer")]
     AdminToken,
     #[error("Request body must have at most {max_bytes} bytes")]
@@ -116,6 +121,8 @@ impl Rejection {
             Self::NotFound | Self::NoSuchCall => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::KeyMissing | Self::KeyUnknown | Self::AdminToken => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Invalid(_) | Self::IdempotencyKeyInvalid => StatusCode::BAD_REQUEST,
@@ -133,6 +140,8 @@ impl Rejection {
             | Self::Method(_)
             | Self::KeyMissing
             | Self::KeyUnknown
+            | Self::Forbidden
+            | Self::TooMany(_)
             | Self::AdminToken
             | Self::TooLarge { .. }
             | Self::BodyTimeout
@@ -157,10 +166,12 @@ impl Rejection {
             Self::TooLarge { .. } | Self::BodyTimeout => {
                 Some((CONNECTION, HeaderValue::from_static("close")))
             }
+            Self::TooMany(refused) => Some((RETRY_AFTER, HeaderValue::from(refused.retry_after_seconds))),
             Self::NotStored | Self::NotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
             Self::Overloaded => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
             Self::NotFound
             | Self::NoSuchCall
+            | Self::Forbidden
             | Self::Invalid(_)
             | Self::IdempotencyKeyInvalid
             | Self::IdempotencyKeyReused
@@ -174,6 +185,8 @@ impl Rejection {
             Self::Method(_) => "Method not allowed",
             Self::KeyMissing | Self::AdminToken => "Authentication required",
             Self::KeyUnknown => "Invalid API key",
+            Self::Forbidden => "Forbidden",
+            Self::TooMany(_) => "Too many requests",
             Self::TooLarge { .. } => "Payload too large",
             Self::BodyTimeout => "Request timeout",
             Self::Invalid(invalid) => match invalid {

@@ -39,7 +39,7 @@ async fn a_call_is_shown_with_all_its_fields_before_anything_has_become_of_it() 
         "id": id, "from_phone": "9087270291", "to_phone": "8006000009", "handled_by": "Agent Smith",
         "department": null, "start_time": "2024-01-15 09:00:00", "end_time": "2024-01-15 09:15:00",
         "recording_url": url, "title": "Call from 9087270291 to 8006000009 (handled by Agent Smith)",
-        "created_at": answer["data"]["created_at"],
+        "created_at": answer["data"]["created_at"], "env": "test",
         "recording": {"status": "pending", "attempts": 0, "next_attempt_at": null, "reason": null,
             "last_error": null, "location": null, "size": null, "sha256": null, "media_type": null, "codec": null,
             "duration_seconds": null, "channels": null, "sample_rate": null, "stored_at": null},

@@ -139,11 +139,10 @@ async fn many_posts_of_one_key_at_once_store_one_call() {
 #[tokio::test]
 async fn keys_belong_to_a_client_and_survive_a_restart() {
     let directory = new_directory("up");
-    let keys = [
-        create_key(&directory, "acme").await,
-        create_key(&directory, "acme").await,
-        create_key(&directory, "other").await,
-    ];
+    let mut keys = Vec::new();
+    for client in ["acme", "acme", "other"] {
+        keys.push(create_key(&directory, client, &[]).await);
+    }
     let body = call(&json!({}));
     let up = start(&directory).await;
     let first = post(&up, &keys[0], &[("Idempotency-Key", "k")], &body).await;
@@ -161,8 +160,8 @@ async fn keys_belong_to_a_client_and_survive_a_restart() {
 #[tokio::test]
 async fn a_key_that_tells_calls_by_their_fields_stores_each_call_once() {
     let directory = new_directory("up");
-    let (key, plain) = (create_key(&directory, "acme").await, create_key(&directory, "acme").await);
-    Database::embedded(&directory).execute("update api_keys set dedupe_seconds = 3600 where id = 1").await;
+    let key = create_key(&directory, "acme", &["--dedupe", "1h"]).await;
+    let plain = create_key(&directory, "acme", &[]).await;
     let up = start(&directory).await;
     let body = call(&json!({}));
     let first = post(&up, &key, &[], &body).await;
@@ -180,8 +179,9 @@ async fn a_key_that_tells_calls_by_their_fields_stores_each_call_once() {
     assert_eq!(stored(&up.process).await, 7);
 }
 
-async fn create_key(directory: &Path, client: &str) -> String {
-    let created = Callvine::new("keys").args(["create", "--client", client]).directory(directory).run().await;
+async fn create_key(directory: &Path, client: &str, options: &[&str]) -> String {
+    let create = Callvine::new("keys").args(["create", "--client", client]).args(options);
+    let created = create.directory(directory).run().await;
     created.assert_code(0);
     created.stdout.trim().to_owned()
 }

@@ -14,6 +14,7 @@ mod calls;
 mod commands;
 mod http;
 mod idempotency;
+mod key_commands;
 mod keys;
 mod migrations;
 mod newer_queue;

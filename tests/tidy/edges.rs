@@ -55,7 +55,7 @@ const PURE: [&str; 2] = ["callvine-domain", "callvine-audio"];
 const IMPURE: [&str; 6] = ["tokio", "sqlx", "lapin", "http", "hyper", "reqwest"];
 
 /// Modules, and the modules that they must never name.
-const NEVER: [(&str, &[&str]); 10] = [
+const NEVER: [(&str, &[&str]); 11] = [
     (
         "callvine_shared::store",
         &["callvine_shared::bus", "callvine_shared::relay", "callvine_shared::objects"],
@@ -69,6 +69,7 @@ const NEVER: [(&str, &[&str]); 10] = [
     ("callvine_gateway::webhook", ASIDE),
     ("callvine_gateway::intake", ASIDE),
     ("callvine_gateway::auth", ASIDE),
+    ("callvine_gateway::rate", ASIDE),
     ("callvine_gateway::body", ASIDE),
     ("callvine_gateway::calls", ASIDE),
     ("callvine_gateway::public", ASIDE),

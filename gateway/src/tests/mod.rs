@@ -7,6 +7,7 @@ mod deadlines;
 mod http2;
 mod keys;
 mod limits;
+mod rates;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

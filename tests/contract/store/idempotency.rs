@@ -103,7 +103,7 @@ async fn a_batch_settles_its_own_marks_and_leaves_the_other_calls_alone(store: &
     assert_eq!(outcomes[6], Outcome::Conflict);
     for new in [0, 1, 5, 7, 8] {
         let Outcome::New(id) = outcomes[new] else { panic!("{outcomes:?}") };
-        let record = store.call(id, "a client").await.unwrap().unwrap();
+        let record = store.call(id, Some("a client")).await.unwrap().unwrap();
         assert_eq!(record.call.call.from_phone, new.to_string(), "the id is that of its own call");
     }
     assert_eq!(tables.count("from call_logs").await, Some(6));
