@@ -86,6 +86,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "quick"])]
     pub(crate) against: Option<PathBuf>,
 
+    /// Gives each post to this build an `Idempotency-Key` of its own, and each to the other one a header that means
+    /// nothing: `--against` the same file, it shows the cost of such keys
+    #[arg(long, requires = "against")]
+    pub(crate) keyed: bool,
+
     /// A short run of everything, which only shows that the benchmark works
     #[arg(long, conflicts_with_all = ["connections", "rates", "burst", "lonely", "recordings", "large_recordings", "rows", "minutes", "bloat_rate", "rounds", "seconds", "warm_up"])]
     pub(crate) quick: bool,

@@ -51,19 +51,27 @@ pub(crate) async fn run(mut stage: Stage, other: &Path, arguments: &Arguments) -
             let mut sides = [program, against];
             let mut pairs = Vec::new();
             sides.iter_mut().for_each(Instance::pause);
+            let plan = Turn {
+                subject,
+                bodies: &bodies,
+                connections: *connections,
+                seconds: arguments.seconds,
+                numbered_header: None,
+            };
+            let ours = Turn { numbered_header: arguments.keyed.then_some("Idempotency-Key"), ..plan };
+            let others = Turn { numbered_header: arguments.keyed.then_some("X-Without-Meaning"), ..plan };
             for side in &mut sides {
-                turn(&stage, side, subject, (&bodies, *connections, arguments.warm_up.max(1))).await?;
+                turn(&stage, side, Turn { seconds: arguments.warm_up.max(1), ..plan }).await?;
             }
             for round in 0..arguments.rounds {
                 let [program, other] = &mut sides;
-                let plan = (&bodies, *connections, arguments.seconds);
                 // A B B A: a machine that becomes slower from turn to turn does so for both.
                 pairs.push(if round % 2 == 0 {
-                    let program = turn(&stage, program, subject, plan).await?;
-                    (program, turn(&stage, other, subject, plan).await?)
+                    let program = turn(&stage, program, ours).await?;
+                    (program, turn(&stage, other, others).await?)
                 } else {
-                    let other = turn(&stage, other, subject, plan).await?;
-                    (turn(&stage, program, subject, plan).await?, other)
+                    let other = turn(&stage, other, others).await?;
+                    (turn(&stage, program, ours).await?, other)
                 });
                 stage.checkpoint().await?;
             }
@@ -76,16 +84,22 @@ pub(crate) async fn run(mut stage: Stage, other: &Path, arguments: &Arguments) -
     Ok(())
 }
 
-/// Puts one side under load while the other is stopped.
-async fn turn(
-    stage: &Stage,
-    side: &mut Instance,
+/// One turn of a side.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
     subject: Subject,
-    (bodies, connections, seconds): (&Bodies, u32, u32),
-) -> anyhow::Result<Measures> {
+    bodies: &'a Bodies,
+    connections: u32,
+    seconds: u32,
+    numbered_header: Option<&'static str>,
+}
+
+/// Puts one side under load while the other is stopped.
+async fn turn(stage: &Stage, side: &mut Instance, plan: Turn<'_>) -> anyhow::Result<Measures> {
     side.resume();
+    let Turn { subject, bodies, connections, seconds, numbered_header } = plan;
     let (url, key) = (side.url.clone(), side.key.clone());
-    let target = Target { url: &url, key: &key, bodies, connections };
+    let target = Target { url: &url, key: &key, bodies, connections, numbered_header };
     load::raw::probe(target).await?;
     let watch = Watch::begin(&side.pids())?;
     let (loaded, server_mib) = watch.while_loaded(load::wrk::run(target, &stage.directory, seconds)).await?;

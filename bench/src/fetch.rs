@@ -149,7 +149,8 @@ async fn worker(
     let mut instance = Instance::fetching(stage, subject, recordings.at_once).await?;
     let bodies = Bodies::of_recordings(&origin.url, &stage.directory)?;
     let (url, key) = (instance.url.clone(), instance.key.clone());
-    let target = Target { url: &url, key: &key, bodies: &bodies, connections: POSTING };
+    let target =
+        Target { url: &url, key: &key, bodies: &bodies, connections: POSTING, numbered_header: None };
     // The first recording is not counted: it opens connections and makes tables and directories.
     load::raw::probe(target).await?;
     let deadline =

@@ -62,7 +62,13 @@ pub(crate) async fn run(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measur
 async fn http(stage: &Stage, plan: &Plan<'_>) -> anyhow::Result<Measures> {
     let mut instance = Instance::start(stage, plan.subject, plan.full).await?;
     let (url, key) = (instance.url.clone(), instance.key.clone());
-    let target = Target { url: &url, key: &key, bodies: plan.bodies, connections: plan.connections };
+    let target = Target {
+        url: &url,
+        key: &key,
+        bodies: plan.bodies,
+        connections: plan.connections,
+        numbered_header: None,
+    };
     let mut answered = load::raw::probe(target).await?;
     if plan.warm_up_seconds > 0 {
         answered += load::wrk::run(target, &stage.directory, plan.warm_up_seconds).await?.calls;

@@ -21,6 +21,8 @@ pub(crate) struct Target<'a> {
     pub(crate) key: &'a str,
     pub(crate) bodies: &'a Bodies,
     pub(crate) connections: u32,
+    /// A header of wrk's posts whose value is another one in each; `None`: there is none.
+    pub(crate) numbered_header: Option<&'static str>,
 }
 
 /// The outcome of a load.

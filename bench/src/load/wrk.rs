@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{Loaded, Target, output_of};
 use crate::results::Latency;
@@ -45,6 +46,9 @@ pub(crate) async fn run(target: Target<'_>, directory: &Path, seconds: u32) -> a
         .args([target.url, "--"])
         .arg(&target.bodies.file)
         .arg(target.key);
+    if let Some(name) = target.numbered_header {
+        command.arg(name).arg(Uuid::new_v4().to_string());
+    }
     let output = output_of(command).await?;
     let line = output.lines().rfind(|line| line.starts_with('{')).context("wrk printed no summary")?;
     let summary: Summary = serde_json::from_str(line).context("wrk's summary is not as expected")?;

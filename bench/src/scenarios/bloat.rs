@@ -82,7 +82,13 @@ pub(super) async fn run(stage: &Stage, arguments: &Arguments) -> anyhow::Result<
     let bodies = Bodies::write(USUAL_BYTES, &stage.directory)?;
     let mut instance = Instance::start(stage, SUBJECT, None).await?;
     let (url, key) = (instance.url.clone(), instance.key.clone());
-    let target = Target { url: &url, key: &key, bodies: &bodies, connections: USUAL_CONNECTIONS };
+    let target = Target {
+        url: &url,
+        key: &key,
+        bodies: &bodies,
+        connections: USUAL_CONNECTIONS,
+        numbered_header: None,
+    };
     let mut answered = load::raw::probe(target).await?;
     let mut taken = 0;
     let mut runs = Vec::new();

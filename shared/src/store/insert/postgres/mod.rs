@@ -149,7 +149,7 @@ impl<'a> Batch<'a> {
         if self.is_marked {
             return marked::insert(insert, ids, &self.calls, connection).await;
         }
-        let outbox_ids = insert.try_map(first_column).fetch_all(connection).await?;
+        let outbox_ids = insert.try_map(|row: PgRow| row.try_get(0)).fetch_all(connection).await?;
         Ok(Made { held: Held::default(), outbox_ids })
     }
 
@@ -191,10 +191,6 @@ impl<'a> Batch<'a> {
             .await?;
         Ok(Some(Made { held, outbox_ids }))
     }
-}
-
-fn first_column(row: PgRow) -> Result<i64, sqlx::Error> {
-    row.try_get(0)
 }
 
 /// Whether the connection broke, and not the statement on it: closed by either side, or by a server that is told to end
