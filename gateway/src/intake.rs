@@ -1,7 +1,8 @@
 //! Group commit: calls that arrive while a transaction runs are stored together by the next one.
 //!
 //! One task commits as fast as the database allows. Each transaction takes all calls that wait, and no timer delays
-//! them. The same transaction settles which calls were posted before. A call is in flight from [`Intake::store`] to its answer, and the calls in flight are bounded.
+//! them, and settles which of them were posted before. A call is in flight from [`Intake::store`] to its answer, and the
+//! calls in flight are bounded.
 
 use std::sync::Arc;
 
