@@ -11,7 +11,8 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, FORWARDED, HeaderName, VIA};
 
-use crate::key_ring::{Key, KeyRing};
+use crate::key::Key;
+use crate::key_ring::KeyRing;
 use crate::rejection::Rejection;
 
 /// `Authorization` counts only where this header is absent or empty.

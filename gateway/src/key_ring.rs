@@ -3,10 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use callvine_shared::api_key::{Digest, Environment, PUBLISHED_KEYS, Role, could_be_a_key};
+use callvine_shared::api_key::{Digest, Environment, PUBLISHED_KEYS, could_be_a_key};
 use callvine_shared::error_chain::Chain;
 use callvine_shared::pause::pause;
 use callvine_shared::retry;
@@ -18,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::rate::{Limited, Limiter, TooMany};
+use crate::key::Key;
 
 /// How often the keys are read again at the least. A new or revoked key must count everywhere within 5 s, and the database
 /// takes some of that time.
@@ -31,115 +30,6 @@ const REFRESH_PAUSE: Duration = Duration::from_millis(100);
 /// longer than 16 times as much.
 const LISTEN_BACKOFF: Duration = Duration::from_secs(1);
 const LISTEN_FAILURES_MAX: u32 = 5;
-
-/// A key that is neither revoked nor unreadable. It may have expired: that is judged at each request.
-#[derive(Debug)]
-pub struct Key {
-    /// `None` for a published test key, which is in no database.
-    id: Option<i64>,
-    client: Arc<str>,
-    environment: Environment,
-    role: Role,
-    /// Refused from then on, in seconds since 1970 UTC.
-    expires_at: i64,
-    /// A post with the fields of an earlier one within this time is the same call; `None`: never.
-    dedupe: Option<Duration>,
-    /// Kept when the keys are read again, as `posts` is.
-    uses: Arc<Uses>,
-    /// `None`: posts are not limited.
-    posts: Option<Arc<Limiter>>,
-}
-
-/// When a key was used, in seconds since 1970 UTC.
-#[derive(Debug, Default)]
-struct Uses {
-    last: AtomicI64,
-    /// The last use that the database knows.
-    recorded: AtomicI64,
-}
-
-impl Key {
-    /// A published test key.
-    fn published(client: &str) -> Self {
-        Self {
-            id: None,
-            client: client.into(),
-            environment: Environment::Test,
-            role: Role::Provider,
-            expires_at: i64::MAX,
-            dedupe: None,
-            uses: Arc::default(),
-            posts: Limiter::new(Limited::Posts, None).map(Arc::new),
-        }
-    }
-
-    /// The key of a row. Its uses and its rate go on as they are in `known`, the same key as it was read before.
-    fn of(row: &ApiKeyRow, known: Option<&Self>) -> Self {
-        let known = known.filter(|key| key.id == Some(row.id));
-        let last_used = row.last_used_at.map_or(0, |at| at.timestamp());
-        let new_uses = || Uses { last: last_used.into(), recorded: last_used.into() };
-        let posts = known.and_then(|key| key.posts.clone());
-        let posts = posts.filter(|limiter| Some(limiter.per_second()) == row.rate_per_second);
-        Self {
-            id: Some(row.id),
-            client: row.client.as_str().into(),
-            environment: row.environment,
-            role: row.role,
-            expires_at: row.expires_at.map_or(i64::MAX, |at| at.timestamp()),
-            dedupe: row.dedupe,
-            uses: known.map_or_else(|| Arc::new(new_uses()), |key| Arc::clone(&key.uses)),
-            posts: posts.or_else(|| Limiter::new(Limited::Posts, row.rate_per_second).map(Arc::new)),
-        }
-    }
-
-    /// The client that the key belongs to.
-    #[must_use]
-    pub fn client(&self) -> &Arc<str> {
-        &self.client
-    }
-
-    /// The environment that the key is for.
-    #[must_use]
-    pub fn environment(&self) -> Environment {
-        self.environment
-    }
-
-    /// A post with the fields of an earlier one within this time, in whole seconds, is the same call; `None`: never.
-    #[must_use]
-    pub fn dedupe(&self) -> Option<Duration> {
-        self.dedupe
-    }
-
-    /// The rights of the key.
-    pub(crate) fn role(&self) -> Role {
-        self.role
-    }
-
-    /// The client whose calls the key may read; `None`: every client's.
-    pub(crate) fn sees(&self) -> Option<&str> {
-        match self.role {
-            Role::Provider => Some(&self.client),
-            Role::Analyst => None,
-        }
-    }
-
-    /// Whether everybody knows this key.
-    pub(crate) fn is_published(&self) -> bool {
-        self.id.is_none()
-    }
-
-    /// Counts a post against the key's rate.
-    pub(crate) fn admit_post(&self) -> Result<(), TooMany> {
-        self.posts.as_ref().map_or(Ok(()), |limiter| limiter.admit())
-    }
-
-    /// Its id and last use, if the database does not know of that use.
-    fn unrecorded_use(&self) -> Option<(i64, DateTime<Utc>)> {
-        let last_used = self.uses.last.load(Ordering::Relaxed);
-        let news = last_used > self.uses.recorded.load(Ordering::Relaxed);
-        self.id.filter(|_| news).zip(DateTime::from_timestamp(last_used, 0))
-    }
-}
 
 /// The keys as they were last read.
 #[derive(Debug)]
@@ -163,13 +53,15 @@ impl Keys {
             // A client that has had a key of its own may have calls that are not for everybody.
             let clients: HashSet<&str> = rows.iter().map(|row| row.client.as_str()).collect();
             for (key, client) in PUBLISHED_KEYS.iter().filter(|(_key, client)| !clients.contains(client)) {
-                keys.by_digest.insert(Digest::of(key.as_bytes()), Arc::new(Key::published(client)));
+                let digest = Digest::of(key.as_bytes());
+                let key = known.by_digest.get(&digest).filter(|key| key.is_published()).cloned();
+                keys.by_digest.insert(digest, key.unwrap_or_else(|| Arc::new(Key::published(client))));
             }
         }
         for row in rows.iter().filter(|row| row.revoked_at.is_none()) {
             let key = Key::of(row, known.by_digest.get(&row.digest).map(Arc::as_ref));
-            if key.environment == Environment::Live {
-                keys.live_until = keys.live_until.max(key.expires_at);
+            if key.environment() == Environment::Live {
+                keys.live_until = keys.live_until.max(key.expires_at());
             }
             keys.by_digest.insert(row.digest, Arc::new(key));
         }
@@ -214,10 +106,10 @@ impl KeyRing {
         let key = keys.by_digest.get(&Digest::of(text))?;
         let now = now.timestamp();
         let is_needed = !key.is_published() || now >= keys.live_until;
-        if now >= key.expires_at || !is_needed {
+        if now >= key.expires_at() || !is_needed {
             return None;
         }
-        key.uses.last.fetch_max(now, Ordering::Relaxed);
+        key.note_use(now);
         Some(Arc::clone(key))
     }
 
@@ -278,7 +170,7 @@ impl KeyRing {
         let uses: Vec<_> = used.iter().map(|(_key, id_and_time)| *id_and_time).collect();
         store.record_key_use(&uses).await?;
         for (key, (_id, at)) in used {
-            key.uses.recorded.store(at.timestamp(), Ordering::Relaxed);
+            key.note_recorded_use(at);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! - `public`: from path to endpoint; the headers that every answer has
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
-//! - `auth`, [`KeyRing`]: from headers to a client, without the database
+//! - `auth`, [`KeyRing`], [`Key`]: from headers to a client and its rights, without the database
 //! - `rate`: the things that are limited by rate, and how much is allowed
 //! - `answer`: the type of every answer, and its deadline
 //! - `body`: a bounded body within a bounded time
@@ -25,6 +25,7 @@ mod calls;
 mod connection;
 mod idempotency;
 mod intake;
+mod key;
 mod key_ring;
 pub mod metrics;
 mod public;
@@ -45,7 +46,8 @@ use tokio_util::sync::CancellationToken;
 pub use admin::Admin;
 pub use idempotency::sweep_marks;
 pub use intake::Intake;
-pub use key_ring::{Key, KeyRing};
+pub use key::Key;
+pub use key_ring::KeyRing;
 pub use settings::{AdminListen, AdminSettings, ListenAddress, Settings, SettingsError};
 
 use metrics::AnswerMetrics;

@@ -49,25 +49,23 @@ impl Limited {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     what: Limited,
-    per_second: f64,
+    /// The rate that was asked for; `None`: the default one.
+    given: Option<f64>,
     gcra: RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>,
 }
 
 impl Limiter {
     /// A limiter for this rate, or else for the default one; `None`: there is no limit.
-    pub(crate) fn new(what: Limited, per_second: Option<f64>) -> Option<Self> {
-        let per_second = per_second.or(what.default_per_second())?;
+    pub(crate) fn new(what: Limited, given: Option<f64>) -> Option<Self> {
+        let per_second = given.or(what.default_per_second())?;
         let quota = Quota::with_period(period(per_second))?.allow_burst(burst(what, per_second));
-        Some(Self {
-            what,
-            per_second,
-            gcra: RateLimiter::direct_with_clock(quota, SinceStart(Instant::now())),
-        })
+        Some(Self { what, given, gcra: RateLimiter::direct_with_clock(quota, SinceStart(Instant::now())) })
     }
 
-    /// The rate that it was made for.
-    pub(crate) fn per_second(&self) -> f64 {
-        self.per_second
+    /// Whether it was made for this rate, and so may go on with its count.
+    pub(crate) fn is_for(&self, given: Option<f64>) -> bool {
+        // By their bits: else what is no number would be another rate each time.
+        self.given.map(f64::to_bits) == given.map(f64::to_bits)
     }
 
     /// Lets one through, or says how long to wait.

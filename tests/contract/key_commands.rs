@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use harness::{Callvine, Finished, PATIENCE, TEST_KEY, eventually, new_directory};
+use harness::{Callvine, Finished, PATIENCE, Postgres, TEST_KEY, eventually, new_directory};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::http::{Answer, Up, call};
+use crate::http::{Answer, Up, call, client};
 
 const FIELDS: [&str; 11] = [
     "id",
@@ -207,6 +207,43 @@ async fn a_client_that_waits_as_long_as_it_is_told_is_let_through() {
     assert!((1..=5).contains(&wait), "{wait}");
     tokio::time::sleep(Duration::from_secs(wait)).await;
     assert_eq!(post(&up, key).await.status, 201);
+}
+
+/// A gateway of its own on this database. The broker is away, which changes no answer.
+async fn gateway(database_url: &str) -> Up {
+    let program = Callvine::new("gateway").env("DATABASE_URL", database_url);
+    let mut process = program.env("AMQP_URL", "amqp://127.0.0.1:1").start().await;
+    let url = process.public().await;
+    Up { process, url, client: client() }
+}
+
+#[tokio::test]
+async fn a_key_counts_and_ends_at_every_gateway() {
+    let database_url = Postgres::shared().await.database().await;
+    let gateways = [gateway(&database_url).await, gateway(&database_url).await];
+    let command = async |arguments: &[&str]| {
+        let finished = Callvine::new("keys").args(arguments).env("DATABASE_URL", &database_url).run().await;
+        finished.assert_code(0);
+        finished.stdout
+    };
+    let key = command(&["create", "--client", "acme"]).await;
+    for gateway in &gateways {
+        counts(gateway, key.trim()).await;
+    }
+    let path = format!("/calls/{}", post(&gateways[0], key.trim()).await.json()["data"]["id"]);
+    let other: Value =
+        serde_json::from_str(&command(&["create", "--client", "other", "--json"]).await).unwrap();
+    let other_key = other["key"].as_str().unwrap();
+    counts(&gateways[1], other_key).await;
+    assert_eq!(get(&gateways[1], key.trim(), &path).await.status, 200);
+    assert_eq!(get(&gateways[1], other_key, &path).await.status, 404);
+    command(&["revoke", &other["id"].to_string()]).await;
+    for gateway in &gateways {
+        eventually(PATIENCE, "the revoked key is refused", async || {
+            get(gateway, other_key, "/calls/1").await.status == 401
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

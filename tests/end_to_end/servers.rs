@@ -97,6 +97,7 @@ fn assert_cloud_event(routing_key: &str, event: &Value) {
     assert_eq!(event["specversion"], "1.0");
     assert_eq!(event["source"], "/callvine");
     assert_eq!(event["type"], format!("ai.callvine.{routing_key}"));
+    assert_eq!(event["env"], "live");
     assert!(event["subject"].as_str().unwrap().starts_with("calls/"));
     chrono::DateTime::parse_from_rfc3339(event["time"].as_str().unwrap()).unwrap();
     assert!(event["data"].is_object());

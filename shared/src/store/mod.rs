@@ -169,6 +169,7 @@ impl Store {
     pub async fn close(&self) {
         self.ingest.close().await;
         self.settling.close().await;
+        self.key_changes.close();
         if let Some(checkpoints) = &self.checkpoints {
             checkpoints.close().await;
         }

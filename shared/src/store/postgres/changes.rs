@@ -42,6 +42,13 @@ impl Changes {
         *kept = Some(connecting.map_err(|_elapsed| sqlx::Error::PoolTimedOut)??);
         Ok(())
     }
+
+    /// Closes the connection, unless somebody listens to it: then it ends with the wait.
+    pub(in crate::store) fn close(&self) {
+        if let Ok(mut kept) = self.0.try_lock() {
+            drop(kept.take());
+        }
+    }
 }
 
 async fn connect(pool: &PgPool, channel: &str) -> Result<PgListener, sqlx::Error> {
