@@ -20,15 +20,18 @@ const ANSWER_CAPACITY_BYTES: usize = 640;
 pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
     let now = Utc::now();
     let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
-    let body = body::read(request.body_mut(), gateway.max_body_bytes).await?;
+    let place = gateway.intake.admit()?;
+    let body = body::read(request.body_mut(), gateway.max_body_bytes, &gateway.bodies).await?;
     let call = NewCall::parse(&body)?;
+    // It may pin a read buffer, and is not needed while the call waits for the commit.
+    drop(body);
     let received = ReceivedCall {
         client: key.client().clone(),
         env: key.environment(),
         call: Arc::new(call),
         created_at: now.trunc_subsecs(0),
     };
-    let call = gateway.intake.store(received).await?;
+    let call = gateway.intake.store(received, place).await?;
     Ok(created(&call))
 }
 

@@ -1,0 +1,1 @@
+//! Floods of frames that cost the sender little.

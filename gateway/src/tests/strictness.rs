@@ -1,0 +1,1 @@
+//! Requests that are not quite HTTP, and what they are answered.
