@@ -16,9 +16,9 @@ use tracing::debug;
 use crate::metrics::{self as names, Counted};
 use crate::requests::{Listener, Requests};
 
-/// Most HTTP/2 answers that wait for clients to make room for them, over all connections. Each holds about 2 KiB.
+/// Most HTTP/2 answers that wait for clients to make room for them, over all connections. Each holds about 5 KiB.
 /// Honest clients make room before they ask, so theirs wait for microseconds.
-const UNSENT_MAX: usize = 8_192;
+const UNSENT_MAX: usize = 4_096;
 
 /// Connections that one look through all of them finds for being closed: a flood of newcomers costs one look for so many.
 const CANDIDATES_MAX: usize = 64;
@@ -90,10 +90,10 @@ impl Place {
     }
 
     /// Whether the connection must be closed without more ado, once it was told to end: it was told so to make room, and
-    /// no request has come at the same moment. One that takes no answers could hold on to its place otherwise.
+    /// no request has come at the same moment. An HTTP/2 client could hold on to its place by taking no answers.
     pub(crate) fn must_be_left_at_once(&self) -> bool {
         let is_taken_away = !self.admission.table.lock().connections.contains_key(&self.number);
-        is_taken_away && (self.requests.idle_since().is_some() || self.requests.unsent_since().is_some())
+        is_taken_away && (self.requests.idle_since().is_some() || self.requests.are_http2())
     }
 }
 
@@ -157,7 +157,10 @@ impl Admission {
         let waiting = table.connections.iter();
         let waiting = waiting.filter_map(|(number, entry)| Some((entry.requests.unsent_since()?, *number)));
         if let Some((_since, number)) = waiting.min() {
-            table.end(number);
+            if let Some(entry) = table.remove(number) {
+                entry.requests.write_off_unsent();
+                entry.end.cancel();
+            }
             drop(table);
             self.count("unsent");
         }

@@ -31,6 +31,11 @@ struct Shared {
     listener: Arc<Listener>,
 }
 
+/// Most HTTP/2 requests whose handlers have not begun to run, over all connections; meanwhile no connection is read. Each
+/// begins to run as soon as a thread is free, but holds about 5 KiB until then, and what a thousand clients have sent would
+/// otherwise all be spread out in memory before the first is answered.
+const UNSTARTED_MAX: usize = 512;
+
 /// What all connections of a listener count together.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -38,11 +43,13 @@ pub(crate) struct Listener {
     epoch: Instant,
     /// HTTP/2 answers for which their clients have not yet made room.
     unsent: AtomicUsize,
+    /// HTTP/2 requests whose handlers have not begun to run.
+    unstarted: AtomicUsize,
 }
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { epoch: Instant::now(), unsent: AtomicUsize::new(0) }
+        Self { epoch: Instant::now(), unsent: AtomicUsize::new(0), unstarted: AtomicUsize::new(0) }
     }
 }
 
@@ -98,9 +105,21 @@ impl Requests {
         if version == Version::HTTP_2 {
             self.0.is_http2.store(true, Ordering::Relaxed);
             self.0.idle_since.clear();
+            self.0.listener.unstarted.fetch_add(1, Ordering::Relaxed);
         }
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        RequestUnderWay { requests: self.clone(), waits_for_client: false }
+        RequestUnderWay { requests: self.clone(), is_http2: version == Version::HTTP_2, step: Step::Begun }
+    }
+
+    /// Whether requests of this listener must get their turn before more is read.
+    pub(crate) fn must_give_way(&self) -> bool {
+        self.0.listener.unstarted.load(Ordering::Relaxed) > UNSTARTED_MAX
+    }
+
+    /// No longer counts the answers that wait for the client: the connection is about to be closed.
+    pub(crate) fn write_off_unsent(&self) {
+        let unsent = self.0.unsent.swap(0, Ordering::Relaxed);
+        self.0.listener.unsent.fetch_sub(usize::try_from(unsent).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// How many have begun, if all of them have ended.
@@ -163,33 +182,60 @@ impl Requests {
 #[derive(Debug)]
 pub(crate) struct RequestUnderWay {
     requests: Requests,
-    waits_for_client: bool,
+    is_http2: bool,
+    step: Step,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Begun,
+    Started,
+    Answered,
 }
 
 impl RequestUnderWay {
+    /// Notes that its handler runs.
+    pub(crate) fn started(&mut self) {
+        if self.is_http2 && self.step == Step::Begun {
+            self.requests.0.listener.unstarted.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.step = Step::Started;
+    }
+
     /// Notes that the answer is made. On HTTP/2 it waits for the client from here on.
     pub(crate) fn answered(&mut self) {
-        let shared = &self.requests.0;
-        if !self.waits_for_client && shared.is_http2.load(Ordering::Relaxed) {
-            self.waits_for_client = true;
+        if self.is_http2 {
+            let shared = &self.requests.0;
             if shared.unsent.fetch_add(1, Ordering::Relaxed) == 0 {
                 shared.unsent_since.set(shared.listener.now());
             }
             shared.listener.unsent.fetch_add(1, Ordering::Relaxed);
+        }
+        self.step = Step::Answered;
+    }
+
+    fn sent(&self) {
+        let shared = &self.requests.0;
+        shared.unsent_since.set(shared.listener.now());
+        let counted =
+            shared.unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |unsent| unsent.checked_sub(1));
+        // Otherwise it was written off.
+        if let Ok(before) = counted {
+            shared.listener.unsent.fetch_sub(1, Ordering::Relaxed);
+            if before == 1 {
+                shared.sent.wake();
+            }
         }
     }
 }
 
 impl Drop for RequestUnderWay {
     fn drop(&mut self) {
-        let shared = &self.requests.0;
-        shared.ended.fetch_add(1, Ordering::Release);
-        if self.waits_for_client {
-            shared.listener.unsent.fetch_sub(1, Ordering::Relaxed);
-            shared.unsent_since.set(shared.listener.now());
-            if shared.unsent.fetch_sub(1, Ordering::Relaxed) == 1 {
-                shared.sent.wake();
-            }
+        self.requests.0.ended.fetch_add(1, Ordering::Release);
+        match self.step {
+            Step::Answered if self.is_http2 => self.sent(),
+            Step::Begun => self.started(),
+            Step::Started | Step::Answered => {}
         }
     }
 }

@@ -188,6 +188,7 @@ impl Service<Request<Incoming>> for Answering {
         let (site, requests) = (self.site.clone(), self.requests.clone());
         let admission = (version == Version::HTTP_2).then(|| Arc::clone(&self.admission));
         Box::pin(async move {
+            under_way.started();
             let mut answer = site.answer(request).await;
             if requests.are_ending() && version < Version::HTTP_2 {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

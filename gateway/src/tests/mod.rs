@@ -6,7 +6,6 @@ mod answers;
 mod client;
 mod connections;
 mod deadlines;
-mod floods;
 mod http2;
 mod keys;
 mod limits;

@@ -1,1 +1,0 @@
-//! Floods of frames that cost the sender little.
