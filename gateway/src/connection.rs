@@ -6,15 +6,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::requests::Requests;
 
 /// Time for a request's head, from its first byte; for the first request, from the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,54 +35,6 @@ const LINGER_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes that are discarded at a time.
 const LINGER_BUFFER_BYTES: usize = 16 * 1024;
 
-/// The requests of one connection. Its service counts them; its deadlines depend on them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Requests(Arc<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    begun: AtomicU32,
-    ended: AtomicU32,
-    is_http2: AtomicBool,
-    is_last: AtomicBool,
-}
-
-impl Requests {
-    /// Notes that a request's head has arrived. The request is under way until the guard is dropped.
-    pub(crate) fn begin(&self, version: Version) -> RequestUnderWay {
-        if version == Version::HTTP_2 {
-            self.0.is_http2.store(true, Ordering::Relaxed);
-        }
-        self.0.begun.fetch_add(1, Ordering::Relaxed);
-        RequestUnderWay(Arc::clone(&self.0))
-    }
-
-    /// Lets the request that is under way, or else the next one, be the last.
-    pub(crate) fn end(&self) {
-        self.0.is_last.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the client must be told to send its next request elsewhere.
-    pub(crate) fn are_ending(&self) -> bool {
-        self.0.is_last.load(Ordering::Relaxed)
-    }
-
-    /// Whether a request has come over HTTP/2.
-    pub(crate) fn are_http2(&self) -> bool {
-        self.0.is_http2.load(Ordering::Relaxed)
-    }
-}
-
-/// A request that is being answered.
-#[derive(Debug)]
-pub(crate) struct RequestUnderWay(Arc<Counts>);
-
-impl Drop for RequestUnderWay {
-    fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Release);
-    }
-}
-
 /// A TCP connection with deadlines.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -99,8 +50,10 @@ pub(crate) struct Connection {
     /// Runs while the client takes nothing.
     write_timer: Option<Pin<Box<Sleep>>>,
     client_finished: bool,
+    /// Whether bytes have arrived since the last request ended: some of a head, or of a body that was left unread.
+    bytes_since_request: bool,
     /// Whether the last read found nothing. Unless a body was left unread, the client is then not within a request.
-    is_idle: bool,
+    has_nothing_to_read: bool,
     linger: Option<Linger>,
 }
 
@@ -122,22 +75,19 @@ impl Connection {
             read_timer: Box::pin(sleep_until(read_deadline)),
             write_timer: None,
             client_finished: false,
-            is_idle: true,
+            bytes_since_request: false,
+            has_nothing_to_read: true,
             linger: None,
         }
     }
 
     /// Whether a request is under way. If none is, the wait for the next one begins.
     fn is_busy(&mut self) -> bool {
-        let Counts { begun, ended, .. } = &*self.requests.0;
-        let ended = ended.load(Ordering::Acquire);
-        let begun = begun.load(Ordering::Relaxed);
-        if begun != ended {
-            return true;
-        }
+        let Some(begun) = self.requests.begun_if_all_ended() else { return true };
         if self.waiting_since_request != begun {
             self.waiting_since_request = begun;
             self.head_begun = false;
+            self.bytes_since_request = false;
             self.read_deadline = Instant::now() + IDLE_TIMEOUT;
         }
         false
@@ -145,29 +95,48 @@ impl Connection {
 
     /// Notes that bytes have arrived. On HTTP/2 they may belong to no request, so an idle connection stays idle there.
     fn note_bytes(&mut self) {
-        self.is_idle = false;
-        let is_http2 = self.requests.0.is_http2.load(Ordering::Relaxed);
-        if !self.is_busy() && !self.head_begun && !is_http2 {
+        self.has_nothing_to_read = false;
+        if self.requests.are_http2() {
+            return;
+        }
+        self.requests.note_busy();
+        if self.is_busy() {
+            return;
+        }
+        self.bytes_since_request = true;
+        if !self.head_begun {
             self.head_begun = true;
             self.read_deadline = Instant::now() + HEAD_TIMEOUT;
         }
     }
 
-    /// Ready when the client has missed its deadline. While a request is under way, its handler has the deadlines.
+    /// Ready when the client has missed its deadline. While a request is under way, its handler has the deadlines, until
+    /// the answer waits for the client.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_busy() {
-            return Poll::Pending;
+        if self.requests.are_http2() {
+            self.requests.wake_when_sent(cx.waker());
         }
-        self.is_idle = true;
-        if self.read_timer.deadline() > self.read_deadline {
-            self.read_timer.as_mut().reset(self.read_deadline);
+        let deadline = if self.is_busy() {
+            match self.requests.unsent_since_instant() {
+                Some(since) => since + WRITE_TIMEOUT,
+                None => return Poll::Pending,
+            }
+        } else {
+            self.has_nothing_to_read = true;
+            if !self.bytes_since_request && self.write_timer.is_none() {
+                self.requests.note_idle();
+            }
+            self.read_deadline
+        };
+        if self.read_timer.deadline() > deadline {
+            self.read_timer.as_mut().reset(deadline);
         }
         loop {
             ready!(self.read_timer.as_mut().poll(cx));
-            if Instant::now() >= self.read_deadline {
+            if Instant::now() >= deadline {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            self.read_timer.as_mut().reset(self.read_deadline);
+            self.read_timer.as_mut().reset(deadline);
         }
     }
 
@@ -177,7 +146,7 @@ impl Connection {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.is_idle = false;
+            self.has_nothing_to_read = false;
             self.write_timer = None;
             return written;
         }
@@ -194,6 +163,11 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.requests.must_give_way() {
+            // Polled again behind the handlers that wait for their turn.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) else {
             return this.poll_read_deadline(cx);
@@ -240,7 +214,7 @@ impl AsyncWrite for Connection {
             Some(linger) => linger,
             None => {
                 ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-                let has_nothing_to_say = this.is_idle && this.requests.0.is_last.load(Ordering::Relaxed);
+                let has_nothing_to_say = this.has_nothing_to_read && this.requests.are_ending();
                 if this.client_finished || has_nothing_to_say {
                     return Poll::Ready(Ok(()));
                 }

@@ -1,8 +1,8 @@
 //! Group commit: calls that arrive while a transaction runs are stored together by the next one.
 //!
 //! One task commits as fast as the database allows. Each transaction takes all calls that wait, and no timer delays
-//! them, and settles which of them were posted before. A call is in flight from [`Intake::store`] to its answer, and the
-//! calls in flight are bounded.
+//! them, and settles which of them were posted before. A call is in flight from [`Intake::admit`], before its body is read,
+//! to its answer, and the calls in flight are bounded.
 
 use std::sync::Arc;
 
@@ -45,11 +45,17 @@ struct Waiting {
     caller: Caller,
 }
 
-/// The request that waits for a call's answer, and the permit that it holds until then.
-struct Caller {
-    answer: oneshot::Sender<Result<Stored, Rejection>>,
+/// A call's place among those in flight. It is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight {
     _permit: OwnedSemaphorePermit,
     _counted: Counted,
+}
+
+/// The request that waits for a call's answer.
+struct Caller {
+    answer: oneshot::Sender<Result<Stored, Rejection>>,
+    _in_flight: InFlight,
 }
 
 impl Caller {
@@ -71,12 +77,18 @@ impl Intake {
         (Self { queue: sender, permits: Arc::new(Semaphore::new(max_in_flight)), metrics }, task)
     }
 
-    /// Stores a call: `Ok` means that it is on disk. If the future is dropped, the call may be stored or not.
-    pub(crate) async fn store(&self, call: ReceivedCall) -> Result<Stored, Rejection> {
-        let permit =
-            Arc::clone(&self.permits).try_acquire_owned().map_err(|_none_left| Rejection::Overloaded)?;
+    /// A place for a call whose body is about to be read. It is refused rather than read where too many are in flight.
+    pub(crate) fn admit(&self) -> Result<InFlight, Rejection> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_none_left| Rejection::Overloaded)?;
+        Ok(InFlight { _permit: permit, _counted: Counted::new(&self.metrics.in_flight) })
+    }
+
+    /// Stores a call: `Ok` means that it is on disk. If the future is dropped, the call may be stored or not. Its place is
+    /// free when the call is settled, even if the caller has left before.
+    pub(crate) async fn store(&self, call: ReceivedCall, place: InFlight) -> Result<Stored, Rejection> {
         let (answer, answered) = oneshot::channel();
-        let caller = Caller { answer, _permit: permit, _counted: Counted::new(&self.metrics.in_flight) };
+        let caller = Caller { answer, _in_flight: place };
         let waiting = Waiting { call, since: Instant::now(), caller };
         // The queue has room for every permit, so only a dead committer refuses.
         self.queue.try_send(waiting).map_err(|_dead| Rejection::Internal)?;

@@ -1,14 +1,16 @@
 //! Every HTTP listener of Callvine: the public one that providers post calls to, and the admin one.
 //!
 //! - [`Settings`], [`AdminSettings`]: flags and environment variables
-//! - `server`, `connection`: accept, limits, deadlines, HTTP/1.1 and HTTP/2, graceful stop
+//! - `server`, `connection`: accept, deadlines, HTTP/1.1 and HTTP/2, graceful stop
+//! - `admission`: how many may be connected, and who makes room; `requests`, `sending`: what it judges by
+//! - `host`: the host that a request is for
 //! - `public`: from path to endpoint; the headers that every answer has
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
 //! - `auth`, [`KeyRing`], [`Key`]: from headers to a client and its rights, without the database
 //! - `rate`: the things that are limited by rate, and how much is allowed
 //! - `answer`: the type of every answer, and its deadline
-//! - `body`: a bounded body within a bounded time
+//! - `body`: a bounded body within a bounded time and memory
 //! - [`Intake`]: many calls, one transaction
 //! - `idempotency`: the key by which a repeated request is known
 //! - `rejection`: every answer that is not a success
@@ -18,11 +20,13 @@
 //! It neither publishes nor consumes: the outbox takes every stored call to the broker.
 
 mod admin;
+mod admission;
 mod answer;
 mod auth;
 mod body;
 mod calls;
 mod connection;
+mod host;
 mod idempotency;
 mod intake;
 mod key;
@@ -31,6 +35,8 @@ pub mod metrics;
 mod public;
 mod rate;
 mod rejection;
+mod requests;
+mod sending;
 mod server;
 mod settings;
 #[cfg(test)]
@@ -44,12 +50,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use admin::Admin;
+pub use admission::ConnectionLimits;
 pub use idempotency::sweep_marks;
 pub use intake::Intake;
 pub use key::Key;
 pub use key_ring::KeyRing;
 pub use settings::{AdminListen, AdminSettings, ListenAddress, Settings, SettingsError};
 
+use body::Budget;
 use metrics::AnswerMetrics;
 use server::Site;
 
@@ -64,6 +72,8 @@ pub struct Gateway {
     keys: Arc<KeyRing>,
     /// Most bytes of a request's body.
     max_body_bytes: usize,
+    /// Memory for bodies that have begun to arrive.
+    bodies: Budget,
     metrics: AnswerMetrics,
 }
 
@@ -72,18 +82,24 @@ impl Gateway {
     /// request's body may have `max_body_bytes`. The metrics recorder must be installed before.
     #[must_use]
     pub fn new(store: Store, intake: Intake, keys: Arc<KeyRing>, max_body_bytes: usize) -> Self {
-        Self { store, intake, keys, max_body_bytes, metrics: AnswerMetrics::new() }
+        let bodies = Budget::new(max_body_bytes);
+        Self { store, intake, keys, max_body_bytes, bodies, metrics: AnswerMetrics::new() }
     }
 }
 
 /// Serves providers until `shutdown`; returns when every request is answered and every connection closed. The caller
 /// bounds this wait: dropping the future drops the connections.
-pub async fn serve_public(listener: TcpListener, gateway: Arc<Gateway>, shutdown: CancellationToken) {
-    server::serve(listener, Site::Public(gateway), shutdown).await;
+pub async fn serve_public(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    limits: ConnectionLimits,
+    shutdown: CancellationToken,
+) {
+    server::serve(listener, Site::Public(gateway), limits, shutdown).await;
 }
 
 /// Serves operators until `shutdown`; returns when every connection is closed. The caller bounds this wait: dropping
 /// the future drops the connections.
 pub async fn serve_admin(listener: TcpListener, admin: Arc<Admin>, shutdown: CancellationToken) {
-    server::serve(listener, Site::Admin(admin), shutdown).await;
+    server::serve(listener, Site::Admin(admin), server::ADMIN_LIMITS, shutdown).await;
 }

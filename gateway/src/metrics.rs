@@ -13,6 +13,9 @@ pub const REQUESTS: &str = "callvine_http_requests_total";
 pub const REQUEST_DURATION: &str = "callvine_http_request_duration_seconds";
 /// Open connections, by listener.
 pub const CONNECTIONS: &str = "callvine_http_connections";
+/// Connections closed or turned away to make room, by listener and cause: `idle` the longest, `share` of its address
+/// exceeded, `unsent` answers not taken.
+pub const CONNECTIONS_ENDED: &str = "callvine_http_connections_ended_total";
 /// Calls stored.
 pub const CALLS_ACCEPTED: &str = "callvine_calls_accepted_total";
 /// Posts of a call that an earlier post had stored.
@@ -21,7 +24,7 @@ pub const CALLS_REPLAYED: &str = "callvine_calls_replayed_total";
 pub const BATCH_SIZE: &str = "callvine_intake_batch_size";
 /// Seconds that one transaction took.
 pub const COMMIT_DURATION: &str = "callvine_intake_commit_duration_seconds";
-/// Calls accepted and not yet answered.
+/// Calls being read or accepted, and not yet answered.
 pub const IN_FLIGHT: &str = "callvine_intake_in_flight";
 
 /// The route that takes calls.
@@ -32,11 +35,12 @@ pub fn describe() {
     describe_counter!(REQUESTS, "HTTP requests answered, by route and status");
     describe_histogram!(REQUEST_DURATION, Unit::Seconds, "From a request's head to its answer, by route");
     describe_gauge!(CONNECTIONS, "Open HTTP connections, by listener");
+    describe_counter!(CONNECTIONS_ENDED, "HTTP connections closed to make room, by listener and cause");
     describe_counter!(CALLS_ACCEPTED, "Calls stored durably");
     describe_counter!(CALLS_REPLAYED, "Posts answered with the answer of an earlier one");
     describe_histogram!(BATCH_SIZE, Unit::Count, "Calls stored by one transaction");
     describe_histogram!(COMMIT_DURATION, Unit::Seconds, "How long one transaction took");
-    describe_gauge!(IN_FLIGHT, "Calls accepted and not yet answered");
+    describe_gauge!(IN_FLIGHT, "Calls being read or accepted, and not yet answered");
 }
 
 /// The metrics of the public listener's answers. Those of a stored call are looked up once; the others are rare enough to
@@ -73,6 +77,10 @@ fn requests(route: &'static str, status: StatusCode) -> Counter {
 
 pub(crate) fn connections(listener: &'static str) -> Gauge {
     gauge!(CONNECTIONS, "listener" => listener)
+}
+
+pub(crate) fn connections_ended(listener: &'static str, cause: &'static str) -> Counter {
+    counter!(CONNECTIONS_ENDED, "listener" => listener, "cause" => cause)
 }
 
 /// The metrics of the intake, looked up once.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::answer::{self, Answer};
 use crate::rejection::{Methods, Rejection};
-use crate::{Gateway, calls, metrics, webhook};
+use crate::{Gateway, calls, host, metrics, webhook};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -107,6 +107,7 @@ fn call_id(query: &str) -> &str {
 }
 
 async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
+    host::check(request)?;
     let endpoint = Endpoint::of(request.uri()).ok_or(Rejection::NotFound)?;
     let methods = endpoint.methods();
     if request.method() == Method::OPTIONS {

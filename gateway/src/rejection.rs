@@ -17,6 +17,12 @@ const RETRY_AFTER_OVERLOAD: HeaderValue = HeaderValue::from_static("1");
 /// Why a request is refused. `Display` is the published message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Rejection {
+    #[error("An HTTP/1.1 request must have one Host header, and that must be a host")]
+    Host,
+    #[error(
+        "This listener has no token, so it answers for addresses and localhost alone (see CALLVINE_ADMIN_TOKEN)"
+    )]
+    ForeignHost,
     #[error("There is nothing at this address")]
     NotFound,
     #[error("There is no call with this ID")]
@@ -125,8 +131,9 @@ impl Rejection {
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Invalid(_) | Self::IdempotencyKeyInvalid => StatusCode::BAD_REQUEST,
+            Self::Host | Self::Invalid(_) | Self::IdempotencyKeyInvalid => StatusCode::BAD_REQUEST,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::NotStored | Self::NotRead | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -135,7 +142,9 @@ impl Rejection {
     /// Whether some of the request's body may be unread when this is the answer.
     pub(crate) fn leaves_body_unread(&self) -> bool {
         match self {
-            Self::NotFound
+            Self::Host
+            | Self::ForeignHost
+            | Self::NotFound
             | Self::NoSuchCall
             | Self::Method(_)
             | Self::KeyMissing
@@ -146,13 +155,13 @@ impl Rejection {
             | Self::TooLarge { .. }
             | Self::BodyTimeout
             | Self::NotRead
+            | Self::Overloaded
             // A panic may come before the body is read.
             | Self::Internal => true,
             Self::Invalid(_)
             | Self::IdempotencyKeyInvalid
             | Self::IdempotencyKeyReused
-            | Self::NotStored
-            | Self::Overloaded => false,
+            | Self::NotStored => false,
         }
     }
 
@@ -169,7 +178,9 @@ impl Rejection {
             Self::TooMany(refused) => Some((RETRY_AFTER, HeaderValue::from(refused.retry_after_seconds))),
             Self::NotStored | Self::NotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
             Self::Overloaded => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
-            Self::NotFound
+            Self::Host
+            | Self::ForeignHost
+            | Self::NotFound
             | Self::NoSuchCall
             | Self::Forbidden
             | Self::Invalid(_)
@@ -181,6 +192,8 @@ impl Rejection {
 
     fn error(&self) -> &'static str {
         match self {
+            Self::Host => "Bad request",
+            Self::ForeignHost => "Misdirected request",
             Self::NotFound | Self::NoSuchCall => "Not found",
             Self::Method(_) => "Method not allowed",
             Self::KeyMissing | Self::AdminToken => "Authentication required",

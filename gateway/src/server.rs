@@ -3,36 +3,35 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use callvine_shared::pause::pause;
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::admission::{Admission, ConnectionLimits, Place};
 use crate::answer::Answer;
-use crate::connection::{Connection, Requests};
-use crate::metrics::{self, Counted};
+use crate::connection::Connection;
+use crate::requests::Requests;
+use crate::sending::Sending;
 use crate::{Admin, Gateway, admin, public};
 
-/// Most connections of providers. An idle one costs a file descriptor and a few KiB; more of them wait in the system's
-/// backlog.
-const PUBLIC_CONNECTIONS_MAX: usize = 10_000;
-
-/// Most connections of operators: probes, scrapes and a few browsers.
-const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Most connections of operators: probes, scrapes and a few browsers. All of them may come through one proxy.
+pub(crate) const ADMIN_LIMITS: ConnectionLimits = ConnectionLimits { max: 256, max_per_address: 256 };
 
 /// Pause after a failed `accept`: when file descriptors have run out, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -44,13 +43,23 @@ const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most bytes of a request's head, and of a body read ahead. hyper's own bound of 400 KiB would let a few thousand
 /// clients hold a gigabyte.
-const READ_BUFFER_MAX_BYTES: usize = 64 * 1024;
+const READ_BUFFER_MAX_BYTES: usize = 32 * 1024;
 
 /// Most bytes of an HTTP/2 request's head, uncompressed.
 const HTTP2_HEAD_MAX_BYTES: u32 = 16 * 1024;
 
-/// Most requests at once on one HTTP/2 connection.
-const HTTP2_STREAMS_MAX: u32 = 200;
+/// Most requests at once on one HTTP/2 connection: the least that RFC 9113, section 6.5.2, recommends.
+const HTTP2_STREAMS_MAX: u32 = 100;
+
+/// Most bytes that a client may send ahead of what is read of one request's body: a body of the usual largest size.
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// The same for all requests of a connection. Bodies are read as they arrive, so that this bounds what has arrived and is
+/// not yet read; hyper's own megabyte would let a thousand clients hold a gigabyte.
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
+
+/// Most bytes of answers that wait for the client to read, for each request.
+const HTTP2_SEND_BUFFER_MAX_BYTES: usize = 64 * 1024;
 
 /// Most HTTP/2 requests of a connection that were reset before they were handled; a client with more is attacking
 /// (CVE-2023-44487).
@@ -73,13 +82,6 @@ impl Site {
         }
     }
 
-    fn connections_max(&self) -> usize {
-        match self {
-            Self::Public(_) => PUBLIC_CONNECTIONS_MAX,
-            Self::Admin(_) => ADMIN_CONNECTIONS_MAX,
-        }
-    }
-
     async fn answer(self, request: Request<Incoming>) -> Answer {
         match self {
             Self::Public(gateway) => public::answer(&gateway, request).await,
@@ -90,26 +92,33 @@ impl Site {
 }
 
 /// Accepts and serves connections until `shutdown`, then waits until the last one is closed.
-pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    site: Site,
+    limits: ConnectionLimits,
+    shutdown: CancellationToken,
+) {
     let tasks = TaskTracker::new();
     let http = Arc::new(http(tasks.clone()));
-    let permits = Arc::new(Semaphore::new(site.connections_max()));
-    let connections = metrics::connections(site.name());
-    while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener, &permits)).await {
-        let (permit, stream) = match accepted {
+    let admission = Admission::new(site.name(), limits);
+    while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener)).await {
+        let (stream, client) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!("the {} listener can't accept: {error}", site.name());
+                // File descriptors may have run out.
+                admission.make_room();
                 pause(ACCEPT_PAUSE, &shutdown).await;
                 continue;
             }
         };
-        let counted = Counted::new(&connections);
-        let connection = serve_connection(stream, site.clone(), Arc::clone(&http), shutdown.child_token());
-        tasks.spawn(async move {
-            connection.await;
-            drop((permit, counted));
-        });
+        match shutdown.run_until_cancelled(admission.admit(client, &shutdown)).await {
+            Some(Some(place)) => {
+                tasks.spawn(serve_connection(stream, place, site.clone(), Arc::clone(&http)));
+            }
+            Some(None) => drop(stream),
+            None => break,
+        }
     }
     // From here on the system refuses new clients, rather than leave them waiting.
     drop(listener);
@@ -117,15 +126,11 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, shutdown: Cancellat
     tasks.wait().await;
 }
 
-/// The next connection, as soon as there is a permit for it.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(tokio::sync::OwnedSemaphorePermit, TcpStream)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+/// The next connection, and its client's address.
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     loop {
         match listener.accept().await {
-            Ok((stream, _address)) => return Ok((permit, stream)),
+            Ok((stream, address)) => return Ok((stream, address.ip())),
             // That client has left already; another may be waiting.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => return Err(error),
@@ -144,6 +149,9 @@ fn http(tasks: TaskTracker) -> auto::Builder<Tasks> {
     http.http2()
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .max_header_list_size(HTTP2_HEAD_MAX_BYTES)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(HTTP2_SEND_BUFFER_MAX_BYTES)
         .max_pending_accept_reset_streams(HTTP2_RESETS_MAX);
     http
 }
@@ -165,45 +173,51 @@ where
 struct Answering {
     site: Site,
     requests: Requests,
+    admission: Arc<Admission>,
 }
 
 impl Service<Request<Incoming>> for Answering {
-    type Response = Answer;
+    type Response = Response<Sending>;
     type Error = Infallible;
     /// Boxed, because hyper moves it a few times before it is polled, and keeps room for one in each connection.
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let version = request.version();
-        let under_way = self.requests.begin(version);
+        let mut under_way = self.requests.begin(version);
         let (site, requests) = (self.site.clone(), self.requests.clone());
+        let admission = (version == Version::HTTP_2).then(|| Arc::clone(&self.admission));
         Box::pin(async move {
+            under_way.started();
             let mut answer = site.answer(request).await;
             if requests.are_ending() && version < Version::HTTP_2 {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            drop(under_way);
-            Ok(answer)
+            if let Some(admission) = admission {
+                under_way.answered();
+                admission.bound_unsent();
+            }
+            Ok(answer.map(|body| Sending::new(body, under_way)))
         })
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    site: Site,
-    http: Arc<auto::Builder<Tasks>>,
-    shutdown: CancellationToken,
-) {
+async fn serve_connection(stream: TcpStream, place: Place, site: Site, http: Arc<auto::Builder<Tasks>>) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!("a connection can't be told to send without delay: {error}");
     }
-    let requests = Requests::default();
+    let requests = &place.requests;
     let io = TokioIo::new(Connection::new(stream, requests.clone()));
-    let service = Answering { site, requests: requests.clone() };
+    let service = Answering { site, requests: requests.clone(), admission: Arc::clone(place.admission()) };
     let mut connection = pin!(http.serve_connection(io, service));
-    let ended = match shutdown.run_until_cancelled(connection.as_mut()).await {
+    let ended = match place.end.run_until_cancelled(connection.as_mut()).await {
         Some(ended) => ended,
         None => {
+            // A request may have arrived that the connection has not yet seen.
+            let ended = connection.as_mut().now_or_never();
+            if ended.is_some() || place.must_be_left_at_once() {
+                return;
+            }
             requests.end();
             let wait = if requests.are_http2() { Duration::ZERO } else { LAST_REQUEST_TIMEOUT };
             match timeout(wait, connection.as_mut()).await {

@@ -9,6 +9,7 @@ mod admin;
 use bytesize::ByteSize;
 use callvine_shared::switch::on_or_off;
 
+use crate::ConnectionLimits;
 pub use address::ListenAddress;
 pub use admin::{AdminListen, AdminSettings, SettingsError};
 
@@ -17,6 +18,12 @@ const BODY_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Largest `CALLVINE_MAX_IN_FLIGHT`: at about 1 KiB each, so many calls take a gigabyte.
 const IN_FLIGHT_MAX: u64 = 1_000_000;
+
+/// Largest `CALLVINE_MAX_CONNECTIONS`: an idle one takes a file descriptor and about 10 KiB.
+const CONNECTIONS_MAX: u64 = 1_000_000;
+
+/// The part of all connections that one address may have.
+const SHARE_OF_ADDRESS: usize = 4;
 
 /// How providers reach the gateway.
 #[derive(clap::Args, Clone, Debug)]
@@ -41,7 +48,7 @@ pub struct Settings {
     #[arg(long, env = "CALLVINE_MAX_BODY", value_name = "SIZE", default_value = "64KiB", value_parser = max_body)]
     pub max_body: usize,
 
-    /// Calls accepted and not yet answered; more are refused with 503
+    /// Calls being read, or accepted and not yet answered; more are refused with 503
     #[arg(
         long,
         env = "CALLVINE_MAX_IN_FLIGHT",
@@ -50,9 +57,36 @@ pub struct Settings {
         value_parser = max_in_flight
     )]
     pub max_in_flight: usize,
+
+    /// Connections open at once; a newcomer takes the place of the one that has been idle longest
+    #[arg(
+        long,
+        env = "CALLVINE_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value = "10000",
+        value_parser = max_connections
+    )]
+    pub max_connections: usize,
+
+    /// Those of them from one address, except loopback [default: a quarter]
+    #[arg(
+        long,
+        env = "CALLVINE_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        value_parser = max_connections
+    )]
+    pub max_connections_per_address: Option<usize>,
 }
 
 impl Settings {
+    /// How many connections the listener holds.
+    #[must_use]
+    pub fn connection_limits(&self) -> ConnectionLimits {
+        let max = self.max_connections;
+        let share = self.max_connections_per_address.unwrap_or(max.div_ceil(SHARE_OF_ADDRESS));
+        ConnectionLimits { max, max_per_address: share }
+    }
+
     /// Whether the published test keys are accepted. Where the setting is absent, they are if the command's `default`
     /// says so and only this host can connect.
     #[must_use]
@@ -67,8 +101,15 @@ fn max_body(text: &str) -> Result<usize, String> {
 }
 
 fn max_in_flight(text: &str) -> Result<usize, String> {
-    let count = text.parse().unwrap_or(0);
-    bounded(count, IN_FLIGHT_MAX).ok_or(format!("must be a whole number from 1 to {IN_FLIGHT_MAX}"))
+    whole_number(text, IN_FLIGHT_MAX)
+}
+
+fn max_connections(text: &str) -> Result<usize, String> {
+    whole_number(text, CONNECTIONS_MAX)
+}
+
+fn whole_number(text: &str, max: u64) -> Result<usize, String> {
+    bounded(text.parse().unwrap_or(0), max).ok_or(format!("must be a whole number from 1 to {max}"))
 }
 
 fn bounded(value: u64, max: u64) -> Option<usize> {
@@ -100,6 +141,8 @@ mod tests {
         assert_eq!(settings.dev_keys, None);
         assert_eq!(settings.max_body, 64 * 1024);
         assert_eq!(settings.max_in_flight, 10_000);
+        let ConnectionLimits { max, max_per_address } = settings.connection_limits();
+        assert_eq!((max, max_per_address), (10_000, 2_500));
         assert_eq!(admin.admin_listen, AdminListen::On("127.0.0.1:8081".parse().unwrap()));
         assert!(admin.admin_token.is_none() && admin.token_digest().is_none());
         assert_eq!(admin.check(), Ok(()));
@@ -134,6 +177,11 @@ mod tests {
             "--max-in-flight=0",
             "--max-in-flight=1000001",
             "--max-in-flight=-1",
+            "--max-connections=0",
+            "--max-connections=1000001",
+            "--max-connections=many",
+            "--max-connections-per-address=0",
+            "--max-connections-per-address=-1",
         ] {
             let error = parse(&[argument]).expect_err(argument);
             assert_eq!(error.exit_code(), 2, "{argument}");

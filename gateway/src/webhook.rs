@@ -22,12 +22,15 @@ const ANSWER_CAPACITY_BYTES: usize = 640;
 pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
     let now = Utc::now();
     let key = auth::admit_post(&gateway.keys, request.headers(), now)?;
-    let body = body::read(request.body_mut(), gateway.max_body_bytes).await?;
+    let place = gateway.intake.admit()?;
+    let body = body::read(request.body_mut(), gateway.max_body_bytes, &gateway.bodies).await?;
     let call = NewCall::parse(&body)?;
     let mark = match idempotency::key(request.headers())? {
         Some(sent) => Some(Mark::of_key(key.client(), sent, &body, now)),
         None => key.dedupe().map(|lasts| Mark::of_fields(key.client(), key.environment(), &call, now, lasts)),
     };
+    // It may pin a read buffer, and is not needed while the call waits for the commit.
+    drop(body);
     let received = ReceivedCall {
         client: key.client().clone(),
         env: key.environment(),
@@ -35,7 +38,7 @@ pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) 
         created_at: now.trunc_subsecs(0),
         mark: mark.map(Box::new),
     };
-    let Stored { call, is_replay } = gateway.intake.store(received).await?;
+    let Stored { call, is_replay } = gateway.intake.store(received, place).await?;
     let mut answer = created(&call);
     if is_replay {
         answer.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));

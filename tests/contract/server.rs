@@ -47,6 +47,30 @@ async fn a_client_that_sends_nothing_or_drips_is_dropped() {
     );
 }
 
+/// Goal: connections that send nothing keep nobody out. Method: more of them than either listener holds.
+#[tokio::test]
+async fn idle_connections_make_room_on_both_listeners() {
+    let mut up = Up::start_with(&[("CALLVINE_MAX_CONNECTIONS", "50")]).await;
+    let admin = up.process.admin().await;
+    let admin_socket = admin.strip_prefix("http://").unwrap().to_owned();
+    let (mut idle, mut idle_admin) = (Vec::new(), Vec::new());
+    for _ in 0..120 {
+        idle.push(connect(&mut up).await);
+    }
+    for _ in 0..300 {
+        idle_admin.push(TcpStream::connect(&admin_socket).await.unwrap());
+    }
+    assert_eq!(up.post(call(&json!({})).to_string()).await.status, 201);
+    let health = up.client.get(format!("{admin}/healthz")).send().await.unwrap();
+    assert_eq!(health.status(), 200);
+    // The first to come was the first to go.
+    assert_eq!(rest(&mut idle[0]).await, "");
+    assert_eq!(rest(&mut idle_admin[0]).await, "");
+    let metrics = up.client.get(format!("{admin}/metrics")).send().await.unwrap().text().await.unwrap();
+    let ended = r#"callvine_http_connections_ended_total{listener="public",cause="idle"}"#;
+    assert!(metrics.contains(ended), "{metrics}");
+}
+
 #[tokio::test]
 async fn a_body_that_stops_arriving_is_answered_408() {
     let mut up = Up::start().await;

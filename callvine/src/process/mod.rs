@@ -89,7 +89,7 @@ impl Running {
         stop: &CancellationToken,
     ) -> Result<Option<Self>, Failure> {
         plan.admin.check().map_err(Failure::of_setting)?;
-        files::raise_limit();
+        files::raise_limit(plan.gateway.as_ref().map_or(0, |public| public.settings.max_connections));
         let public = match &plan.gateway {
             Some(public) => Some(bind(public.settings.listen, "CALLVINE_LISTEN").await?),
             None => None,
@@ -183,11 +183,12 @@ impl Running {
         self.serving_tasks.push(tokio::spawn(sweeping));
         let (intake, committing) = Intake::start(self.store.clone(), handoff, public.settings.max_in_flight);
         let gateway = Gateway::new(self.store.clone(), intake, keys, public.settings.max_body);
+        let limits = public.settings.connection_limits();
         let accepting = self.accepting.clone();
         let failed = self.failed.clone();
         self.accepting_tasks.push(tokio::spawn(async move {
             let mut committing = committing;
-            let serving = callvine_gateway::serve_public(listener, Arc::new(gateway), accepting);
+            let serving = callvine_gateway::serve_public(listener, Arc::new(gateway), limits, accepting);
             // The last connection holds the last handle on the intake; without one, the intake ends when its queue is
             // empty. If it ends before, nothing can be stored any more.
             tokio::select! {

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::answer::{self, Answer};
-use crate::auth;
 use crate::rejection::{Methods, Rejection};
+use crate::{auth, host};
 
 /// Everything that the admin listener needs for its answers.
 pub struct Admin {
@@ -65,6 +65,11 @@ pub(crate) async fn answer(admin: &Admin, request: &Request<Incoming>) -> Answer
 }
 
 async fn route(admin: &Admin, request: &Request<Incoming>) -> Result<Answer, Rejection> {
+    host::check(request)?;
+    if admin.token.is_none() {
+        // Such a listener is on loopback, and trusts everybody there, browsers among them.
+        host::check_local(request)?;
+    }
     match request.uri().path() {
         // Probes have no token.
         "/healthz" => get(request).map(|()| answer::json(StatusCode::OK, r#"{"status":"ok"}"#)),

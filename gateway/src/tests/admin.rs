@@ -42,6 +42,35 @@ async fn a_database_that_is_away_makes_it_unready_but_not_dead() {
 }
 
 #[tokio::test]
+async fn without_a_token_only_names_of_this_machine_are_answered() {
+    let (_directory, store) = database().await;
+    let open = start_admin(store.clone(), None, &CancellationToken::new()).await;
+    let guarded = start_admin(store, Some("secret"), &CancellationToken::new()).await;
+    for (address, host, status) in [
+        (open, "localhost:8081", 200),
+        (open, "127.0.0.1:8081", 200),
+        (open, "[::1]", 200),
+        (open, "evil.example", 421),
+        (guarded, "callvine.internal", 200),
+    ] {
+        for path in ["/healthz", "/metrics"] {
+            let sent = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer secret\r\n\r\n");
+            let reply = Client::connect(address).await.exchange(&sent).await;
+            assert_eq!(reply.status, status, "{sent}");
+            if status == 421 {
+                assert_eq!(reply.json()["error"], "Misdirected request");
+            }
+        }
+    }
+    for (head, status) in
+        [("HTTP/1.1\r\n", 400), ("HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400), ("HTTP/1.0\r\n", 200)]
+    {
+        let sent = format!("GET /healthz {head}\r\n");
+        assert_eq!(Client::connect(open).await.exchange(&sent).await.status, status, "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn a_process_that_is_about_to_end_is_not_ready() {
     let (_directory, store) = database().await;
     let draining = CancellationToken::new();

@@ -37,7 +37,7 @@ pub(super) fn post(body: &str) -> String {
 }
 
 pub(super) fn request(method: &str, path: &str, headers: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: callvine\r\n{headers}\r\n")
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
 impl Client {

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::{CALL, KEY, Server};
 
-type Sender = h2::client::SendRequest<Bytes>;
+pub(super) type Sender = h2::client::SendRequest<Bytes>;
 
 async fn connect(server: &Server) -> Sender {
     let stream = TcpStream::connect(server.address).await.unwrap();
@@ -34,7 +34,16 @@ async fn exchange(
     (head, bytes.into())
 }
 
-fn post() -> Request<()> {
+/// A client that lets the server send so many bytes of each answer.
+pub(super) async fn connect_with_window(
+    server: &Server,
+    bytes: u32,
+) -> (Sender, impl Future<Output = Result<(), h2::Error>> + use<>) {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    h2::client::Builder::new().initial_window_size(bytes).handshake(stream).await.unwrap()
+}
+
+pub(super) fn post() -> Request<()> {
     let request = Request::post("http://callvine/webhook.php").header("x-api-key", KEY);
     request.body(()).unwrap()
 }

@@ -1,13 +1,16 @@
 //! The listeners over real connections.
 
 mod admin;
+mod admission;
 mod answers;
 mod client;
+mod connections;
 mod deadlines;
 mod http2;
 mod keys;
 mod limits;
 mod rates;
+mod strictness;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,13 +24,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Admin, Gateway, Intake, KeyRing, serve_admin, serve_public};
+use crate::{Admin, ConnectionLimits, Gateway, Intake, KeyRing, serve_admin, serve_public};
 use client::Client;
 
 /// The published test key.
 const KEY: &str = "test_key_123";
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// More than any test opens.
+const ROOMY: ConnectionLimits = ConnectionLimits { max: 1_000, max_per_address: 1_000 };
 
 /// A public listener over a SQLite database of its own.
 struct Server {
@@ -42,19 +48,29 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        Self::start_holding(ROOMY, 100).await
+    }
+
+    async fn start_holding(limits: ConnectionLimits, max_in_flight: usize) -> Self {
         let (directory, store) = database().await;
-        Self::start_with(directory, store.clone(), store, 100).await
+        Self::start_with(directory, store.clone(), store, limits, max_in_flight).await
     }
 
     /// `calls_store` is where calls go; the keys come from `store`.
-    async fn start_with(directory: TempDir, store: Store, calls_store: Store, max_in_flight: usize) -> Self {
+    async fn start_with(
+        directory: TempDir,
+        store: Store,
+        calls_store: Store,
+        limits: ConnectionLimits,
+        max_in_flight: usize,
+    ) -> Self {
         let keys = Arc::new(KeyRing::load(&store, true).await.unwrap());
         let (intake, committing) = Intake::start(calls_store.clone(), Arc::default(), max_in_flight);
         let gateway = Gateway::new(calls_store, intake, keys.clone(), MAX_BODY_BYTES);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(serve_public(listener, Arc::new(gateway), shutdown.clone()));
+        let serving = tokio::spawn(serve_public(listener, Arc::new(gateway), limits, shutdown.clone()));
         Self { address, store, keys, shutdown, serving, committing, _directory: directory }
     }
 
@@ -64,7 +80,7 @@ impl Server {
         let url = format!("postgres://nobody@{}/none", mute.local_addr().unwrap());
         let (directory, store) = database().await;
         let calls_store = Store::connect(&url).await.unwrap();
-        (Self::start_with(directory, store, calls_store, max_in_flight).await, mute)
+        (Self::start_with(directory, store, calls_store, ROOMY, max_in_flight).await, mute)
     }
 
     async fn connect(&self) -> Client {
