@@ -1,7 +1,7 @@
 //! The parts that two or more of Callvine's processes need: no HTTP, no arguments, no environment.
 //!
 //! - the modules of `callvine-domain`: [`call`], [`recording`], [`analysis`], [`event`], [`queue`],
-//!   [`api_key`], [`names`], [`retry`], [`switch`], [`waveform`]
+//!   [`api_key`], [`names`], [`networks`], [`retry`], [`switch`], [`waveform`]
 //! - [`store`]: the database
 //! - [`bus`]: how messages reach their consumers
 //! - [`relay`]: from the outbox to the bus, and from the intake to it without reading the database
@@ -21,5 +21,5 @@ pub mod store;
 mod throttle;
 
 pub use callvine_domain::{
-    analysis, api_key, call, dead_letter, event, names, queue, recording, retry, switch, waveform,
+    analysis, api_key, call, dead_letter, event, names, networks, queue, recording, retry, switch, waveform,
 };

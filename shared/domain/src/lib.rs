@@ -8,6 +8,7 @@
 //! - [`event`]: events as subscribers see them
 //! - [`queue`]: the queues, their bindings, and the messages that go to them
 //! - [`api_key`]: API keys and their digests
+//! - [`networks`]: networks, as they are written in a setting
 //! - [`names`]: enums whose variants have published names
 //! - [`retry`]: how long to wait before the next attempt
 //! - [`switch`]: settings that are on or off
@@ -19,6 +20,7 @@ pub mod call;
 pub mod dead_letter;
 pub mod event;
 pub mod names;
+pub mod networks;
 pub mod queue;
 pub mod recording;
 pub mod retry;
