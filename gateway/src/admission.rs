@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::client_address::TrustedProxies;
 use crate::metrics::{self as names, Counted};
 use crate::requests::{Listener, Requests};
 
@@ -35,8 +36,8 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 pub struct ConnectionLimits {
     /// Most connections at once, at least 1.
     pub max: usize,
-    /// Most of them from one address (of IPv6: from one network of 64 bits), at least 1. Loopback may have more, since a
-    /// reverse proxy may stand there, but gives way to others when all places are taken.
+    /// Most of them from one address (of IPv6: from one network of 64 bits), at least 1. Loopback, where a reverse proxy
+    /// may stand, and trusted proxies may have more, but give way to others when all places are taken.
     pub max_per_address: usize,
 }
 
@@ -45,6 +46,8 @@ pub struct ConnectionLimits {
 pub(crate) struct Admission {
     name: &'static str,
     limits: ConnectionLimits,
+    /// Many clients stand behind each of these.
+    proxies: TrustedProxies,
     permits: Arc<Semaphore>,
     listener: Arc<Listener>,
     open: Gauge,
@@ -105,10 +108,11 @@ impl Drop for Place {
 
 impl Admission {
     /// The admission of the listener of this name.
-    pub(crate) fn new(name: &'static str, limits: ConnectionLimits) -> Arc<Self> {
+    pub(crate) fn new(name: &'static str, limits: ConnectionLimits, proxies: TrustedProxies) -> Arc<Self> {
         Arc::new(Self {
             name,
             limits,
+            proxies,
             permits: Arc::new(Semaphore::new(limits.max)),
             listener: Arc::default(),
             open: names::connections(name),
@@ -124,7 +128,8 @@ impl Admission {
         shutdown: &CancellationToken,
     ) -> Option<Place> {
         let address = counted_address(client);
-        if self.has_its_share(address) && !self.end_idle(Some(address)) {
+        let is_proxy = address.is_loopback() || self.proxies.include(client);
+        if !is_proxy && self.has_its_share(address) && !self.end_idle(Some(address)) {
             self.count("share");
             debug!(%client, "the {} listener turns a client away, whose address has its share", self.name);
             return None;
@@ -181,7 +186,7 @@ impl Admission {
     }
 
     fn has_its_share(&self, address: IpAddr) -> bool {
-        !address.is_loopback() && self.table.lock().count(address) >= self.limits.max_per_address
+        self.table.lock().count(address) >= self.limits.max_per_address
     }
 
     /// Ends the connection that has been idle longest: of this address, or of all.

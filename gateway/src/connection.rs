@@ -10,10 +10,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::requests::Requests;
+use crate::stream::Stream;
 
 /// Time for a request's head, from its first byte; for the first request, from the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ const LINGER_BUFFER_BYTES: usize = 16 * 1024;
 /// A TCP connection with deadlines.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     requests: Requests,
     /// Requests that had begun when the wait for the next one began.
     waiting_since_request: u32,
@@ -64,7 +64,7 @@ struct Linger {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, requests: Requests) -> Self {
+    pub(crate) fn new(stream: Stream, requests: Requests) -> Self {
         let read_deadline = Instant::now() + HEAD_TIMEOUT;
         Self {
             stream,

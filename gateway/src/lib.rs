@@ -1,6 +1,8 @@
 //! Every HTTP listener of Callvine: the public one that providers post calls to, and the admin one.
 //!
 //! - [`Settings`], [`AdminSettings`]: flags and environment variables
+//! - `stream`, [`Tls`]: plain connections, and such through TLS
+//! - [`TrustedProxies`]: whose word counts for a client's address
 //! - `server`, `connection`: accept, deadlines, HTTP/1.1 and HTTP/2, graceful stop
 //! - `admission`: how many may be connected, and who makes room; `requests`, `sending`: what it judges by
 //! - `host`: the host that a request is for
@@ -25,6 +27,7 @@ mod answer;
 mod auth;
 mod body;
 mod calls;
+mod client_address;
 mod connection;
 mod host;
 mod idempotency;
@@ -39,8 +42,10 @@ mod requests;
 mod sending;
 mod server;
 mod settings;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod webhook;
 
 use std::sync::Arc;
@@ -51,11 +56,16 @@ use tokio_util::sync::CancellationToken;
 
 pub use admin::Admin;
 pub use admission::ConnectionLimits;
+pub use client_address::TrustedProxies;
 pub use idempotency::sweep_marks;
 pub use intake::Intake;
 pub use key::Key;
 pub use key_ring::KeyRing;
-pub use settings::{AdminListen, AdminSettings, ListenAddress, Settings, SettingsError};
+pub use server::Terms;
+pub use settings::{
+    AdminListen, AdminSettings, ListenAddress, Settings, SettingsError, TlsSettings, TlsSettingsError,
+};
+pub use tls::{Files as TlsFiles, Tls, TlsError};
 
 use body::Budget;
 use metrics::AnswerMetrics;
@@ -74,6 +84,8 @@ pub struct Gateway {
     max_body_bytes: usize,
     /// Memory for bodies that have begun to arrive.
     bodies: Budget,
+    /// Whose word counts for a client's address.
+    proxies: TrustedProxies,
     metrics: AnswerMetrics,
 }
 
@@ -83,7 +95,14 @@ impl Gateway {
     #[must_use]
     pub fn new(store: Store, intake: Intake, keys: Arc<KeyRing>, max_body_bytes: usize) -> Self {
         let bodies = Budget::new(max_body_bytes);
-        Self { store, intake, keys, max_body_bytes, bodies, metrics: AnswerMetrics::new() }
+        let proxies = TrustedProxies::default();
+        Self { store, intake, keys, max_body_bytes, bodies, proxies, metrics: AnswerMetrics::new() }
+    }
+
+    /// The same, believing these proxies about their clients' addresses.
+    #[must_use]
+    pub fn believing(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
     }
 }
 
@@ -92,14 +111,20 @@ impl Gateway {
 pub async fn serve_public(
     listener: TcpListener,
     gateway: Arc<Gateway>,
-    limits: ConnectionLimits,
+    terms: Terms,
     shutdown: CancellationToken,
 ) {
-    server::serve(listener, Site::Public(gateway), limits, shutdown).await;
+    server::serve(listener, Site::Public(gateway), terms, shutdown).await;
 }
 
 /// Serves operators until `shutdown`; returns when every connection is closed. The caller bounds this wait: dropping
 /// the future drops the connections.
-pub async fn serve_admin(listener: TcpListener, admin: Arc<Admin>, shutdown: CancellationToken) {
-    server::serve(listener, Site::Admin(admin), server::ADMIN_LIMITS, shutdown).await;
+pub async fn serve_admin(
+    listener: TcpListener,
+    admin: Arc<Admin>,
+    tls: Option<Tls>,
+    shutdown: CancellationToken,
+) {
+    let terms = Terms { limits: server::ADMIN_LIMITS, tls, proxies: TrustedProxies::default() };
+    server::serve(listener, Site::Admin(admin), terms, shutdown).await;
 }

@@ -1,5 +1,6 @@
 //! The public listener: finds the endpoint of a request, and adds the headers that every answer has.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -38,7 +39,7 @@ const ALLOWED_HEADERS: HeaderValue =
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
 /// Answers a request, whatever happens.
-pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>, peer: IpAddr) -> Answer {
     let begun = Instant::now();
     let request_id = request_id(request.headers());
     let endpoint = Endpoint::of(request.uri()).map_or("other", |endpoint| endpoint.name());
@@ -49,7 +50,8 @@ pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>) ->
     let answered = recover(endpoint, route(gateway, &mut request)).await;
     let closes = closes_if_unread && answered.as_ref().is_err_and(Rejection::leaves_body_unread);
     let mut answer = answered.unwrap_or_else(|rejection| {
-        debug!(request.id = ?request_id, "{endpoint} answers {}: {rejection}", rejection.status());
+        let client = gateway.proxies.client(peer, request.headers());
+        debug!(request.id = ?request_id, client.address = %client, "{endpoint} answers {}: {rejection}", rejection.status());
         rejection.into_answer()
     });
     if is_head {

@@ -1,5 +1,5 @@
-//! Accepts a listener's connections up to a bound, speaks HTTP/1.1 or HTTP/2 (prior knowledge) on them, and closes them
-//! gracefully.
+//! Accepts a listener's connections up to a bound, plain or through TLS, speaks HTTP/1.1 or HTTP/2 (agreed on by ALPN, or by
+//! prior knowledge) on them, and closes them gracefully.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,9 +25,12 @@ use tracing::{debug, warn};
 
 use crate::admission::{Admission, ConnectionLimits, Place};
 use crate::answer::Answer;
+use crate::client_address::TrustedProxies;
 use crate::connection::Connection;
 use crate::requests::Requests;
 use crate::sending::Sending;
+use crate::stream::Stream;
+use crate::tls::Tls;
 use crate::{Admin, Gateway, admin, public};
 
 /// Most connections of operators: probes, scrapes and a few browsers. All of them may come through one proxy.
@@ -82,9 +85,9 @@ impl Site {
         }
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Answer {
+    async fn answer(self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         match self {
-            Self::Public(gateway) => public::answer(&gateway, request).await,
+            Self::Public(gateway) => public::answer(&gateway, request, peer).await,
             // Boxed, since it is larger and rare.
             Self::Admin(admin) => Box::pin(admin::answer(&admin, &request)).await,
         }
@@ -92,15 +95,11 @@ impl Site {
 }
 
 /// Accepts and serves connections until `shutdown`, then waits until the last one is closed.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    site: Site,
-    limits: ConnectionLimits,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn serve(listener: TcpListener, site: Site, terms: Terms, shutdown: CancellationToken) {
     let tasks = TaskTracker::new();
     let http = Arc::new(http(tasks.clone()));
-    let admission = Admission::new(site.name(), limits);
+    let Terms { limits, tls, proxies } = terms;
+    let admission = Admission::new(site.name(), limits, proxies);
     while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener)).await {
         let (stream, client) = match accepted {
             Ok(accepted) => accepted,
@@ -114,7 +113,12 @@ pub(crate) async fn serve(
         };
         match shutdown.run_until_cancelled(admission.admit(client, &shutdown)).await {
             Some(Some(place)) => {
-                tasks.spawn(serve_connection(stream, place, site.clone(), Arc::clone(&http)));
+                let (site, http, tls) = (site.clone(), Arc::clone(&http), tls.clone());
+                tasks.spawn(async move {
+                    if let Some(stream) = agreed(stream, tls, &place).await {
+                        serve_connection((stream, client), place, site, http).await;
+                    }
+                });
             }
             Some(None) => drop(stream),
             None => break,
@@ -124,6 +128,32 @@ pub(crate) async fn serve(
     drop(listener);
     tasks.close();
     tasks.wait().await;
+}
+
+/// The terms on which a listener takes connections.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// How many it holds.
+    pub limits: ConnectionLimits,
+    /// The proof of who it is, where it speaks TLS.
+    pub tls: Option<Tls>,
+    /// The proxies that may have more connections than other addresses.
+    pub proxies: TrustedProxies,
+}
+
+/// The stream of a client: as it is, or after its TLS handshake. `None`: there was none, or the connection must end.
+async fn agreed(stream: TcpStream, tls: Option<Tls>, place: &Place) -> Option<Stream> {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!("a connection can't be told to send without delay: {error}");
+    }
+    let Some(tls) = tls else { return Some(Stream::Plain(stream)) };
+    match place.end.run_until_cancelled(tls.accept(stream)).await? {
+        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
+        Err(error) => {
+            debug!("a TLS handshake failed: {error}");
+            None
+        }
+    }
 }
 
 /// The next connection, and its client's address.
@@ -174,6 +204,8 @@ struct Answering {
     site: Site,
     requests: Requests,
     admission: Arc<Admission>,
+    /// The other end of the connection.
+    peer: IpAddr,
 }
 
 impl Service<Request<Incoming>> for Answering {
@@ -185,11 +217,11 @@ impl Service<Request<Incoming>> for Answering {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let version = request.version();
         let mut under_way = self.requests.begin(version);
-        let (site, requests) = (self.site.clone(), self.requests.clone());
+        let (site, requests, peer) = (self.site.clone(), self.requests.clone(), self.peer);
         let admission = (version == Version::HTTP_2).then(|| Arc::clone(&self.admission));
         Box::pin(async move {
             under_way.started();
-            let mut answer = site.answer(request).await;
+            let mut answer = site.answer(request, peer).await;
             if requests.are_ending() && version < Version::HTTP_2 {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -202,13 +234,16 @@ impl Service<Request<Incoming>> for Answering {
     }
 }
 
-async fn serve_connection(stream: TcpStream, place: Place, site: Site, http: Arc<auto::Builder<Tasks>>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!("a connection can't be told to send without delay: {error}");
-    }
+async fn serve_connection(
+    (stream, peer): (Stream, IpAddr),
+    place: Place,
+    site: Site,
+    http: Arc<auto::Builder<Tasks>>,
+) {
     let requests = &place.requests;
     let io = TokioIo::new(Connection::new(stream, requests.clone()));
-    let service = Answering { site, requests: requests.clone(), admission: Arc::clone(place.admission()) };
+    let service =
+        Answering { site, requests: requests.clone(), admission: Arc::clone(place.admission()), peer };
     let mut connection = pin!(http.serve_connection(io, service));
     let ended = match place.end.run_until_cancelled(connection.as_mut()).await {
         Some(ended) => ended,

@@ -5,13 +5,16 @@
 
 mod address;
 mod admin;
+mod tls;
 
 use bytesize::ByteSize;
+use callvine_shared::networks::Networks;
 use callvine_shared::switch::on_or_off;
 
 use crate::ConnectionLimits;
 pub use address::ListenAddress;
 pub use admin::{AdminListen, AdminSettings, SettingsError};
+pub use tls::{TlsSettings, TlsSettingsError};
 
 /// Largest `CALLVINE_MAX_BODY`: every request under way holds its body in memory.
 const BODY_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -76,6 +79,16 @@ pub struct Settings {
         value_parser = max_connections
     )]
     pub max_connections_per_address: Option<usize>,
+
+    /// Networks (CIDR, comma-separated) of proxies whose `X-Forwarded-For` is believed
+    #[arg(
+        long,
+        env = "CALLVINE_TRUSTED_PROXIES",
+        value_name = "NETWORKS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub trusted_proxies: Networks,
 }
 
 impl Settings {

@@ -1,7 +1,7 @@
 //! The parts that two or more of Callvine's processes need: no HTTP, no arguments, no environment.
 //!
 //! - the modules of `callvine-domain`: [`call`], [`recording`], [`analysis`], [`event`], [`queue`],
-//!   [`api_key`], [`idempotency`], [`names`], [`retry`], [`switch`], [`waveform`]
+//!   [`api_key`], [`idempotency`], [`names`], [`networks`], [`retry`], [`switch`], [`waveform`]
 //! - [`store`]: the database
 //! - [`bus`]: how messages reach their consumers
 //! - [`relay`]: from the outbox to the bus, and from the intake to it without reading the database
@@ -21,6 +21,6 @@ pub mod store;
 mod throttle;
 
 pub use callvine_domain::{
-    analysis, api_key, call, dead_letter, event, idempotency, names, queue, recording, retry, switch,
+    analysis, api_key, call, dead_letter, event, idempotency, names, networks, queue, recording, retry, switch,
     waveform,
 };

@@ -2,15 +2,13 @@
 //!
 //! Every value is judged here, while the command line is read, so that a wrong one ends the start.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use callvine_shared::cell::PROOF_TIMEOUT_MAX;
+use callvine_shared::networks::Networks;
 use callvine_shared::retry;
-use ipnet::IpNet;
 
 /// Longest `CALLVINE_FETCH_TIMEOUT`. RabbitMQ closes a channel whose delivery is unacknowledged for 30 minutes, and
 /// proving and storing the recording needs time too.
@@ -159,36 +157,6 @@ pub struct Settings {
     pub requeue_after: Duration,
 }
 
-/// A comma-separated list of networks; an address alone is a network of one address. Host bits are dropped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(pub Vec<IpNet>);
-
-impl FromStr for Networks {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        entries.map(network).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-fn network(entry: &str) -> Result<IpNet, String> {
-    let net = match entry.parse::<IpNet>() {
-        Ok(net) => net.trunc(),
-        Err(_) => entry
-            .parse::<IpAddr>()
-            .map(IpNet::from)
-            .map_err(|_| format!("`{entry}` is neither a network such as 10.0.0.0/8 nor an address"))?,
-    };
-    match net {
-        // Addresses are judged in their IPv4 form, so such an entry would never match.
-        IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => {
-            Err(format!("`{entry}`: write an IPv4-mapped network in its IPv4 form"))
-        }
-        _ => Ok(net),
-    }
-}
-
 fn concurrency(text: &str) -> Result<usize, String> {
     let count = whole(text, CONCURRENCY_MAX)?;
     usize::try_from(count).map_err(|error| error.to_string())
@@ -322,12 +290,5 @@ mod tests {
             let flag = argument.split('=').next().unwrap();
             assert!(error.to_string().contains(flag), "{argument}: {error}");
         }
-    }
-
-    #[test]
-    fn networks_are_a_comma_list() {
-        let settings = parse(&["--fetch-allow", " 127.0.0.0/8, ::1,10.1.2.3/8 ,"]).unwrap();
-        let expected = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"].map(|net| net.parse().unwrap());
-        assert_eq!(settings.fetch_allow, Networks(expected.to_vec()));
     }
 }

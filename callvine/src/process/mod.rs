@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use callvine_gateway::{Admin, AdminListen, Gateway, Intake, KeyRing, ListenAddress};
+use callvine_gateway::{
+    Admin, AdminListen, Gateway, Intake, KeyRing, ListenAddress, Terms, Tls, TrustedProxies,
+};
 use callvine_shared::bus::{BrokerUrl, Bus, Local, RabbitMq};
 use callvine_shared::objects::{Address, Objects};
 use callvine_shared::relay::{self, Handoff};
@@ -63,9 +65,9 @@ pub(crate) struct Public {
 
 /// A process that runs.
 pub(crate) struct Running {
-    /// `http://…` of the public listener, if it has one.
+    /// `http://…` or `https://…` of the public listener, if it has one.
     pub(crate) public_url: Option<String>,
-    /// `http://…` of the admin listener, if it has one.
+    /// The same of the admin listener, if it has one.
     pub(crate) admin_url: Option<String>,
     /// Cancelled when a part has ended that the process can't do without.
     failed: CancellationToken,
@@ -77,6 +79,8 @@ pub(crate) struct Running {
     serving_tasks: Vec<JoinHandle<()>>,
     bus: Bus,
     store: Store,
+    /// What the listeners speak TLS with, if they do.
+    tls: Option<Tls>,
     lock: Option<lock::DataLock>,
 }
 
@@ -89,6 +93,7 @@ impl Running {
         stop: &CancellationToken,
     ) -> Result<Option<Self>, Failure> {
         plan.admin.check().map_err(Failure::of_setting)?;
+        let tls = plan.admin.tls.load().map_err(Failure::of_setting)?;
         files::raise_limit(plan.gateway.as_ref().map_or(0, |public| public.settings.max_connections));
         let public = match &plan.gateway {
             Some(public) => Some(bind(public.settings.listen, "CALLVINE_LISTEN").await?),
@@ -112,8 +117,9 @@ impl Running {
             None => None,
         };
         let mut running = Self {
-            public_url: public.as_ref().map(url).transpose()?,
-            admin_url: admin.as_ref().map(url).transpose()?,
+            public_url: public.as_ref().map(|listener| url(listener, tls.as_ref())).transpose()?,
+            admin_url: admin.as_ref().map(|listener| url(listener, tls.as_ref())).transpose()?,
+            tls: tls.clone(),
             failed: CancellationToken::new(),
             accepting,
             serving,
@@ -123,6 +129,9 @@ impl Running {
             store: store.clone(),
             lock,
         };
+        if let Some(tls) = tls {
+            running.serving_tasks.push(tokio::spawn(tls.keep_current(running.serving.clone())));
+        }
         if let Some(listener) = admin {
             running.serve_admin(listener, &plan, objects.clone(), metrics);
         }
@@ -182,13 +191,15 @@ impl Running {
         let sweeping = callvine_gateway::sweep_marks(self.store.clone(), self.serving.clone());
         self.serving_tasks.push(tokio::spawn(sweeping));
         let (intake, committing) = Intake::start(self.store.clone(), handoff, public.settings.max_in_flight);
+        let proxies = TrustedProxies::new(public.settings.trusted_proxies.clone());
         let gateway = Gateway::new(self.store.clone(), intake, keys, public.settings.max_body);
-        let limits = public.settings.connection_limits();
+        let gateway = gateway.believing(proxies.clone());
+        let terms = Terms { limits: public.settings.connection_limits(), tls: self.tls.clone(), proxies };
         let accepting = self.accepting.clone();
         let failed = self.failed.clone();
         self.accepting_tasks.push(tokio::spawn(async move {
             let mut committing = committing;
-            let serving = callvine_gateway::serve_public(listener, Arc::new(gateway), limits, accepting);
+            let serving = callvine_gateway::serve_public(listener, Arc::new(gateway), terms, accepting);
             // The last connection holds the last handle on the intake; without one, the intake ends when its queue is
             // empty. If it ends before, nothing can be stored any more.
             tokio::select! {
@@ -223,7 +234,12 @@ impl Running {
             draining: self.accepting.clone(),
         });
         let serving = self.serving.clone();
-        self.serving_tasks.push(tokio::spawn(callvine_gateway::serve_admin(listener, admin, serving)));
+        self.serving_tasks.push(tokio::spawn(callvine_gateway::serve_admin(
+            listener,
+            admin,
+            self.tls.clone(),
+            serving,
+        )));
     }
 
     /// Returns when a part has ended that the process can't do without.
@@ -276,7 +292,8 @@ async fn bind(ListenAddress(address): ListenAddress, variable: &str) -> Result<T
     Ok(listener.with_context(|| format!("cannot listen on {address} ({variable})"))?)
 }
 
-fn url(listener: &TcpListener) -> Result<String, Failure> {
+fn url(listener: &TcpListener, tls: Option<&Tls>) -> Result<String, Failure> {
     let address = listener.local_addr().context("a listener has no address")?;
-    Ok(format!("http://{address}"))
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{address}"))
 }

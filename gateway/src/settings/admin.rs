@@ -6,7 +6,7 @@ use std::str::FromStr;
 use callvine_shared::api_key::Digest;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::ListenAddress;
+use super::{ListenAddress, TlsSettings};
 
 /// How operators reach a process.
 #[derive(clap::Args, Clone, Debug)]
@@ -26,6 +26,10 @@ pub struct AdminSettings {
         value_parser = admin_token
     )]
     pub admin_token: Option<SecretString>,
+
+    /// Both listeners speak TLS, or neither.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 }
 
 impl AdminSettings {

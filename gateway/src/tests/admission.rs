@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ConnectionLimits;
 use crate::admission::{Admission, Place};
+use crate::{ConnectionLimits, TrustedProxies};
 
 fn admission(max: usize, max_per_address: usize) -> Arc<Admission> {
-    Admission::new("test", ConnectionLimits { max, max_per_address })
+    Admission::new("test", ConnectionLimits { max, max_per_address }, TrustedProxies::default())
 }
 
 async fn admit(admission: &Arc<Admission>, client: &str) -> Option<Place> {

@@ -24,7 +24,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Admin, ConnectionLimits, Gateway, Intake, KeyRing, serve_admin, serve_public};
+use crate::{
+    Admin, ConnectionLimits, Gateway, Intake, KeyRing, Terms, TrustedProxies, serve_admin, serve_public,
+};
 use client::Client;
 
 /// The published test key.
@@ -70,7 +72,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(serve_public(listener, Arc::new(gateway), limits, shutdown.clone()));
+        let terms = Terms { limits, tls: None, proxies: TrustedProxies::default() };
+        let serving = tokio::spawn(serve_public(listener, Arc::new(gateway), terms, shutdown.clone()));
         Self { address, store, keys, shutdown, serving, committing, _directory: directory }
     }
 
@@ -124,7 +127,7 @@ async fn start_admin(store: Store, token: Option<&str>, draining: &CancellationT
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     // Ends with the test's runtime.
-    tokio::spawn(serve_admin(listener, Arc::new(admin), CancellationToken::new()));
+    tokio::spawn(serve_admin(listener, Arc::new(admin), None, CancellationToken::new()));
     address
 }
 

@@ -9,6 +9,7 @@
 //! - [`queue`]: the queues, their bindings, and the messages that go to them
 //! - [`api_key`]: API keys and their digests
 //! - [`idempotency`]: when two posts are the same call
+//! - [`networks`]: networks, as they are written in a setting
 //! - [`names`]: enums whose variants have published names
 //! - [`retry`]: how long to wait before the next attempt
 //! - [`switch`]: settings that are on or off
@@ -21,6 +22,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod idempotency;
 pub mod names;
+pub mod networks;
 pub mod queue;
 pub mod recording;
 pub mod retry;
