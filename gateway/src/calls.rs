@@ -1,7 +1,6 @@
 //! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, with the states of its
 //! recording and its analysis.
 
-use callvine_shared::analysis;
 use callvine_shared::call::{CallId, RecordingUrl};
 use callvine_shared::error_chain::Chain;
 use callvine_shared::recording::Reason;
@@ -52,7 +51,10 @@ fn found(record: &CallRecord) -> Answer {
     body.extend_from_slice(br#","recording":"#);
     body.extend_from_slice(&to_json(&Recording::of(&record.recording)));
     body.extend_from_slice(br#","analysis":"#);
-    body.extend_from_slice(&to_json(&Analysis::of(&record.analysis)));
+    body.extend_from_slice(&to_json(&Quality::of(record.quality())));
+    body.extend_from_slice(br#","analyses":"#);
+    let analyses: Vec<_> = record.analyses.iter().map(Analysis::of).collect();
+    body.extend_from_slice(&to_json(&analyses));
     body.extend_from_slice(b"}}");
     let mut answer = answer::json(StatusCode::OK, body);
     // The answer changes with every step of the recording, and is for this client alone.
@@ -99,21 +101,55 @@ impl<'a> Recording<'a> {
     }
 }
 
+/// The shipped analyzer's analysis, as it is shown beside the call.
 #[derive(Serialize)]
-struct Analysis<'a> {
+struct Quality<'a> {
     status: &'static str,
     analyzer: Option<&'a str>,
     results: Option<&'a RawValue>,
 }
 
-impl<'a> Analysis<'a> {
-    fn of(state: &'a AnalysisState) -> Self {
+impl<'a> Quality<'a> {
+    fn of(state: Option<&'a AnalysisState>) -> Self {
         Self {
-            status: state.status.map_or("none", analysis::Status::name),
-            analyzer: state.analyzer.as_deref(),
-            results: state.results.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+            status: state.map_or("none", |state| state.status.name()),
+            // As long as nothing has answered, nothing is named.
+            analyzer: state.filter(|state| state.results.is_some()).map(|state| state.analyzer.as_str()),
+            results: state.and_then(results),
         }
     }
+}
+
+/// An analyzer's analysis.
+#[derive(Serialize)]
+pub(crate) struct Analysis<'a> {
+    analyzer: &'a str,
+    status: &'static str,
+    attempts: i32,
+    reason: Option<&'a str>,
+    last_error: Option<&'a str>,
+    results: Option<&'a RawValue>,
+    requested_at: String,
+    completed_at: Option<String>,
+}
+
+impl<'a> Analysis<'a> {
+    pub(crate) fn of(state: &'a AnalysisState) -> Self {
+        Self {
+            analyzer: &state.analyzer,
+            status: state.status.name(),
+            attempts: state.attempts,
+            reason: state.reason.as_deref(),
+            last_error: state.last_error.as_deref(),
+            results: results(state),
+            requested_at: published_time(state.requested_at),
+            completed_at: state.completed_at.map(published_time),
+        }
+    }
+}
+
+fn results(state: &AnalysisState) -> Option<&RawValue> {
+    state.results.as_deref().and_then(|text| serde_json::from_str(text).ok())
 }
 
 /// The format of `created_at`, in UTC.

@@ -3,11 +3,14 @@
 //! An event's id is a UUIDv5 of its facts, so the same event has the same id whenever it is made, from memory or from the
 //! tables. Subscribers drop repetitions by it, and events can be published again long after they left the outbox.
 
+mod answered;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+pub use self::answered::FailedAnalysis;
 use crate::call::{Call, CallId, RecordingUrl};
 use crate::recording::{FailedRecording, StoredRecording};
 
@@ -21,6 +24,8 @@ pub const RECORDING_FAILED: &str = "recording.failed";
 pub const ANALYSIS_REQUESTED: &str = "analysis.requested";
 /// An analyzer answered.
 pub const ANALYSIS_COMPLETED: &str = "analysis.completed";
+/// An analyzer gave up.
+pub const ANALYSIS_FAILED: &str = "analysis.failed";
 
 /// The media type of an event's body (CloudEvents JSON format, structured mode).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -136,8 +141,17 @@ impl Events {
 
     /// An event; `write_data` appends its data, a JSON object.
     fn event(&self, occasion: Occasion, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
-        let id = self.id(occasion);
         let Occasion(routing_key, call_id, _) = occasion;
+        self.made((self.id(occasion), routing_key, call_id), time, write_data)
+    }
+
+    /// An event with this id, routing key and call; `write_data` appends its data, a JSON object.
+    fn made(
+        &self,
+        (id, routing_key, call_id): (Uuid, &'static str, CallId),
+        time: DateTime<Utc>,
+        write_data: impl FnOnce(&mut Vec<u8>),
+    ) -> Event {
         let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
         let mut body = format!(
             r#"{{"specversion":"1.0","id":"{id}","source":"/callvine","type":"ai.callvine.{routing_key}","subject":"calls/{call_id}","time":"{time}","datacontenttype":"application/json","data":"#,
