@@ -7,7 +7,7 @@ use callvine_shared::recording::Reason;
 use callvine_shared::store::{AnalysisState, CallRecord, RecordingState, StoreError};
 use chrono::{DateTime, Utc};
 use http::header::{CACHE_CONTROL, HeaderValue};
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -24,14 +24,19 @@ pub(crate) async fn show(
     request: &Request<Incoming>,
     id: &str,
 ) -> Result<Answer, Rejection> {
-    let key = auth::authenticate(&gateway.keys, request.headers(), Utc::now())?;
+    Ok(found(&find(gateway, request.headers(), id).await?))
+}
+
+/// The call with this id, if the key in the headers may read it.
+pub(crate) async fn find(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<CallRecord, Rejection> {
+    let key = auth::authenticate(&gateway.keys, headers, Utc::now())?;
     let id = parse_id(id).ok_or(Rejection::NoSuchCall)?;
     let read = timeout(answer::DEADLINE, gateway.store.call(id, key.client())).await;
     let record = match read {
         Ok(read) => read.map_err(|error| not_read(id, &error))?,
         Err(_elapsed) => return Err(Rejection::NotRead),
     };
-    Ok(found(&record.ok_or(Rejection::NoSuchCall)?))
+    record.ok_or(Rejection::NoSuchCall)
 }
 
 fn not_read(id: CallId, error: &StoreError) -> Rejection {
@@ -40,7 +45,7 @@ fn not_read(id: CallId, error: &StoreError) -> Rejection {
 }
 
 /// Accepts an id only as `Location` spells it: no sign, no leading zeros.
-fn parse_id(text: &str) -> Option<CallId> {
+pub(crate) fn parse_id(text: &str) -> Option<CallId> {
     let id: i64 = text.parse().ok()?;
     (id > 0 && id.to_string() == text).then_some(CallId(id))
 }
@@ -60,6 +65,11 @@ fn found(record: &CallRecord) -> Answer {
     // The answer changes with every step of the recording, and is for this client alone.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
+}
+
+/// The body of an answer with these data.
+pub(crate) fn success(data: &impl Serialize) -> Vec<u8> {
+    [br#"{"success":true,"data":"#.as_slice(), &to_json(data), b"}"].concat()
 }
 
 #[derive(Serialize)]

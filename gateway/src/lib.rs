@@ -5,6 +5,7 @@
 //! - `public`: from path to endpoint; the headers that every answer has
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
+//! - `recording`, `byte_range`: `GET /calls/ID/recording`
 //! - `auth`, [`KeyRing`]: from headers to a client, without the database
 //! - `answer`: the type of every answer, and its deadline
 //! - `body`: a bounded body within a bounded time
@@ -19,12 +20,14 @@ mod admin;
 mod answer;
 mod auth;
 mod body;
+mod byte_range;
 mod calls;
 mod connection;
 mod intake;
 mod key_ring;
 pub mod metrics;
 mod public;
+mod recording;
 mod rejection;
 mod server;
 mod settings;
@@ -34,6 +37,7 @@ mod webhook;
 
 use std::sync::Arc;
 
+use callvine_shared::objects::Objects;
 use callvine_shared::store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +48,7 @@ pub use key_ring::{Key, KeyRing};
 pub use settings::{AdminListen, AdminSettings, ListenAddress, Settings, SettingsError};
 
 use metrics::AnswerMetrics;
+use recording::Sender;
 use server::Site;
 
 /// Everything that the public listener needs for its answers. Dropping it drops its handle on the [`Intake`].
@@ -57,15 +62,24 @@ pub struct Gateway {
     keys: Arc<KeyRing>,
     /// Most bytes of a request's body.
     max_body_bytes: usize,
+    /// Sends recordings; `None`: this process does not know where they are kept.
+    recordings: Option<Sender>,
     metrics: AnswerMetrics,
 }
 
 impl Gateway {
     /// A gateway that reads calls from `store` and stores them through `intake`, for callers with one of the `keys`. A
-    /// request's body may have `max_body_bytes`. The metrics recorder must be installed before.
+    /// request's body may have `max_body_bytes`. Recordings are sent from `objects`. The metrics recorder must be installed before.
     #[must_use]
-    pub fn new(store: Store, intake: Intake, keys: Arc<KeyRing>, max_body_bytes: usize) -> Self {
-        Self { store, intake, keys, max_body_bytes, metrics: AnswerMetrics::new() }
+    pub fn new(
+        store: Store,
+        intake: Intake,
+        keys: Arc<KeyRing>,
+        max_body_bytes: usize,
+        objects: Option<Objects>,
+    ) -> Self {
+        let recordings = objects.map(Sender::new);
+        Self { store, intake, keys, max_body_bytes, recordings, metrics: AnswerMetrics::new() }
     }
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::answer::{self, Answer};
 use crate::rejection::{Methods, Rejection};
-use crate::{Gateway, calls, metrics, webhook};
+use crate::{Gateway, calls, metrics, recording, webhook};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -71,6 +71,7 @@ pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>) ->
 enum Endpoint<'a> {
     Webhook,
     Call { id: &'a str },
+    Recording { id: &'a str },
 }
 
 impl<'a> Endpoint<'a> {
@@ -79,10 +80,14 @@ impl<'a> Endpoint<'a> {
         match path.strip_suffix('/').unwrap_or(path) {
             "/webhook.php" | "/webhook" => Some(Self::Webhook),
             "/recording.php" => Some(Self::Call { id: call_id(uri.query().unwrap_or_default()) }),
-            path => match path.strip_prefix("/calls/") {
-                Some(id) if !id.contains('/') => Some(Self::Call { id }),
-                _ => None,
-            },
+            path => {
+                let id = path.strip_prefix("/calls/")?;
+                match id.split_once('/') {
+                    None => Some(Self::Call { id }),
+                    Some((id, "recording")) => Some(Self::Recording { id }),
+                    Some(_) => None,
+                }
+            }
         }
     }
 
@@ -90,13 +95,14 @@ impl<'a> Endpoint<'a> {
         match self {
             Self::Webhook => metrics::WEBHOOK,
             Self::Call { .. } => "call",
+            Self::Recording { .. } => "recording",
         }
     }
 
     fn methods(self) -> Methods {
         match self {
             Self::Webhook => Methods::Post,
-            Self::Call { .. } => Methods::Get,
+            Self::Call { .. } | Self::Recording { .. } => Methods::Get,
         }
     }
 }
@@ -118,6 +124,7 @@ async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Ans
     match endpoint {
         Endpoint::Webhook => webhook::receive(gateway, request).await,
         Endpoint::Call { id } => calls::show(gateway, request, id).await,
+        Endpoint::Recording { id } => recording::send(gateway, request, id).await,
     }
 }
 

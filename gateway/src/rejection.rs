@@ -20,6 +20,16 @@ pub(crate) enum Rejection {
     NotFound,
     #[error("There is no call with this ID")]
     NoSuchCall,
+    #[error("The recording of this call is not stored")]
+    NoRecording,
+    #[error("The recording does not have these bytes")]
+    Range,
+    #[error("This process does not know where recordings are kept")]
+    RecordingElsewhere,
+    #[error("The recording can't be read at the moment")]
+    RecordingNotRead,
+    #[error("Too many recordings are being sent, please try again")]
+    TooManyReaders,
     #[error("This endpoint only accepts {} requests", .0.message())]
     Method(Methods),
     #[error("API key must be provided in X-API-Key header or Authorization header")]
@@ -109,14 +119,17 @@ impl Rejection {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::NoSuchCall => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoSuchCall | Self::NoRecording => StatusCode::NOT_FOUND,
+            Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::KeyMissing | Self::KeyUnknown | Self::AdminToken => StatusCode::UNAUTHORIZED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::NotStored | Self::NotRead | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::RecordingElsewhere | Self::RecordingNotRead | Self::TooManyReaders => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -125,6 +138,11 @@ impl Rejection {
         match self {
             Self::NotFound
             | Self::NoSuchCall
+            | Self::NoRecording
+            | Self::Range
+            | Self::RecordingElsewhere
+            | Self::RecordingNotRead
+            | Self::TooManyReaders
             | Self::Method(_)
             | Self::KeyMissing
             | Self::KeyUnknown
@@ -149,14 +167,22 @@ impl Rejection {
                 Some((CONNECTION, HeaderValue::from_static("close")))
             }
             Self::NotStored | Self::NotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
-            Self::Overloaded => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
-            Self::NotFound | Self::NoSuchCall | Self::Invalid(_) | Self::Internal => None,
+            Self::RecordingElsewhere | Self::RecordingNotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
+            Self::Overloaded | Self::TooManyReaders => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
+            Self::NotFound
+            | Self::NoSuchCall
+            | Self::NoRecording
+            | Self::Range
+            | Self::Invalid(_)
+            | Self::Internal => None,
         }
     }
 
     fn error(&self) -> &'static str {
         match self {
-            Self::NotFound | Self::NoSuchCall => "Not found",
+            Self::NotFound | Self::NoSuchCall | Self::NoRecording => "Not found",
+            Self::Range => "Range not satisfiable",
+            Self::RecordingElsewhere | Self::RecordingNotRead => "Recording unavailable",
             Self::Method(_) => "Method not allowed",
             Self::KeyMissing | Self::AdminToken => "Authentication required",
             Self::KeyUnknown => "Invalid API key",
@@ -174,7 +200,7 @@ impl Rejection {
             },
             Self::NotStored | Self::NotRead => "Database error",
             Self::Internal => "Internal server error",
-            Self::Overloaded => "Service overloaded",
+            Self::Overloaded | Self::TooManyReaders => "Service overloaded",
         }
     }
 

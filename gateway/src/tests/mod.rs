@@ -49,7 +49,7 @@ impl Server {
     async fn start_with(directory: TempDir, store: Store, calls_store: Store, max_in_flight: usize) -> Self {
         let keys = Arc::new(KeyRing::load(&store, true).await.unwrap());
         let (intake, committing) = Intake::start(calls_store.clone(), Arc::default(), max_in_flight);
-        let gateway = Gateway::new(calls_store, intake, keys.clone(), MAX_BODY_BYTES);
+        let gateway = Gateway::new(calls_store, intake, keys.clone(), MAX_BODY_BYTES, None);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

@@ -2,7 +2,7 @@
 //! later; or given up.
 
 mod failure;
-pub mod settings;
+mod settings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::failure::Failure;
-use self::settings::Settings;
+pub use self::settings::{AgentChannel, Settings};
 use crate::patience::while_unavailable;
 use crate::{consume, lease, metrics};
 
