@@ -53,7 +53,10 @@ pub(crate) fn empty(status: StatusCode) -> Answer {
 
 /// The same answer to a `HEAD` request: without its body, but with its length (RFC 9110, section 9.3.2).
 pub(crate) fn without_body(mut answer: Answer) -> Answer {
-    if let Some(bytes) = answer.body().size_hint().exact() {
+    // One that was made without its body says its length itself.
+    if let (false, Some(bytes)) =
+        (answer.headers().contains_key(CONTENT_LENGTH), answer.body().size_hint().exact())
+    {
         answer.headers_mut().insert(CONTENT_LENGTH, bytes.into());
     }
     *answer.body_mut() = Either::Left(Full::default());

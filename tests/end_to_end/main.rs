@@ -17,6 +17,7 @@ mod formats;
 mod hostile;
 mod hosts;
 mod largest;
+mod listening;
 mod memory;
 mod postponed;
 mod recordings;

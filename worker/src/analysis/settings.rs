@@ -8,7 +8,7 @@ const CONCURRENCY_MAX: usize = 256;
 /// How recordings are analysed: flags, each with an environment variable and a default.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Analysis")]
-#[group(id = "analysis")]
+#[group(id = "analyzer-settings")]
 pub struct Settings {
     /// Channel of a two-channel recording in which the agent speaks
     #[arg(long, env = "CALLVINE_AGENT_CHANNEL", value_name = "left|right", default_value = "left")]
