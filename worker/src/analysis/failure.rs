@@ -34,7 +34,7 @@ impl Failure {
         Self { reason, detail: error.to_string().into(), is_final }
     }
 
-    /// What kills its reader is attempted again: the machine may have been short of time or memory.
+    /// A recording that kills its reader is read again: the machine may have been short of time or memory.
     pub(super) fn of_cell(call_id: CallId, error: CellError) -> Self {
         match error {
             CellError::Refused(refusal) => {
