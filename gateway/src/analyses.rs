@@ -35,7 +35,7 @@ pub(crate) async fn put(
     let now = Utc::now();
     let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
     if key.role() != Role::Analyst {
-        return Err(Rejection::Forbidden);
+        return Err(Rejection::NoAnalyst);
     }
     let id = calls::parse_id(id).ok_or(Rejection::NoSuchCall)?;
     let analyzer: AnalyzerName = name.parse().map_err(Rejection::AnalyzerName)?;
@@ -88,7 +88,9 @@ mod tests {
         for body in [&b"{}"[..], b" {\"a\": [1, {}]}\n"] {
             assert!(object(body).is_ok());
         }
-        for body in [&b""[..], b"[]", b"1", b"\"x\"", b"{", b"{}{}", b"{\"a\":\"\xff\"}", b"NaN", b"{\"a\":NaN}"] {
+        for body in
+            [&b""[..], b"[]", b"1", b"\"x\"", b"{", b"{}{}", b"{\"a\":\"\xff\"}", b"NaN", b"{\"a\":NaN}"]
+        {
             assert_eq!(object(body).unwrap_err(), Rejection::Invalid(Invalid::Json));
         }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));

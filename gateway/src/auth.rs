@@ -6,9 +6,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use callvine_shared::api_key::Role;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName};
+use http::header::{AUTHORIZATION, FORWARDED, HeaderName, VIA};
 
 use crate::key_ring::{Key, KeyRing};
 use crate::rejection::Rejection;
@@ -16,20 +17,43 @@ use crate::rejection::Rejection;
 /// `Authorization` counts only where this header is absent or empty.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// The headers of a request that came through a proxy (RFC 7239, RFC 9110 7.6.3, and the older one that most send).
+const PROXY_HEADERS: [HeaderName; 3] = [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for")];
+
 /// Some clients pad `Basic` credentials, and some don't.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The key of a request, if it is accepted; notes its use at `now`.
+/// The key of a request, if it is accepted; the database is not asked. Notes its use at `now`.
 pub(crate) fn authenticate(
     keys: &KeyRing,
     headers: &HeaderMap,
     now: DateTime<Utc>,
 ) -> Result<Arc<Key>, Rejection> {
-    let key = presented_key(headers).ok_or(Rejection::KeyMissing)?;
-    keys.find(&key, now).ok_or(Rejection::KeyUnknown)
+    let text = presented_key(headers).ok_or(Rejection::KeyMissing)?;
+    let key = keys.find(&text, now).ok_or(Rejection::KeyUnknown)?;
+    // Behind a proxy, a listener on loopback is reached from elsewhere.
+    if key.is_published() && came_through_a_proxy(headers) { Err(Rejection::KeyUnknown) } else { Ok(key) }
+}
+
+/// The key of a request that posts a call: it may, and its rate allows one more.
+pub(crate) fn admit_post(
+    keys: &KeyRing,
+    headers: &HeaderMap,
+    now: DateTime<Utc>,
+) -> Result<Arc<Key>, Rejection> {
+    let key = authenticate(keys, headers, now)?;
+    match key.role() {
+        Role::Provider => key.admit_post().map_err(Rejection::TooMany)?,
+        Role::Analyst => return Err(Rejection::Forbidden),
+    }
+    Ok(key)
+}
+
+fn came_through_a_proxy(headers: &HeaderMap) -> bool {
+    PROXY_HEADERS.iter().any(|name| headers.contains_key(name))
 }
 
 /// The key in `X-API-Key`, or else in `Authorization`; `None` when there is none or it is empty.

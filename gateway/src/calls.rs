@@ -1,5 +1,5 @@
-//! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, with the states of its
-//! recording and its analysis.
+//! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, or for an analyst of any,
+//! with the states of its recording and its analysis.
 
 use callvine_shared::call::{CallId, RecordingUrl};
 use callvine_shared::error_chain::Chain;
@@ -31,7 +31,7 @@ pub(crate) async fn show(
 pub(crate) async fn find(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<CallRecord, Rejection> {
     let key = auth::authenticate(&gateway.keys, headers, Utc::now())?;
     let id = parse_id(id).ok_or(Rejection::NoSuchCall)?;
-    let read = timeout(answer::DEADLINE, gateway.store.call(id, key.client())).await;
+    let read = timeout(answer::DEADLINE, gateway.store.call(id, key.sees())).await;
     let record = match read {
         Ok(read) => read.map_err(|error| not_read(id, &error))?,
         Err(_elapsed) => return Err(Rejection::NotRead),
@@ -53,6 +53,8 @@ pub(crate) fn parse_id(text: &str) -> Option<CallId> {
 fn found(record: &CallRecord) -> Answer {
     let mut body = br#"{"success":true,"data":{"#.to_vec();
     record.call.write_json_fields(RecordingUrl::WithoutUserinfo, &mut body);
+    body.extend_from_slice(br#","env":"#);
+    body.extend_from_slice(&to_json(&record.call.env));
     body.extend_from_slice(br#","recording":"#);
     body.extend_from_slice(&to_json(&Recording::of(&record.recording)));
     body.extend_from_slice(br#","analysis":"#);
@@ -62,7 +64,7 @@ fn found(record: &CallRecord) -> Answer {
     body.extend_from_slice(&to_json(&analyses));
     body.extend_from_slice(b"}}");
     let mut answer = answer::json(StatusCode::OK, body);
-    // The answer changes with every step of the recording, and is for this client alone.
+    // The answer changes with every step of the recording, and is for this caller alone.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

@@ -5,8 +5,10 @@
 //! - `public`: from path to endpoint; the headers that every answer has
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
+//! - `analyses`: `PUT /calls/ID/analyses/NAME`
 //! - `recording`, `byte_range`: `GET /calls/ID/recording`
 //! - `auth`, [`KeyRing`]: from headers to a client, without the database
+//! - `rate`: what is limited by rate, and how much is allowed
 //! - `answer`: the type of every answer, and its deadline
 //! - `body`: a bounded body within a bounded time
 //! - [`Intake`]: many calls, one transaction
@@ -17,6 +19,7 @@
 //! It neither publishes nor consumes: the outbox takes every stored call to the broker.
 
 mod admin;
+mod analyses;
 mod answer;
 mod auth;
 mod body;
@@ -27,6 +30,7 @@ mod intake;
 mod key_ring;
 pub mod metrics;
 mod public;
+mod rate;
 mod recording;
 mod rejection;
 mod server;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::answer::{self, Answer};
 use crate::rejection::{Methods, Rejection};
-use crate::{Gateway, calls, metrics, recording, webhook};
+use crate::{Gateway, analyses, calls, metrics, recording, webhook};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -72,6 +72,7 @@ enum Endpoint<'a> {
     Webhook,
     Call { id: &'a str },
     Recording { id: &'a str },
+    Analysis { id: &'a str, analyzer: &'a str },
 }
 
 impl<'a> Endpoint<'a> {
@@ -85,7 +86,10 @@ impl<'a> Endpoint<'a> {
                 match id.split_once('/') {
                     None => Some(Self::Call { id }),
                     Some((id, "recording")) => Some(Self::Recording { id }),
-                    Some(_) => None,
+                    Some((id, rest)) => match rest.strip_prefix("analyses/") {
+                        Some(analyzer) if !analyzer.contains('/') => Some(Self::Analysis { id, analyzer }),
+                        _ => None,
+                    },
                 }
             }
         }
@@ -96,6 +100,7 @@ impl<'a> Endpoint<'a> {
             Self::Webhook => metrics::WEBHOOK,
             Self::Call { .. } => "call",
             Self::Recording { .. } => "recording",
+            Self::Analysis { .. } => "analysis",
         }
     }
 
@@ -103,6 +108,7 @@ impl<'a> Endpoint<'a> {
         match self {
             Self::Webhook => Methods::Post,
             Self::Call { .. } | Self::Recording { .. } => Methods::Get,
+            Self::Analysis { .. } => Methods::Put,
         }
     }
 }
@@ -125,6 +131,11 @@ async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Ans
         Endpoint::Webhook => webhook::receive(gateway, request).await,
         Endpoint::Call { id } => calls::show(gateway, request, id).await,
         Endpoint::Recording { id } => recording::send(gateway, request, id).await,
+        Endpoint::Analysis { id, analyzer } => {
+            // The path is of the request, whose body is read meanwhile.
+            let (id, analyzer) = (id.to_owned(), analyzer.to_owned());
+            analyses::put(gateway, request, &id, &analyzer).await
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! Every answer that is not a success: its status, headers and published body, beside its cause.
 
+use callvine_shared::analyzer::NotAnAnalyzerName;
 use callvine_shared::call::Invalid;
+use callvine_shared::store::ANALYZERS_MAX;
 use http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::answer::{self, Answer};
+use crate::rate::TooMany;
 
 /// Seconds of `Retry-After` while the database is out of reach: long enough for a restart.
 const RETRY_AFTER_DATABASE: HeaderValue = HeaderValue::from_static("5");
@@ -36,6 +39,20 @@ pub(crate) enum Rejection {
     KeyMissing,
     #[error("The provided API key is not valid")]
     KeyUnknown,
+    #[error("The key of an analyst can't post calls")]
+    Forbidden,
+    #[error("Only the key of an analyst can answer analyses")]
+    NoAnalyst,
+    #[error("The name of an analyzer {0}")]
+    AnalyzerName(NotAnAnalyzerName),
+    #[error("The text of failed must have 1 to 2000 characters, without U+0000")]
+    FailureText,
+    #[error("{} other analyzers have answered about this call already", ANALYZERS_MAX)]
+    TooManyAnalyzers,
+    #[error("Failed to store the analysis in the database")]
+    AnalysisNotStored,
+    #[error("{}", .0.what.message())]
+    TooMany(TooMany),
     #[error("An admin token must be provided as Authorization: Bearer")]
     AdminToken,
     #[error("Request body must have at most {max_bytes} bytes")]
@@ -59,6 +76,7 @@ pub(crate) enum Rejection {
 pub(crate) enum Methods {
     Post,
     Get,
+    Put,
 }
 
 impl Methods {
@@ -66,6 +84,7 @@ impl Methods {
         match self {
             Self::Post => "POST",
             Self::Get => "GET",
+            Self::Put => "PUT",
         }
     }
 
@@ -73,6 +92,7 @@ impl Methods {
         match self {
             Self::Post => &["POST"],
             Self::Get => &["GET", "HEAD"],
+            Self::Put => &["PUT"],
         }
     }
 
@@ -80,6 +100,7 @@ impl Methods {
         match self {
             Self::Post => method == Method::POST,
             Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Put => method == Method::PUT,
         }
     }
 
@@ -88,6 +109,7 @@ impl Methods {
         match self {
             Self::Post => HeaderValue::from_static("POST, OPTIONS"),
             Self::Get => HeaderValue::from_static("GET, HEAD, OPTIONS"),
+            Self::Put => HeaderValue::from_static("PUT, OPTIONS"),
         }
     }
 }
@@ -123,10 +145,15 @@ impl Rejection {
             Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::KeyMissing | Self::KeyUnknown | Self::AdminToken => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::NoAnalyst => StatusCode::FORBIDDEN,
+            Self::TooManyAnalyzers => StatusCode::CONFLICT,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::NotStored | Self::NotRead | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Invalid(_) | Self::AnalyzerName(_) | Self::FailureText => StatusCode::BAD_REQUEST,
+            Self::NotStored | Self::NotRead | Self::AnalysisNotStored | Self::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Overloaded | Self::RecordingElsewhere | Self::RecordingNotRead | Self::TooManyReaders => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -146,13 +173,22 @@ impl Rejection {
             | Self::Method(_)
             | Self::KeyMissing
             | Self::KeyUnknown
+            | Self::Forbidden
+            | Self::NoAnalyst
+            | Self::AnalyzerName(_)
+            | Self::TooMany(_)
             | Self::AdminToken
             | Self::TooLarge { .. }
             | Self::BodyTimeout
             | Self::NotRead
             // A panic may come before the body is read.
             | Self::Internal => true,
-            Self::Invalid(_) | Self::NotStored | Self::Overloaded => false,
+            Self::Invalid(_)
+            | Self::FailureText
+            | Self::TooManyAnalyzers
+            | Self::AnalysisNotStored
+            | Self::NotStored
+            | Self::Overloaded => false,
         }
     }
 
@@ -166,11 +202,19 @@ impl Rejection {
             Self::TooLarge { .. } | Self::BodyTimeout => {
                 Some((CONNECTION, HeaderValue::from_static("close")))
             }
-            Self::NotStored | Self::NotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
+            Self::TooMany(refused) => Some((RETRY_AFTER, HeaderValue::from(refused.retry_after_seconds))),
+            Self::NotStored | Self::NotRead | Self::AnalysisNotStored => {
+                Some((RETRY_AFTER, RETRY_AFTER_DATABASE))
+            }
             Self::RecordingElsewhere | Self::RecordingNotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
             Self::Overloaded | Self::TooManyReaders => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
             Self::NotFound
             | Self::NoSuchCall
+            | Self::Forbidden
+            | Self::NoAnalyst
+            | Self::AnalyzerName(_)
+            | Self::FailureText
+            | Self::TooManyAnalyzers
             | Self::NoRecording
             | Self::Range
             | Self::Invalid(_)
@@ -186,6 +230,11 @@ impl Rejection {
             Self::Method(_) => "Method not allowed",
             Self::KeyMissing | Self::AdminToken => "Authentication required",
             Self::KeyUnknown => "Invalid API key",
+            Self::Forbidden | Self::NoAnalyst => "Forbidden",
+            Self::AnalyzerName(_) => "Invalid analyzer name",
+            Self::FailureText => "Invalid field value",
+            Self::TooManyAnalyzers => "Too many analyzers",
+            Self::TooMany(_) => "Too many requests",
             Self::TooLarge { .. } => "Payload too large",
             Self::BodyTimeout => "Request timeout",
             Self::Invalid(invalid) => match invalid {
@@ -198,7 +247,7 @@ impl Rejection {
                 Invalid::TimeRange => "Invalid time range",
                 Invalid::RecordingUrl => "Invalid recording URL",
             },
-            Self::NotStored | Self::NotRead => "Database error",
+            Self::NotStored | Self::NotRead | Self::AnalysisNotStored => "Database error",
             Self::Internal => "Internal server error",
             Self::Overloaded | Self::TooManyReaders => "Service overloaded",
         }
@@ -218,6 +267,7 @@ impl Rejection {
             Self::Method(methods) => body.allowed_methods = Some(methods.published()),
             Self::Invalid(Invalid::MissingFields(fields)) => body.missing_fields = Some(fields),
             Self::Invalid(Invalid::TimeFormat { .. }) => body.example = Some("2024-01-15 09:00:00"),
+            Self::FailureText => body.field = Some("failed"),
             Self::Invalid(Invalid::FieldType { field } | Invalid::FieldValue { field, .. }) => {
                 body.field = Some(field);
             }

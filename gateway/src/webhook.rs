@@ -19,7 +19,7 @@ const ANSWER_CAPACITY_BYTES: usize = 640;
 /// Stores the call that a request carries.
 pub(crate) async fn receive(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Answer, Rejection> {
     let now = Utc::now();
-    let key = auth::authenticate(&gateway.keys, request.headers(), now)?;
+    let key = auth::admit_post(&gateway.keys, request.headers(), now)?;
     let body = body::read(request.body_mut(), gateway.max_body_bytes).await?;
     let call = NewCall::parse(&body)?;
     let received = ReceivedCall {

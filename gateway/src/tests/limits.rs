@@ -171,7 +171,7 @@ async fn a_client_that_goes_away_changes_nothing() {
     // SQLite counts from 1.
     let last = CallId(10);
     eventually(PATIENCE, "all calls are stored", async || {
-        server.store.call(last, "test").await.unwrap().is_some()
+        server.store.call(last, Some("test")).await.unwrap().is_some()
     })
     .await;
     server.stop().await;

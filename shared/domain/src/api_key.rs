@@ -9,11 +9,28 @@ use subtle::ConstantTimeEq as _;
 
 use crate::names::named;
 
-/// Random bytes in a key: 160 bits, far beyond guessing, so that one SHA-256 protects it as well as a slow hash would.
-const RANDOM_BYTES: usize = 20;
+mod form;
 
-/// Characters of a key that are shown to tell keys apart: `cv_live_` and 16 bits of the random part.
+pub use form::could_be_a_key;
+
+/// Characters of a key that are shown to tell keys apart: `cv_live_` and 23 bits of the random part.
 const PREFIX_CHARS: usize = 12;
+
+/// The lowest rate of a key, in calls a second: one in 1,000 seconds.
+pub const RATE_MIN: f64 = 0.001;
+
+/// The highest rate of a key, in calls a second: far above what one process takes.
+pub const RATE_MAX: f64 = 1_000_000.0;
+
+/// The published test keys, and the clients that they belong to. Everybody knows them, so no key is made for these
+/// clients ([`is_reserved`]).
+pub const PUBLISHED_KEYS: [(&str, &str); 2] = [("test_key_123", "test"), ("prod_key_456", "production")];
+
+/// Whether this client belongs to a published test key: a key of its own would let everybody read its calls.
+#[must_use]
+pub fn is_reserved(client: &str) -> bool {
+    PUBLISHED_KEYS.iter().any(|(_key, reserved)| *reserved == client)
+}
 
 /// SHA-256 of a key: all that is stored of it. Compared in constant time.
 #[derive(Clone, Copy, Eq)]
@@ -85,14 +102,14 @@ named!(Role, "role of a key", { Provider => "provider", Analyst => "analyst" });
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// Makes a key: `cv_live_` or `cv_test_`, and 40 random hexadecimal digits.
+    /// Makes a key: `cv_live_` or `cv_test_`, 32 random base62 characters, and 6 characters of checksum.
     ///
     /// # Errors
     /// [`NoRandomness`] when the operating system gives no random bytes.
     pub fn generate(environment: Environment) -> Result<Self, NoRandomness> {
-        let mut random = [0; RANDOM_BYTES];
+        let mut random = [0; form::RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(NoRandomness)?;
-        Ok(Self(format!("cv_{environment}_{}", hex::encode(random))))
+        Ok(Self(form::write(environment, &random)))
     }
 
     /// The key itself, for its maker alone.
@@ -130,13 +147,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_names_its_environment_and_has_160_random_bits() {
+    fn a_key_names_its_environment_and_is_made_anew_each_time() {
         for environment in [Environment::Test, Environment::Live] {
             let key = ApiKey::generate(environment).unwrap();
-            let random = key.reveal().strip_prefix(&format!("cv_{environment}_")).unwrap();
-            assert_eq!(hex::decode(random).unwrap().len(), 20);
+            assert!(key.reveal().starts_with(&format!("cv_{environment}_")));
+            assert!(could_be_a_key(key.reveal().as_bytes()));
             assert_ne!(key.reveal(), ApiKey::generate(environment).unwrap().reveal());
         }
+    }
+
+    #[test]
+    fn the_clients_of_the_published_keys_are_reserved() {
+        assert!(is_reserved("test") && is_reserved("production"));
+        assert!(!is_reserved("acme") && !is_reserved("Production"));
     }
 
     #[test]

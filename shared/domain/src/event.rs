@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use self::answered::FailedAnalysis;
+use crate::api_key::Environment;
 use crate::call::{Call, CallId, RecordingUrl};
 use crate::recording::{FailedRecording, StoredRecording};
 
@@ -60,16 +61,15 @@ impl Events {
     /// `call.created`: the call as in its 201 answer, but without user name and password in the recording's URL.
     #[must_use]
     pub fn call_created(&self, call: &Call) -> Event {
-        self.event(Occasion(CALL_CREATED, call.id, 0), call.created_at, |body| {
-            call.write_json(RecordingUrl::WithoutUserinfo, body);
-        })
+        let about = About { occasion: Occasion(CALL_CREATED, call.id, 0), env: call.env };
+        self.event(about, call.created_at, |body| call.write_json(RecordingUrl::WithoutUserinfo, body))
     }
 
-    /// `recording.stored`, at `now`.
+    /// `recording.stored` of a call that was sent with a key for `env`, at `now`.
     #[must_use]
     pub fn recording_stored(
         &self,
-        call_id: CallId,
+        (call_id, env): (CallId, Environment),
         recording: &StoredRecording,
         now: DateTime<Utc>,
     ) -> Event {
@@ -80,14 +80,15 @@ impl Events {
             recording: &'a StoredRecording,
         }
         let data = Data { call_id: call_id.0, recording };
-        self.event(Occasion(RECORDING_STORED, call_id, 0), now, |body| write_json(&data, body))
+        let about = About { occasion: Occasion(RECORDING_STORED, call_id, 0), env };
+        self.event(about, now, |body| write_json(&data, body))
     }
 
-    /// `recording.failed`, at `now`.
+    /// `recording.failed` of a call that was sent with a key for `env`, at `now`.
     #[must_use]
     pub fn recording_failed(
         &self,
-        call_id: CallId,
+        (call_id, env): (CallId, Environment),
         failed: &FailedRecording<'_>,
         now: DateTime<Utc>,
     ) -> Event {
@@ -98,7 +99,8 @@ impl Events {
             failed: &'a FailedRecording<'a>,
         }
         let data = Data { call_id: call_id.0, failed };
-        self.event(Occasion(RECORDING_FAILED, call_id, failed.attempts), now, |body| write_json(&data, body))
+        let about = About { occasion: Occasion(RECORDING_FAILED, call_id, failed.attempts), env };
+        self.event(about, now, |body| write_json(&data, body))
     }
 
     /// The id of [`recording_failed`](Self::recording_failed) after `attempts` attempts. These are all that
@@ -132,7 +134,8 @@ impl Events {
             duration_seconds: recording.duration_seconds,
             call: fields,
         };
-        self.event(Occasion(ANALYSIS_REQUESTED, call.id, 0), now, |body| write_json(&data, body))
+        let about = About { occasion: Occasion(ANALYSIS_REQUESTED, call.id, 0), env: call.env };
+        self.event(about, now, |body| write_json(&data, body))
     }
 
     fn id(&self, Occasion(routing_key, call_id, round): Occasion) -> Uuid {
@@ -140,28 +143,33 @@ impl Events {
     }
 
     /// An event; `write_data` appends its data, a JSON object.
-    fn event(&self, occasion: Occasion, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
+    fn event(&self, about: About, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
+        let About { occasion, env } = about;
         let Occasion(routing_key, call_id, _) = occasion;
-        self.made((self.id(occasion), routing_key, call_id), time, write_data)
+        made(Envelope { id: self.id(occasion), routing_key, call_id, env }, time, write_data)
     }
+}
 
-    /// An event with this id, routing key and call; `write_data` appends its data, a JSON object.
-    fn made(
-        &self,
-        (id, routing_key, call_id): (Uuid, &'static str, CallId),
-        time: DateTime<Utc>,
-        write_data: impl FnOnce(&mut Vec<u8>),
-    ) -> Event {
-        let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let mut body = format!(
-            r#"{{"specversion":"1.0","id":"{id}","source":"/callvine","type":"ai.callvine.{routing_key}","subject":"calls/{call_id}","time":"{time}","datacontenttype":"application/json","data":"#,
+/// The parts of an event beside its time and its data.
+struct Envelope {
+    id: Uuid,
+    routing_key: &'static str,
+    call_id: CallId,
+    env: Environment,
+}
+
+/// An event; `write_data` appends its data, a JSON object.
+fn made(envelope: Envelope, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
+    let Envelope { id, routing_key, call_id, env } = envelope;
+    let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let mut body = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/callvine","type":"ai.callvine.{routing_key}","subject":"calls/{call_id}","time":"{time}","env":"{env}","datacontenttype":"application/json","data":"#,
         )
         .into_bytes();
-        body.reserve(USUAL_DATA_BYTES);
-        write_data(&mut body);
-        body.push(b'}');
-        Event { id, routing_key, body: into_text(body) }
-    }
+    body.reserve(USUAL_DATA_BYTES);
+    write_data(&mut body);
+    body.push(b'}');
+    Event { id, routing_key, body: into_text(body) }
 }
 
 /// The JSON is our own, and so UTF-8. If a bug made it anything else, the event would be published all the same.
@@ -173,6 +181,15 @@ fn into_text(json: Vec<u8>) -> String {
 /// number of attempts.
 #[derive(Clone, Copy)]
 struct Occasion(&'static str, CallId, u32);
+
+/// The facts of an event's envelope.
+#[derive(Clone, Copy)]
+struct About {
+    occasion: Occasion,
+    /// An extension attribute (CloudEvents 1.0, "Extension Context Attributes"), so that a subscriber can leave a test
+    /// system's calls out whatever the event's data are. It is no part of the id.
+    env: Environment,
+}
 
 /// The call that an event is about, read from its body.
 ///
@@ -233,28 +250,42 @@ mod tests {
     fn the_same_event_has_the_same_id_in_one_database_and_another_in_the_next() {
         let now = Utc::now();
         let events = Events::new(Uuid::from_u128(1));
-        let first = events.recording_stored(CallId(7), &recording(), now);
-        assert_eq!(first, events.recording_stored(CallId(7), &recording(), now));
-        assert_ne!(first.id, events.recording_stored(CallId(8), &recording(), now).id);
+        let first = events.recording_stored((CallId(7), Environment::Live), &recording(), now);
+        assert_eq!(first, events.recording_stored((CallId(7), Environment::Live), &recording(), now));
+        assert_ne!(first.id, events.recording_stored((CallId(8), Environment::Live), &recording(), now).id);
         assert_ne!(
             first.id,
-            Events::new(Uuid::from_u128(2)).recording_stored(CallId(7), &recording(), now).id
+            Events::new(Uuid::from_u128(2))
+                .recording_stored((CallId(7), Environment::Live), &recording(), now)
+                .id
         );
+    }
+
+    #[test]
+    fn the_environment_is_told_and_changes_no_id() {
+        let events = Events::new(Uuid::from_u128(1));
+        let stored = |env| events.recording_stored((CallId(7), env), &recording(), DateTime::UNIX_EPOCH);
+        let (test, live) = (stored(Environment::Test), stored(Environment::Live));
+        assert_eq!(test.id, live.id);
+        assert_eq!(test.body, live.body.replace(r#""env":"live""#, r#""env":"test""#));
     }
 
     #[test]
     fn a_recording_that_fails_again_is_another_event() {
         let events = Events::new(Uuid::from_u128(1));
         let failed = |attempts| FailedRecording { reason: Reason::NotFound, attempts, last_error: "404" };
-        let first = events.recording_failed(CallId(7), &failed(8), Utc::now());
-        let second = events.recording_failed(CallId(7), &failed(16), Utc::now());
+        let first = events.recording_failed((CallId(7), Environment::Live), &failed(8), Utc::now());
+        let second = events.recording_failed((CallId(7), Environment::Live), &failed(16), Utc::now());
         assert_ne!(first.id, second.id);
     }
 
     #[test]
     fn the_body_is_a_cloud_event_with_the_published_data() {
-        let event =
-            Events::new(Uuid::from_u128(1)).recording_stored(CallId(7), &recording(), DateTime::UNIX_EPOCH);
+        let event = Events::new(Uuid::from_u128(1)).recording_stored(
+            (CallId(7), Environment::Live),
+            &recording(),
+            DateTime::UNIX_EPOCH,
+        );
         let body: serde_json::Value = serde_json::from_str(&event.body).unwrap();
         assert_eq!(body["specversion"], "1.0");
         assert_eq!(body["id"], event.id.to_string());
@@ -262,6 +293,7 @@ mod tests {
         assert_eq!(body["source"], "/callvine");
         assert_eq!(body["subject"], "calls/7");
         assert_eq!(body["time"], "1970-01-01T00:00:00Z");
+        assert_eq!(body["env"], "live");
         assert_eq!(body["data"]["call_id"], 7);
         assert_eq!(body["data"]["size"], 44);
         assert_eq!(body["data"]["duration_seconds"], 15.18);

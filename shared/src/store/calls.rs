@@ -88,11 +88,12 @@ pub struct AnalysisState {
 }
 
 impl Store {
-    /// The call with this id, if this client sent it.
+    /// The call with this id, if this client sent it; `None` for the client: whoever sent it. A call of another client
+    /// takes the same one statement as none.
     ///
     /// # Errors
     /// [`StoreError`] when the database can't be asked.
-    pub async fn call(&self, id: CallId, client: &str) -> Result<Option<CallRecord>, StoreError> {
+    pub async fn call(&self, id: CallId, client: Option<&str>) -> Result<Option<CallRecord>, StoreError> {
         let found: Option<(CallRow, StateRow)> = with_pool!(self.read, pool => {
             let row = sqlx::query(
                 "select c.id, c.from_phone, c.to_phone, c.handled_by, c.department, c.start_time, c.end_time,
@@ -103,7 +104,7 @@ impl Store {
                         r.size_bytes, r.sha256, r.media_type, r.codec, r.duration_seconds, r.channels, r.sample_rate, r.stored_at
                  from call_logs c
                  left join recordings r on r.call_id = c.id
-                 where c.id = $1 and c.client = $2",
+                 where c.id = $1 and c.client = coalesce($2, c.client)",
             )
             .bind(id.0)
             .bind(client)

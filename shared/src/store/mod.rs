@@ -33,7 +33,7 @@ use uuid::Uuid;
 pub use self::analyses::{
     ANALYZERS_MAX, AnalysisCause, Answer, Answered, BegunAnalysis, RecordedAnswer, RequestedAnalysis,
 };
-pub use self::api_keys::{ApiKeyRow, NewApiKey};
+pub use self::api_keys::{ApiKeyRow, NewApiKey, Successor};
 pub use self::calls::{AnalysisState, CallRecord, RecordingState};
 pub use self::deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};
 use self::dialect::with_pool;
@@ -68,6 +68,8 @@ pub struct Store {
     ingest: Arc<insert::Ingest>,
     /// The connection that removes published rows from the outbox.
     settling: Arc<postgres::Kept>,
+    /// The connection on which changes of API keys are listened to.
+    key_changes: Arc<postgres::Changes>,
     events: Arc<OnceCell<Events>>,
     /// Notified when a transaction of this process has written the outbox.
     outbox_written: Arc<Notify>,
@@ -120,6 +122,7 @@ impl Store {
             checkpoints: None,
             ingest: Arc::default(),
             settling: Arc::default(),
+            key_changes: Arc::default(),
             events: Arc::default(),
             outbox_written: Arc::default(),
         }

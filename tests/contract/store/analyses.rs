@@ -51,7 +51,7 @@ async fn begin(store: &Store, id: CallId, now: DateTime<Utc>) -> BegunAnalysis {
 }
 
 async fn state(store: &Store, id: CallId, analyzer: &str) -> AnalysisState {
-    let record = store.call(id, "a client").await.unwrap().unwrap();
+    let record = store.call(id, Some("a client")).await.unwrap().unwrap();
     record.analyses.into_iter().find(|state| state.analyzer == analyzer).unwrap()
 }
 
@@ -179,7 +179,7 @@ async fn an_answer_of_somebody_elses_stands_beside_ours(store: &Store) {
     let RecordedAnswer::Recorded(recorded) = answer else { panic!("{answer:?}") };
     assert_eq!((recorded.analyzer.as_str(), recorded.status), ("acme", Status::Completed));
     assert_eq!((recorded.results.as_deref(), recorded.completed_at), (Some(results.get()), Some(now)));
-    let record = store.call(id, "a client").await.unwrap().unwrap();
+    let record = store.call(id, Some("a client")).await.unwrap().unwrap();
     let names: Vec<_> = record.analyses.iter().map(|state| state.analyzer.as_str()).collect();
     assert_eq!(names, ["acme", "quality"]);
     assert_eq!(record.quality().unwrap().status, Status::Requested);

@@ -56,13 +56,13 @@ async fn a_recording_that_was_given_up_is_listed_and_can_be_attempted_again(stor
     let messages = due(store, Utc::now()).await;
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert_eq!((messages[0].0.as_str(), messages[0].1), ("call.created", Some(Queue::Recordings.name())));
-    let state = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let state = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!((state.status, state.attempts, state.reason), (Status::Pending, 1, None));
     assert!(store.dead_letter(recording(id)).await.unwrap().is_none());
     let Begun::Leased(pending) = begin(store, id, now).await else { panic!("not leased") };
     assert_eq!((pending.attempts, pending.attempts_counted), (1, 0), "a fresh allowance");
     assert!(store.recording_stored(id, &stored(), now).await.unwrap());
-    let state = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let state = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!((state.status, state.attempts), (Status::Stored, 2));
 }
 
@@ -112,7 +112,7 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     assert_eq!((messages[0].0.as_str(), messages[0].1), ("analysis.requested", Some(Queue::Analysis.name())));
     assert_eq!(messages[0].2["data"]["location"], "file:///r/2026/1.wav");
     assert_eq!(
-        store.call(id, "a client").await.unwrap().unwrap().quality().unwrap().status,
+        store.call(id, Some("a client")).await.unwrap().unwrap().quality().unwrap().status,
         analysis::Status::Requested
     );
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);

@@ -49,6 +49,7 @@ mod clocks;
 mod dead_letters;
 mod deliveries;
 mod disconnected;
+mod environments;
 mod keys;
 mod lost;
 mod outbox;

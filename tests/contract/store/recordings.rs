@@ -32,7 +32,7 @@ async fn a_recording_goes_from_pending_over_leased_to_stored(store: &Store) {
     assert_eq!((pending.call_id, pending.attempts), (id, 0));
     assert_eq!(pending.url, "https://example.com/call.wav");
     assert!(store.recording_stored(id, &stored(), now).await.unwrap());
-    let record = store.call(id, "a client").await.unwrap().unwrap();
+    let record = store.call(id, Some("a client")).await.unwrap().unwrap();
     let recording = record.recording.clone();
     assert_eq!((recording.status, recording.attempts), (Status::Stored, 1));
     assert_eq!(recording.size_bytes, Some(242_880));
@@ -78,7 +78,7 @@ async fn a_failed_attempt_is_counted_and_comes_back_when_it_is_due(store: &Store
     let at = now + seconds(5);
     let why = Postponed::Failed(Cause { reason: Reason::NotFound, last_error: "the host answered 404" });
     store.postpone_recording(id, why, at, now).await.unwrap();
-    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!((recording.status, recording.attempts), (Status::Pending, 1));
     assert_eq!(recording.reason, None, "it is not given up");
     assert_eq!(recording.last_error.as_deref(), Some("the host answered 404"));
@@ -109,7 +109,7 @@ async fn an_open_recording_is_remembered_until_the_next_look(store: &Store) {
         assert_eq!(pending.open_sha256.as_ref(), Some(&sha256), "{why:?}");
         store.postpone_recording(id, why, now, now).await.unwrap();
     }
-    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!((recording.status, recording.attempts), (Status::Pending, 2));
     assert_eq!(recording.last_error.as_deref(), Some("late"));
 }
@@ -125,7 +125,7 @@ async fn a_recording_that_is_given_up_tells_everybody(store: &Store) {
             .await
             .unwrap()
     );
-    let record = store.call(id, "a client").await.unwrap().unwrap();
+    let record = store.call(id, Some("a client")).await.unwrap().unwrap();
     assert_eq!((record.recording.status, record.recording.attempts), (Status::Failed, 1));
     assert_eq!(record.recording.reason, Some(Reason::NotAudio));
     assert!(record.analyses.is_empty());
@@ -152,7 +152,7 @@ async fn a_settled_recording_stays_settled(store: &Store) {
     store.postpone_recording(id, LATE, now, now).await.unwrap();
     assert!(matches!(begin(store, id, now).await, Begun::Settled));
     assert!(due(store, Utc::now()).await.is_empty(), "nothing happened, so nothing is told");
-    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!((recording.status, recording.attempts, recording.reason), (Status::Stored, 1, None));
 }
 
@@ -165,7 +165,7 @@ async fn a_deferred_recording_is_looked_at_again(store: &Store) {
     let again = due(store, now + seconds(16)).await;
     let subject = format!("calls/{id}");
     assert!(again.iter().any(|(_, queue, event)| queue.is_some() && event["subject"] == subject));
-    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!(recording.attempts, 0, "looking is no attempt");
 }
 
@@ -185,13 +185,13 @@ async fn a_postponed_recording_waits_without_its_lease_and_counts_no_attempt(sto
         assert_eq!(pending.refusals, refusals);
         now += seconds(15);
     }
-    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!((recording.attempts, recording.last_error), (0, None));
 }
 
 async fn an_attempt_that_is_counted_before_its_end_is_counted_once(store: &Store) {
     let cause = Cause { reason: Reason::NotAudio, last_error: "it is a web page" };
-    let attempts = async |id| store.call(id, "a client").await.unwrap().unwrap().recording.attempts;
+    let attempts = async |id| store.call(id, Some("a client")).await.unwrap().unwrap().recording.attempts;
     for (counted, end) in [(true, "stored"), (false, "stored"), (true, "failed"), (true, "postponed")] {
         let id = one_call(store).await;
         let now = Utc::now();
@@ -230,7 +230,7 @@ async fn an_attempt_whose_worker_died_stays_counted(store: &Store) {
     }
     assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
     store.postpone_recording(id, Postponed::HostIsFull, now, now).await.unwrap();
-    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!(recording.attempts, 3, "one that was not made is not counted");
 }
 

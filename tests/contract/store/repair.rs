@@ -67,7 +67,7 @@ async fn assert_nothing_queued(store: &Store) {
 }
 
 async fn status(store: &Store, id: CallId) -> Status {
-    store.call(id, "a client").await.unwrap().unwrap().recording.status
+    store.call(id, Some("a client")).await.unwrap().unwrap().recording.status
 }
 
 async fn a_pending_recording_is_queued_again_with_the_id_of_its_event(store: &Store, tables: &Database) {
@@ -122,7 +122,7 @@ async fn a_stored_recording_whose_object_is_lost_is_fetched_anew(store: &Store, 
     let now = Utc::now();
     assert!(store.refetch_recording(id, LOCATION, now).await.unwrap());
     assert_queued(store, "call.created", Queue::Recordings, &event_id).await;
-    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!((recording.status, recording.attempts), (Status::Pending, 1));
     assert_eq!((recording.location, recording.sha256, recording.size_bytes), (None, None, None));
     assert_eq!((recording.duration_seconds, recording.stored_at), (None, None));
@@ -168,7 +168,7 @@ async fn an_analysis_without_a_row_gets_one_and_is_requested(store: &Store, tabl
     tables.execute("delete from analyses").await;
     assert!(store.requeue_analysis(id, Utc::now()).await.unwrap());
     assert_queued(store, "analysis.requested", Queue::Analysis, &event_id).await;
-    let record = store.call(id, "a client").await.unwrap().unwrap();
+    let record = store.call(id, Some("a client")).await.unwrap().unwrap();
     let analysis = record.quality().unwrap();
     assert_eq!(analysis.status, analysis::Status::Requested);
 }

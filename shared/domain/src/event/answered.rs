@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{ANALYSIS_COMPLETED, ANALYSIS_FAILED, Event, Events, write_json};
+use super::{ANALYSIS_COMPLETED, ANALYSIS_FAILED, Envelope, Event, Events, made, write_json};
+use crate::api_key::Environment;
 use crate::call::CallId;
 
 /// An analysis that was given up.
@@ -22,13 +23,12 @@ pub struct FailedAnalysis<'a> {
 }
 
 impl Events {
-    /// `analysis.completed`, at `now`: the analyzer's `round`-th attempt or answer, with its results, a JSON object.
+    /// `analysis.completed` of a call that was sent with a key for `env`, at `now`: the analyzer's `round`-th attempt or answer, with its results, a JSON object.
     #[must_use]
     pub fn analysis_completed(
         &self,
-        call_id: CallId,
-        analyzer: &str,
-        round: u32,
+        (call_id, env): (CallId, Environment),
+        (analyzer, round): (&str, u32),
         results: &RawValue,
         now: DateTime<Utc>,
     ) -> Event {
@@ -40,12 +40,18 @@ impl Events {
         }
         let data = Data { call_id: call_id.0, analyzer, results };
         let id = self.answer_id(ANALYSIS_COMPLETED, call_id, analyzer, round);
-        self.made((id, ANALYSIS_COMPLETED, call_id), now, |body| write_json(&data, body))
+        let envelope = Envelope { id, routing_key: ANALYSIS_COMPLETED, call_id, env };
+        made(envelope, now, |body| write_json(&data, body))
     }
 
-    /// `analysis.failed`, at `now`.
+    /// `analysis.failed` of a call that was sent with a key for `env`, at `now`.
     #[must_use]
-    pub fn analysis_failed(&self, call_id: CallId, failed: &FailedAnalysis<'_>, now: DateTime<Utc>) -> Event {
+    pub fn analysis_failed(
+        &self,
+        (call_id, env): (CallId, Environment),
+        failed: &FailedAnalysis<'_>,
+        now: DateTime<Utc>,
+    ) -> Event {
         #[derive(Serialize)]
         struct Data<'a> {
             call_id: i64,
@@ -54,7 +60,8 @@ impl Events {
         }
         let data = Data { call_id: call_id.0, failed };
         let id = self.answer_id(ANALYSIS_FAILED, call_id, failed.analyzer, failed.attempts);
-        self.made((id, ANALYSIS_FAILED, call_id), now, |body| write_json(&data, body))
+        let envelope = Envelope { id, routing_key: ANALYSIS_FAILED, call_id, env };
+        made(envelope, now, |body| write_json(&data, body))
     }
 
     fn answer_id(&self, routing_key: &str, call_id: CallId, analyzer: &str, round: u32) -> Uuid {
@@ -71,14 +78,15 @@ mod tests {
         let events = Events::new(Uuid::from_u128(1));
         let results = RawValue::from_string(r#"{"score":1}"#.to_owned()).unwrap();
         let completed = |analyzer, round| {
-            events.analysis_completed(CallId(7), analyzer, round, &results, DateTime::UNIX_EPOCH)
+            let call = (CallId(7), Environment::Test);
+            events.analysis_completed(call, (analyzer, round), &results, DateTime::UNIX_EPOCH)
         };
         let first = completed("quality", 1);
         assert_eq!(first, completed("quality", 1));
         assert_ne!(first.id, completed("quality", 2).id);
         assert_ne!(first.id, completed("acme", 1).id);
         let body: serde_json::Value = serde_json::from_str(&first.body).unwrap();
-        assert_eq!(body["type"], "ai.callvine.analysis.completed");
+        assert_eq!((&body["type"], &body["env"]), (&"ai.callvine.analysis.completed".into(), &"test".into()));
         assert_eq!(
             body["data"],
             serde_json::json!({"call_id": 7, "analyzer": "quality", "results": {"score": 1}})
@@ -89,7 +97,8 @@ mod tests {
     fn a_failure_says_why() {
         let failed =
             FailedAnalysis { analyzer: "acme", reason: "reported", attempts: 2, last_error: "no sound" };
-        let event = Events::new(Uuid::from_u128(1)).analysis_failed(CallId(7), &failed, DateTime::UNIX_EPOCH);
+        let call = (CallId(7), Environment::Live);
+        let event = Events::new(Uuid::from_u128(1)).analysis_failed(call, &failed, DateTime::UNIX_EPOCH);
         assert_eq!(event.routing_key, "analysis.failed");
         let body: serde_json::Value = serde_json::from_str(&event.body).unwrap();
         assert_eq!(

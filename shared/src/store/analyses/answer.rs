@@ -8,7 +8,7 @@ use crate::call::CallId;
 use crate::event::FailedAnalysis;
 use crate::store::calls::{AnalysisRow, AnalysisState};
 use crate::store::dialect::Ending::{Commit, Leave};
-use crate::store::dialect::{seconds, with_transaction};
+use crate::store::dialect::{parsed, seconds, with_transaction};
 use crate::store::outbox::insert_event;
 use crate::store::{Store, StoreError};
 
@@ -71,11 +71,11 @@ impl Store {
         };
         Ok(with_transaction!(self, tx => {
             // The row is there, and this transaction's, before it is compared: two answers at once come one after the other.
-            let is_call: Option<i64> = sqlx::query_scalar(
+            let env: Option<String> = sqlx::query_scalar(
                 "insert into analyses (call_id, analyzer, status, requested_at)
                  select id, $2, 'requested', $3 from call_logs where id = $1
                  on conflict (call_id, analyzer) do update set analyzer = excluded.analyzer
-                 returning call_id",
+                 returning (select env from call_logs where id = $1)",
             )
             .bind(call_id.0)
             .bind(analyzer.as_str())
@@ -89,11 +89,10 @@ impl Store {
             .bind(analyzer.as_str())
             .fetch_one(&mut *tx)
             .await?;
-            if is_call.is_none() {
-                Leave(RecordedAnswer::Unknown)
-            } else if others >= ANALYZERS_MAX {
+            if others >= ANALYZERS_MAX {
                 Leave(RecordedAnswer::TooMany)
-            } else {
+            } else if let Some(env) = env {
+                let call = (call_id, parsed(&env)?);
                 let attempts: Option<i32> = sqlx::query_scalar(
                     "update analyses set status = $3, results = $4, reason = $5, last_error = $6, completed_at = $7,
                          failed_at = $8, attempts = attempts + 1
@@ -114,12 +113,12 @@ impl Store {
                 let round = attempts.map(|attempts| u32::try_from(attempts).unwrap_or(0));
                 let event = round.map(|round| match answer {
                     Answer::Completed(results) => {
-                        events.analysis_completed(call_id, analyzer.as_str(), round, results, now)
+                        events.analysis_completed(call, (analyzer.as_str(), round), results, now)
                     }
                     Answer::Failed(why) => {
                         let analyzer = analyzer.as_str();
                         let failed = FailedAnalysis { analyzer, reason: REPORTED, attempts: round, last_error: why };
-                        events.analysis_failed(call_id, &failed, now)
+                        events.analysis_failed(call, &failed, now)
                     }
                 });
                 if let Some(event) = event {
@@ -131,6 +130,8 @@ impl Store {
                     .fetch_one(&mut *tx)
                     .await?;
                 Commit(RecordedAnswer::Recorded(row.into_state()?))
+            } else {
+                Leave(RecordedAnswer::Unknown)
             }
         }))
     }

@@ -119,12 +119,12 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
         Ok(with_transaction!(self, tx => {
-            let attempts: Option<i32> = sqlx::query_scalar(
+            let updated: Option<(i32, String)> = sqlx::query_as(
                 "update analyses set status = 'completed', claimed_until = 0, next_attempt_at = null,
                      attempts = attempts + case when attempt_counted then 0 else 1 end, attempt_counted = false,
                      reason = null, last_error = null, version = $2, results = $3, completed_at = $4
                  where call_id = $1 and analyzer = 'quality' and status = 'requested'
-                 returning attempts",
+                 returning attempts, coalesce((select env from call_logs where id = analyses.call_id), 'live')",
             )
             .bind(call_id.0)
             .bind(answered.version)
@@ -132,11 +132,12 @@ impl Store {
             .bind(seconds(now))
             .fetch_optional(&mut *tx)
             .await?;
-            match attempts {
+            match updated {
                 None => Leave(false),
-                Some(attempts) => {
-                    let round = u32::try_from(attempts).unwrap_or(0);
-                    let event = events.analysis_completed(call_id, QUALITY, round, answered.results, now);
+                Some((attempts, env)) => {
+                    let round = (QUALITY, u32::try_from(attempts).unwrap_or(0));
+                    let call = (call_id, parsed(&env)?);
+                    let event = events.analysis_completed(call, round, answered.results, now);
                     insert_event!(tx, event, None, now, now);
                     Commit(true)
                 }
@@ -218,12 +219,12 @@ impl Store {
         let events = self.events().await?;
         Ok(with_transaction!(self, tx => {
             let request = analysis_requested!(tx, events, call_id, now);
-            let attempts: Option<i32> = sqlx::query_scalar(
+            let updated: Option<(i32, String)> = sqlx::query_as(
                 "update analyses set status = 'failed', claimed_until = 0, next_attempt_at = null,
                      attempts = attempts + case when attempt_counted then 0 else 1 end, attempt_counted = false,
                      reason = $2, last_error = $3, failed_at = $4
                  where call_id = $1 and analyzer = 'quality' and status = 'requested'
-                 returning attempts",
+                 returning attempts, coalesce((select env from call_logs where id = analyses.call_id), 'live')",
             )
             .bind(call_id.0)
             .bind(cause.reason)
@@ -231,15 +232,16 @@ impl Store {
             .bind(seconds(now))
             .fetch_optional(&mut *tx)
             .await?;
-            match (request, attempts) {
-                (Some(request), Some(attempts)) => {
+            match (request, updated) {
+                (Some(request), Some((attempts, env))) => {
                     let failed = FailedAnalysis {
                         analyzer: QUALITY,
                         reason: cause.reason,
                         attempts: u32::try_from(attempts).unwrap_or(0),
                         last_error: cause.last_error,
                     };
-                    insert_event!(tx, events.analysis_failed(call_id, &failed, now), None, now, now);
+                    let call = (call_id, parsed(&env)?);
+                    insert_event!(tx, events.analysis_failed(call, &failed, now), None, now, now);
                     insert_event!(tx, request, Some(Queue::AnalysisDead), now, now);
                     Commit(true)
                 }

@@ -1,5 +1,6 @@
 //! PostgreSQL alone: its connection pools, their options, and its migrations.
 
+mod changes;
 mod kept;
 mod pool;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
 
+pub(super) use self::changes::Changes;
 pub(super) use self::kept::Kept;
 pub(super) use self::pool::ReplaceablePool;
 use self::pool::WhenExhausted;
@@ -36,7 +38,8 @@ const FORGOTTEN: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-/// Connections that one process opens at most. Ingest needs one at a time; the rest is for reading.
+/// Connections that one process opens at most, besides that of [`Changes`]. Ingest needs one at a time; the rest is for
+/// reading.
 const MAX_CONNECTIONS: u32 = 10;
 
 /// Connections for unsynced statements: one writes, and one is spare while that one is replaced.

@@ -11,7 +11,7 @@ pub use self::waiting::WaitingSpan;
 use super::analyses::request_analysis;
 use super::calls::{CallRow, SELECT_CALL};
 use super::dialect::Ending::{Commit, Leave};
-use super::dialect::{seconds, with_pool, with_transaction};
+use super::dialect::{parsed, seconds, with_pool, with_transaction};
 use super::outbox::insert_event;
 use super::{Store, StoreError};
 use crate::call::CallId;
@@ -106,8 +106,9 @@ impl Store {
             } else {
                 request_analysis!(tx, call_id, now);
                 let call: CallRow = sqlx::query_as(SELECT_CALL).bind(call_id.0).fetch_one(&mut *tx).await?;
-                insert_event!(tx, events.recording_stored(call_id, recording, now), None, now, now);
-                insert_event!(tx, events.analysis_requested(&call.into_call()?, recording, now), None, now, now);
+                let call = call.into_call()?;
+                insert_event!(tx, events.recording_stored((call_id, call.env), recording, now), None, now, now);
+                insert_event!(tx, events.analysis_requested(&call, recording, now), None, now, now);
                 Commit(true)
             }
         }))
@@ -185,12 +186,12 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let events = self.events().await?;
         Ok(with_transaction!(self, tx => {
-            let attempts: Option<i32> = sqlx::query_scalar(
+            let failed: Option<(i32, String)> = sqlx::query_as(
                 "update recordings set status = 'failed', claimed_until = 0,
                      attempts = attempts + case when attempt_counted then 0 else 1 end, attempt_counted = false,
                      next_attempt_at = null, reason = $2, last_error = $3, failed_at = $4
                  where call_id = $1 and status = 'pending'
-                 returning attempts",
+                 returning attempts, coalesce((select env from call_logs where id = recordings.call_id), 'live')",
             )
             .bind(call_id.0)
             .bind(reason.name())
@@ -198,12 +199,12 @@ impl Store {
             .bind(seconds(now))
             .fetch_optional(&mut *tx)
             .await?;
-            match attempts {
+            match failed {
                 None => Leave(false),
-                Some(attempts) => {
+                Some((attempts, env)) => {
                     let attempts = u32::try_from(attempts).unwrap_or(0);
                     let failed = FailedRecording { reason, attempts, last_error };
-                    let event = events.recording_failed(call_id, &failed, now);
+                    let event = events.recording_failed((call_id, parsed(&env)?), &failed, now);
                     insert_event!(tx, event, None, now, now);
                     insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
                     Commit(true)

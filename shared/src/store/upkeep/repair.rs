@@ -93,21 +93,23 @@ impl Store {
     pub async fn requeue_dead_letter(&self, call_id: CallId, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let events = self.events().await?;
         Ok(with_transaction!(self, tx => {
-            let failed: Option<(i32, Option<String>, Option<String>)> = sqlx::query_as(
-                "select attempts, reason, last_error from recordings where call_id = $1 and status = 'failed'",
+            let failed: Option<(i32, Option<String>, Option<String>, String)> = sqlx::query_as(
+                "select r.attempts, r.reason, r.last_error, c.env
+                 from recordings r join call_logs c on c.id = r.call_id
+                 where r.call_id = $1 and r.status = 'failed'",
             )
             .bind(call_id.0)
             .fetch_optional(&mut *tx)
             .await?;
             match failed {
                 None => Leave(false),
-                Some((attempts, reason, last_error)) => {
+                Some((attempts, reason, last_error, env)) => {
                     let failed = FailedRecording {
                         reason: parsed(reason.as_deref().unwrap_or_default())?,
                         attempts: u32::try_from(attempts).unwrap_or(0),
                         last_error: last_error.as_deref().unwrap_or_default(),
                     };
-                    let event = events.recording_failed(call_id, &failed, now);
+                    let event = events.recording_failed((call_id, parsed(&env)?), &failed, now);
                     insert_event!(tx, event, Some(Queue::RecordingsDead), now, now);
                     Commit(true)
                 }
