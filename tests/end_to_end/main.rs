@@ -7,6 +7,7 @@
     reason = "a failed step fails the test"
 )]
 
+mod answers;
 mod credentials;
 mod dead_letters;
 mod embedded;
