@@ -1,9 +1,14 @@
 //! Somebody's own analyzer hears a recording and answers.
 
-use harness::{Answer, Origin};
+use std::process::Stdio;
+
+use harness::{Answer, Origin, sounds};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 
+use crate::recordings::PATIENCE;
 use crate::site::{Engine, Site, on_both_engines};
 
 on_both_engines!(
@@ -24,9 +29,12 @@ impl Analyst {
         // A live key would end the published test keys, with which the calls are posted.
         let created = create.args(["--env", "test"]).run().await;
         created.assert_code(0);
-        let analyst =
-            Self { site: site.url.clone(), key: created.stdout.trim().to_owned(), client: harness::http_client() };
-        harness::eventually(crate::recordings::PATIENCE, "the key counts", async || {
+        let analyst = Self {
+            site: site.url.clone(),
+            key: created.stdout.trim().to_owned(),
+            client: harness::http_client(),
+        };
+        harness::eventually(PATIENCE, "the key counts", async || {
             analyst.ask(Method::GET, "/calls/1", String::new()).await.0 != StatusCode::UNAUTHORIZED
         })
         .await;
@@ -34,7 +42,8 @@ impl Analyst {
     }
 
     async fn ask(&self, method: Method, path: &str, body: String) -> (StatusCode, Value) {
-        let request = self.client.request(method, format!("{}{path}", self.site)).header("X-API-Key", &self.key);
+        let request =
+            self.client.request(method, format!("{}{path}", self.site)).header("X-API-Key", &self.key);
         let answer = request.body(body).send().await.unwrap();
         let status = answer.status();
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default())
@@ -77,7 +86,8 @@ async fn an_analyst_hears_every_clients_recordings_and_answers_them(engine: Engi
     assert_eq!((&failed["data"]["reason"], &failed["data"]["results"]), (&json!("reported"), &Value::Null));
 
     let call = site.call(id).await;
-    let names: Vec<&Value> = call["analyses"].as_array().unwrap().iter().map(|each| &each["analyzer"]).collect();
+    let names: Vec<&Value> =
+        call["analyses"].as_array().unwrap().iter().map(|each| &each["analyzer"]).collect();
     assert_eq!(names, ["acme-talk", "quality"], "its provider sees it too");
     assert_eq!(call["analysis"]["status"], "requested");
     site.stop().await;
@@ -110,4 +120,65 @@ async fn an_answer_that_is_none_is_refused_with_its_cause(engine: Engine) {
     assert_eq!((status, &answer["error"]), (StatusCode::FORBIDDEN, &json!("Forbidden")));
     assert_eq!(site.call(id).await["analyses"].as_array().unwrap().len(), 1, "nothing was kept");
     site.stop().await;
+}
+
+/// Starts the analyzer of docs/analyzers.md, and waits until its queue is bound.
+async fn documented_analyzer(site: &Site, key: &str) -> Child {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/analyzers/loudest.py");
+    let mut analyzer = Command::new("/usr/bin/python3")
+        .arg(script)
+        .env("AMQP_URL", site.engine.amqp_url().unwrap())
+        .env("CALLVINE_URL", &site.url)
+        .env("CALLVINE_KEY", key)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(analyzer.stdout.take().unwrap()).lines();
+    let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+    assert_eq!(first.as_deref(), Some("listening"));
+    analyzer
+}
+
+#[tokio::test]
+async fn the_documented_analyzer_hears_of_recordings_and_answers_them() {
+    let site = Engine::servers().await.up(&[]).await;
+    let analyst = Analyst::of(&site).await;
+    let mut analyzer = documented_analyzer(&site, &analyst.key).await;
+    let origin = Origin::start().await;
+    // One of 16-bit samples, which it can read, and one of A-law, which it can't.
+    let sound = sounds(1).remove(0);
+    let recordings = [
+        origin.serve("/pcm.wav", Answer::wav(sound.bytes)),
+        origin.serve("/alaw.wav", Answer::wav(harness::telephone_sound(1))),
+    ];
+    let mut answers = Vec::new();
+    for id in site.post(&recordings).await {
+        let answer = harness::obtained(PATIENCE, "it has answered", async || {
+            let call = site.call(id).await;
+            call["analyses"].as_array()?.iter().find(|each| each["analyzer"] == "loudest").cloned()
+        });
+        answers.push(answer.await);
+    }
+    assert_eq!(answers[0]["status"], "completed", "{}", answers[0]);
+    let peak = answers[0]["results"]["peak"].as_i64().unwrap();
+    let measured = sox_peak(&sound.path).await;
+    assert_eq!(peak, measured, "as sox measures it");
+    assert_eq!(answers[1]["status"], "failed", "{}", answers[1]);
+    analyzer.kill().await.unwrap();
+    site.stop().await;
+}
+
+/// The loudest sample of a file, in 32,768ths of full scale, as sox finds it.
+async fn sox_peak(path: &std::path::Path) -> i64 {
+    let measured = Command::new("sox").arg(path).args(["-n", "stat"]).output().await.unwrap();
+    let text = String::from_utf8(measured.stderr).unwrap();
+    let amplitude = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split(':').next_back().unwrap().trim().parse().unwrap()
+    };
+    let peak = amplitude("Maximum amplitude").max(-amplitude("Minimum amplitude"));
+    #[expect(clippy::cast_possible_truncation, reason = "a sample has 16 bits")]
+    let samples = (peak * 32_768.0).round() as i64;
+    samples
 }
