@@ -28,6 +28,8 @@ php-pgsql /usr/lib/php/*/pdo_pgsql.so takes that to PostgreSQL
 php-amqp /usr/lib/php/*/amqp.so takes its events to RabbitMQ
 python3-venv /usr/lib/python3*/ensurepip/__main__.py keeps the S3 store under test to itself
 docker-compose docker-compose checks docker-compose.yml
+python3-pika /usr/lib/python3/dist-packages/pika/__init__.py takes events to the analyzer of docs/analyzers.md
+python3-requests /usr/lib/python3/dist-packages/requests/__init__.py lets it ask and answer
 NEEDS
 }
 

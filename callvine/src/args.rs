@@ -13,7 +13,7 @@ use crate::commands::audit::Audit;
 use crate::commands::dead_letters::DeadLetters;
 use crate::commands::demo::Demo;
 use crate::commands::keys::Keys;
-use crate::commands::serve::{Gateway, Up, Worker};
+use crate::commands::serve::{Analyzer, Gateway, Up, Worker};
 use crate::failure::Failure;
 use crate::telemetry::Logging;
 
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Up(Box<Up>),
     Gateway(Box<Gateway>),
     Worker(Box<Worker>),
+    Analyzer(Box<Analyzer>),
     Demo(Demo),
     /// Brings the database to the current schema
     Migrate(Database),
@@ -139,6 +140,13 @@ pub(crate) struct RecordingsLocation {
     /// and, for an S3-compatible store, `AWS_ENDPOINT` [default: below the data directory]
     #[arg(long, env = "CALLVINE_RECORDINGS_URL", value_name = "URL")]
     pub(crate) recordings_url: Option<String>,
+}
+
+impl RecordingsLocation {
+    /// Whether a location is named. An empty variable counts as absent.
+    pub(crate) fn is_set(&self) -> bool {
+        self.recordings_url.as_deref().is_some_and(|url| !url.is_empty())
+    }
 }
 
 fn publish_delay(text: &str) -> Result<Duration, String> {

@@ -59,6 +59,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Up(up) => commands::serve::up(*up).await,
             Command::Gateway(gateway) => commands::serve::gateway(*gateway).await,
             Command::Worker(worker) => commands::serve::worker(*worker).await,
+            Command::Analyzer(analyzer) => commands::serve::analyzer(*analyzer).await,
             Command::Demo(demo) => commands::demo::run(&demo).await,
             Command::Migrate(database) => commands::migrate::run(&database).await,
             Command::Keys(keys) => commands::keys::run(keys).await,

@@ -1,14 +1,13 @@
 //! `GET /calls/ID`, and the same at `/recording.php?call_id=ID`: a call of the key's client, or for an analyst of any,
 //! with the states of its recording and its analysis.
 
-use callvine_shared::analysis;
 use callvine_shared::call::{CallId, RecordingUrl};
 use callvine_shared::error_chain::Chain;
 use callvine_shared::recording::Reason;
 use callvine_shared::store::{AnalysisState, CallRecord, RecordingState, StoreError};
 use chrono::{DateTime, Utc};
 use http::header::{CACHE_CONTROL, HeaderValue};
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -25,14 +24,19 @@ pub(crate) async fn show(
     request: &Request<Incoming>,
     id: &str,
 ) -> Result<Answer, Rejection> {
-    let key = auth::authenticate(&gateway.keys, request.headers(), Utc::now())?;
+    Ok(found(&find(gateway, request.headers(), id).await?))
+}
+
+/// The call with this id, if the key in the headers may read it.
+pub(crate) async fn find(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<CallRecord, Rejection> {
+    let key = auth::authenticate(&gateway.keys, headers, Utc::now())?;
     let id = parse_id(id).ok_or(Rejection::NoSuchCall)?;
     let read = timeout(answer::DEADLINE, gateway.store.call(id, key.sees())).await;
     let record = match read {
         Ok(read) => read.map_err(|error| not_read(id, &error))?,
         Err(_elapsed) => return Err(Rejection::NotRead),
     };
-    Ok(found(&record.ok_or(Rejection::NoSuchCall)?))
+    record.ok_or(Rejection::NoSuchCall)
 }
 
 fn not_read(id: CallId, error: &StoreError) -> Rejection {
@@ -41,7 +45,7 @@ fn not_read(id: CallId, error: &StoreError) -> Rejection {
 }
 
 /// Accepts an id only as `Location` spells it: no sign, no leading zeros.
-fn parse_id(text: &str) -> Option<CallId> {
+pub(crate) fn parse_id(text: &str) -> Option<CallId> {
     let id: i64 = text.parse().ok()?;
     (id > 0 && id.to_string() == text).then_some(CallId(id))
 }
@@ -54,12 +58,20 @@ fn found(record: &CallRecord) -> Answer {
     body.extend_from_slice(br#","recording":"#);
     body.extend_from_slice(&to_json(&Recording::of(&record.recording)));
     body.extend_from_slice(br#","analysis":"#);
-    body.extend_from_slice(&to_json(&Analysis::of(&record.analysis)));
+    body.extend_from_slice(&to_json(&Quality::of(record.quality())));
+    body.extend_from_slice(br#","analyses":"#);
+    let analyses: Vec<_> = record.analyses.iter().map(Analysis::of).collect();
+    body.extend_from_slice(&to_json(&analyses));
     body.extend_from_slice(b"}}");
     let mut answer = answer::json(StatusCode::OK, body);
     // The answer changes with every step of the recording, and is for this caller alone.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
+}
+
+/// The body of an answer with these data.
+pub(crate) fn success(data: &impl Serialize) -> Vec<u8> {
+    [br#"{"success":true,"data":"#.as_slice(), &to_json(data), b"}"].concat()
 }
 
 #[derive(Serialize)]
@@ -101,21 +113,55 @@ impl<'a> Recording<'a> {
     }
 }
 
+/// The shipped analyzer's analysis, as it is shown beside the call.
 #[derive(Serialize)]
-struct Analysis<'a> {
+struct Quality<'a> {
     status: &'static str,
     analyzer: Option<&'a str>,
     results: Option<&'a RawValue>,
 }
 
-impl<'a> Analysis<'a> {
-    fn of(state: &'a AnalysisState) -> Self {
+impl<'a> Quality<'a> {
+    fn of(state: Option<&'a AnalysisState>) -> Self {
         Self {
-            status: state.status.map_or("none", analysis::Status::name),
-            analyzer: state.analyzer.as_deref(),
-            results: state.results.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+            status: state.map_or("none", |state| state.status.name()),
+            // As long as nothing has answered, nothing is named.
+            analyzer: state.filter(|state| state.results.is_some()).map(|state| state.analyzer.as_str()),
+            results: state.and_then(results),
         }
     }
+}
+
+/// An analyzer's analysis.
+#[derive(Serialize)]
+pub(crate) struct Analysis<'a> {
+    analyzer: &'a str,
+    status: &'static str,
+    attempts: i32,
+    reason: Option<&'a str>,
+    last_error: Option<&'a str>,
+    results: Option<&'a RawValue>,
+    requested_at: String,
+    completed_at: Option<String>,
+}
+
+impl<'a> Analysis<'a> {
+    pub(crate) fn of(state: &'a AnalysisState) -> Self {
+        Self {
+            analyzer: &state.analyzer,
+            status: state.status.name(),
+            attempts: state.attempts,
+            reason: state.reason.as_deref(),
+            last_error: state.last_error.as_deref(),
+            results: results(state),
+            requested_at: published_time(state.requested_at),
+            completed_at: state.completed_at.map(published_time),
+        }
+    }
+}
+
+fn results(state: &AnalysisState) -> Option<&RawValue> {
+    state.results.as_deref().and_then(|text| serde_json::from_str(text).ok())
 }
 
 /// The format of `created_at`, in UTC.

@@ -9,6 +9,8 @@
 //! - `public`: from path to endpoint; the headers that every answer has
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
+//! - `analyses`: `PUT /calls/ID/analyses/NAME`
+//! - `recording`, `byte_range`: `GET /calls/ID/recording`
 //! - `auth`, [`KeyRing`], [`Key`]: from headers to a client and its rights, without the database
 //! - `rate`: the things that are limited by rate, and how much is allowed
 //! - `answer`: the type of every answer, and its deadline
@@ -23,9 +25,11 @@
 
 mod admin;
 mod admission;
+mod analyses;
 mod answer;
 mod auth;
 mod body;
+mod byte_range;
 mod calls;
 mod client_address;
 mod connection;
@@ -37,6 +41,7 @@ mod key_ring;
 pub mod metrics;
 mod public;
 mod rate;
+mod recording;
 mod rejection;
 mod requests;
 mod sending;
@@ -50,6 +55,7 @@ mod webhook;
 
 use std::sync::Arc;
 
+use callvine_shared::objects::Objects;
 use callvine_shared::store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +75,7 @@ pub use tls::{Files as TlsFiles, Tls, TlsError};
 
 use body::Budget;
 use metrics::AnswerMetrics;
+use recording::Sender;
 use server::Site;
 
 /// Everything that the public listener needs for its answers. Dropping it drops its handle on the [`Intake`].
@@ -86,6 +93,8 @@ pub struct Gateway {
     bodies: Budget,
     /// Whose word counts for a client's address.
     proxies: TrustedProxies,
+    /// Sends recordings; `None`: this process does not know where they are kept.
+    recordings: Option<Sender>,
     metrics: AnswerMetrics,
 }
 
@@ -96,7 +105,14 @@ impl Gateway {
     pub fn new(store: Store, intake: Intake, keys: Arc<KeyRing>, max_body_bytes: usize) -> Self {
         let bodies = Budget::new(max_body_bytes);
         let proxies = TrustedProxies::default();
-        Self { store, intake, keys, max_body_bytes, bodies, proxies, metrics: AnswerMetrics::new() }
+        let metrics = AnswerMetrics::new();
+        Self { store, intake, keys, max_body_bytes, bodies, proxies, recordings: None, metrics }
+    }
+
+    /// The same, sending recordings from where they are kept, if that is known.
+    #[must_use]
+    pub fn sending(self, objects: Option<Objects>) -> Self {
+        Self { recordings: objects.map(Sender::new), ..self }
     }
 
     /// The same, believing these proxies about their clients' addresses.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::answer::{self, Answer};
 use crate::rejection::{Methods, Rejection};
-use crate::{Gateway, calls, host, metrics, webhook};
+use crate::{Gateway, analyses, calls, host, metrics, recording, webhook};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -73,6 +73,8 @@ pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>, pe
 enum Endpoint<'a> {
     Webhook,
     Call { id: &'a str },
+    Recording { id: &'a str },
+    Analysis { id: &'a str, analyzer: &'a str },
 }
 
 impl<'a> Endpoint<'a> {
@@ -81,10 +83,17 @@ impl<'a> Endpoint<'a> {
         match path.strip_suffix('/').unwrap_or(path) {
             "/webhook.php" | "/webhook" => Some(Self::Webhook),
             "/recording.php" => Some(Self::Call { id: call_id(uri.query().unwrap_or_default()) }),
-            path => match path.strip_prefix("/calls/") {
-                Some(id) if !id.contains('/') => Some(Self::Call { id }),
-                _ => None,
-            },
+            path => {
+                let id = path.strip_prefix("/calls/")?;
+                match id.split_once('/') {
+                    None => Some(Self::Call { id }),
+                    Some((id, "recording")) => Some(Self::Recording { id }),
+                    Some((id, rest)) => match rest.strip_prefix("analyses/") {
+                        Some(analyzer) if !analyzer.contains('/') => Some(Self::Analysis { id, analyzer }),
+                        _ => None,
+                    },
+                }
+            }
         }
     }
 
@@ -92,13 +101,16 @@ impl<'a> Endpoint<'a> {
         match self {
             Self::Webhook => metrics::WEBHOOK,
             Self::Call { .. } => "call",
+            Self::Recording { .. } => "recording",
+            Self::Analysis { .. } => "analysis",
         }
     }
 
     fn methods(self) -> Methods {
         match self {
             Self::Webhook => Methods::Post,
-            Self::Call { .. } => Methods::Get,
+            Self::Call { .. } | Self::Recording { .. } => Methods::Get,
+            Self::Analysis { .. } => Methods::Put,
         }
     }
 }
@@ -121,6 +133,12 @@ async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Ans
     match endpoint {
         Endpoint::Webhook => webhook::receive(gateway, request).await,
         Endpoint::Call { id } => calls::show(gateway, request, id).await,
+        Endpoint::Recording { id } => recording::send(gateway, request, id).await,
+        Endpoint::Analysis { id, analyzer } => {
+            // The path is of the request, whose body is read meanwhile.
+            let (id, analyzer) = (id.to_owned(), analyzer.to_owned());
+            analyses::put(gateway, request, &id, &analyzer).await
+        }
     }
 }
 

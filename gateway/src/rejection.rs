@@ -1,6 +1,8 @@
 //! Every answer that is not a success: its status, headers and published body, beside its cause.
 
+use callvine_shared::analyzer::NotAnAnalyzerName;
 use callvine_shared::call::Invalid;
+use callvine_shared::store::ANALYZERS_MAX;
 use http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -27,6 +29,16 @@ pub(crate) enum Rejection {
     NotFound,
     #[error("There is no call with this ID")]
     NoSuchCall,
+    #[error("The recording of this call is not stored")]
+    NoRecording,
+    #[error("The recording does not have these bytes")]
+    Range,
+    #[error("This process does not know where recordings are kept")]
+    RecordingElsewhere,
+    #[error("The recording can't be read at the moment")]
+    RecordingNotRead,
+    #[error("Too many recordings are being sent, please try again")]
+    TooManyReaders,
     #[error("This endpoint only accepts {} requests", .0.message())]
     Method(Methods),
     #[error("API key must be provided in X-API-Key header or Authorization header")]
@@ -35,6 +47,16 @@ pub(crate) enum Rejection {
     KeyUnknown,
     #[error("The key of an analyst can't post calls")]
     Forbidden,
+    #[error("Only the key of an analyst can answer analyses")]
+    NoAnalyst,
+    #[error("The name of an analyzer {0}")]
+    AnalyzerName(NotAnAnalyzerName),
+    #[error("The text of failed must have 1 to 2000 characters, without U+0000")]
+    FailureText,
+    #[error("{} other analyzers have answered about this call already", ANALYZERS_MAX)]
+    TooManyAnalyzers,
+    #[error("Failed to store the analysis in the database")]
+    AnalysisNotStored,
     #[error("{}", .0.what.message())]
     TooMany(TooMany),
     #[error("An admin token must be provided as Authorization: Bearer")]
@@ -64,6 +86,7 @@ pub(crate) enum Rejection {
 pub(crate) enum Methods {
     Post,
     Get,
+    Put,
 }
 
 impl Methods {
@@ -71,6 +94,7 @@ impl Methods {
         match self {
             Self::Post => "POST",
             Self::Get => "GET",
+            Self::Put => "PUT",
         }
     }
 
@@ -78,6 +102,7 @@ impl Methods {
         match self {
             Self::Post => &["POST"],
             Self::Get => &["GET", "HEAD"],
+            Self::Put => &["PUT"],
         }
     }
 
@@ -85,6 +110,7 @@ impl Methods {
         match self {
             Self::Post => method == Method::POST,
             Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Put => method == Method::PUT,
         }
     }
 
@@ -93,6 +119,7 @@ impl Methods {
         match self {
             Self::Post => HeaderValue::from_static("POST, OPTIONS"),
             Self::Get => HeaderValue::from_static("GET, HEAD, OPTIONS"),
+            Self::Put => HeaderValue::from_static("PUT, OPTIONS"),
         }
     }
 }
@@ -124,18 +151,28 @@ impl Rejection {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::NoSuchCall => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoSuchCall | Self::NoRecording => StatusCode::NOT_FOUND,
+            Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::KeyMissing | Self::KeyUnknown | Self::AdminToken => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NoAnalyst => StatusCode::FORBIDDEN,
+            Self::TooManyAnalyzers => StatusCode::CONFLICT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Host | Self::Invalid(_) | Self::IdempotencyKeyInvalid => StatusCode::BAD_REQUEST,
+            Self::Host
+            | Self::Invalid(_)
+            | Self::IdempotencyKeyInvalid
+            | Self::AnalyzerName(_)
+            | Self::FailureText => StatusCode::BAD_REQUEST,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::NotStored | Self::NotRead | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotStored | Self::NotRead | Self::AnalysisNotStored | Self::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::Overloaded | Self::RecordingElsewhere | Self::RecordingNotRead | Self::TooManyReaders => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -146,10 +183,17 @@ impl Rejection {
             | Self::ForeignHost
             | Self::NotFound
             | Self::NoSuchCall
+            | Self::NoRecording
+            | Self::Range
+            | Self::RecordingElsewhere
+            | Self::RecordingNotRead
+            | Self::TooManyReaders
             | Self::Method(_)
             | Self::KeyMissing
             | Self::KeyUnknown
             | Self::Forbidden
+            | Self::NoAnalyst
+            | Self::AnalyzerName(_)
             | Self::TooMany(_)
             | Self::AdminToken
             | Self::TooLarge { .. }
@@ -161,6 +205,9 @@ impl Rejection {
             Self::Invalid(_)
             | Self::IdempotencyKeyInvalid
             | Self::IdempotencyKeyReused
+            | Self::FailureText
+            | Self::TooManyAnalyzers
+            | Self::AnalysisNotStored
             | Self::NotStored => false,
         }
     }
@@ -176,13 +223,22 @@ impl Rejection {
                 Some((CONNECTION, HeaderValue::from_static("close")))
             }
             Self::TooMany(refused) => Some((RETRY_AFTER, HeaderValue::from(refused.retry_after_seconds))),
-            Self::NotStored | Self::NotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
-            Self::Overloaded => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
+            Self::NotStored | Self::NotRead | Self::AnalysisNotStored => {
+                Some((RETRY_AFTER, RETRY_AFTER_DATABASE))
+            }
+            Self::RecordingElsewhere | Self::RecordingNotRead => Some((RETRY_AFTER, RETRY_AFTER_DATABASE)),
+            Self::Overloaded | Self::TooManyReaders => Some((RETRY_AFTER, RETRY_AFTER_OVERLOAD)),
             Self::Host
             | Self::ForeignHost
             | Self::NotFound
             | Self::NoSuchCall
             | Self::Forbidden
+            | Self::NoAnalyst
+            | Self::AnalyzerName(_)
+            | Self::FailureText
+            | Self::TooManyAnalyzers
+            | Self::NoRecording
+            | Self::Range
             | Self::Invalid(_)
             | Self::IdempotencyKeyInvalid
             | Self::IdempotencyKeyReused
@@ -194,11 +250,16 @@ impl Rejection {
         match self {
             Self::Host => "Bad request",
             Self::ForeignHost => "Misdirected request",
-            Self::NotFound | Self::NoSuchCall => "Not found",
+            Self::NotFound | Self::NoSuchCall | Self::NoRecording => "Not found",
+            Self::Range => "Range not satisfiable",
+            Self::RecordingElsewhere | Self::RecordingNotRead => "Recording unavailable",
             Self::Method(_) => "Method not allowed",
             Self::KeyMissing | Self::AdminToken => "Authentication required",
             Self::KeyUnknown => "Invalid API key",
-            Self::Forbidden => "Forbidden",
+            Self::Forbidden | Self::NoAnalyst => "Forbidden",
+            Self::AnalyzerName(_) => "Invalid analyzer name",
+            Self::FailureText => "Invalid field value",
+            Self::TooManyAnalyzers => "Too many analyzers",
             Self::TooMany(_) => "Too many requests",
             Self::TooLarge { .. } => "Payload too large",
             Self::BodyTimeout => "Request timeout",
@@ -214,9 +275,9 @@ impl Rejection {
             },
             Self::IdempotencyKeyInvalid => "Invalid idempotency key",
             Self::IdempotencyKeyReused => "Idempotency key reused",
-            Self::NotStored | Self::NotRead => "Database error",
+            Self::NotStored | Self::NotRead | Self::AnalysisNotStored => "Database error",
             Self::Internal => "Internal server error",
-            Self::Overloaded => "Service overloaded",
+            Self::Overloaded | Self::TooManyReaders => "Service overloaded",
         }
     }
 
@@ -234,6 +295,7 @@ impl Rejection {
             Self::Method(methods) => body.allowed_methods = Some(methods.published()),
             Self::Invalid(Invalid::MissingFields(fields)) => body.missing_fields = Some(fields),
             Self::Invalid(Invalid::TimeFormat { .. }) => body.example = Some("2024-01-15 09:00:00"),
+            Self::FailureText => body.field = Some("failed"),
             Self::Invalid(Invalid::FieldType { field } | Invalid::FieldValue { field, .. }) => {
                 body.field = Some(field);
             }

@@ -4,27 +4,27 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
+use crate::answer::Content;
 use crate::requests::RequestUnderWay;
 
 /// The body of an answer, and the request that it answers.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    body: Full<Bytes>,
+    body: Content,
     _under_way: RequestUnderWay,
 }
 
 impl Sending {
-    pub(crate) fn new(body: Full<Bytes>, under_way: RequestUnderWay) -> Self {
+    pub(crate) fn new(body: Content, under_way: RequestUnderWay) -> Self {
         Self { body, _under_way: under_way }
     }
 }
 
 impl Body for Sending {
     type Data = Bytes;
-    type Error = <Full<Bytes> as Body>::Error;
+    type Error = <Content as Body>::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,

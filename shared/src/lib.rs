@@ -1,6 +1,6 @@
 //! The parts that two or more of Callvine's processes need: no HTTP, no arguments, no environment.
 //!
-//! - the modules of `callvine-domain`: [`call`], [`recording`], [`analysis`], [`event`], [`queue`],
+//! - the modules of `callvine-domain`: [`call`], [`recording`], [`analysis`], [`analyzer`], [`event`], [`queue`],
 //!   [`api_key`], [`idempotency`], [`names`], [`networks`], [`retry`], [`switch`], [`waveform`]
 //! - [`store`]: the database
 //! - [`bus`]: how messages reach their consumers
@@ -21,6 +21,6 @@ pub mod store;
 mod throttle;
 
 pub use callvine_domain::{
-    analysis, api_key, call, dead_letter, event, idempotency, names, networks, queue, recording, retry, switch,
-    waveform,
+    analysis, analyzer, api_key, call, dead_letter, event, idempotency, names, networks, queue, recording, retry,
+    switch, waveform,
 };

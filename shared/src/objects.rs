@@ -6,6 +6,7 @@
 
 mod file;
 mod inventory;
+mod read;
 mod s3;
 mod space;
 
@@ -18,6 +19,7 @@ use url::Url;
 
 use self::file::Directory;
 pub use self::inventory::{ListedObject, Listing};
+pub use self::read::{OpenObject, Pieces};
 use self::s3::Bucket;
 pub use self::s3::S3Failure;
 pub use self::space::Space;
@@ -203,6 +205,9 @@ pub enum ObjectsError {
     /// Recordings would take the reserve of the disk.
     #[error("too little disk space is free (free some, or lower CALLVINE_MIN_FREE)")]
     Reserve,
+    /// There is no such object.
+    #[error("the recording is not where it was kept (see `callvine audit`)")]
+    Missing,
     /// The S3 store can't do it.
     #[error(transparent)]
     S3(#[from] S3Failure),

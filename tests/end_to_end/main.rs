@@ -7,6 +7,7 @@
     reason = "a failed step fails the test"
 )]
 
+mod answers;
 mod credentials;
 mod dead_letters;
 mod embedded;
@@ -17,6 +18,7 @@ mod formats;
 mod hostile;
 mod hosts;
 mod largest;
+mod listening;
 mod memory;
 mod postponed;
 mod recordings;

@@ -43,6 +43,8 @@ impl Callvine {
         }
         .env("CALLVINE_LISTEN", "127.0.0.1:0")
         .env("CALLVINE_ADMIN_LISTEN", "127.0.0.1:0")
+        // Most tests are about the way to the queue of analyses, and look into it.
+        .env("CALLVINE_ANALYSIS", "off")
     }
 
     /// Adds an argument.

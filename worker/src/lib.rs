@@ -7,10 +7,12 @@
 //! - `lease`: keeps a recording this worker's own while the work lasts
 //! - `patience`: waits for a database that is away
 //! - [`recording`]: a recording's life
+//! - [`analysis`]: its analysis
 //! - `lost`: finds recordings whose message was lost
 //! - [`metrics`]: the metrics of the worker
 
 mod ahead;
+pub mod analysis;
 mod consume;
 mod in_hand;
 mod lease;

@@ -13,6 +13,8 @@ pub(crate) const RESUMES: &str = "callvine_fetch_resumes_total";
 const SETTLED: &str = "callvine_recordings_total";
 const FETCH_SECONDS: &str = "callvine_recording_fetch_seconds";
 const FETCHED_BYTES: &str = "callvine_recording_fetched_bytes_total";
+const ANALYSES_SETTLED: &str = "callvine_analyses_total";
+const ANALYSIS_SECONDS: &str = "callvine_analysis_seconds";
 
 /// Gives the recorder the help texts of these metrics.
 pub fn describe() {
@@ -30,6 +32,11 @@ pub fn describe() {
         "Time to fetch a recording, from the request to the last byte"
     );
     describe_counter!(FETCHED_BYTES, Unit::Bytes, "Bytes of recordings fetched");
+    describe_counter!(
+        ANALYSES_SETTLED,
+        "Attempts at analyses by result: completed, retried (to be attempted again) or failed"
+    );
+    describe_histogram!(ANALYSIS_SECONDS, Unit::Seconds, "Time to analyse a recording");
 }
 
 /// An attempt ended: `stored`, `retried`, `failed`, `postponed` or `lost`.
@@ -41,4 +48,14 @@ pub(crate) fn settled(result: &'static str) {
 pub(crate) fn fetched(took: Duration, size_bytes: u64) {
     histogram!(FETCH_SECONDS).record(took.as_secs_f64());
     counter!(FETCHED_BYTES).increment(size_bytes);
+}
+
+/// An attempt at an analysis ended: `completed`, `retried` or `failed`.
+pub(crate) fn analysis_settled(result: &'static str) {
+    counter!(ANALYSES_SETTLED, "result" => result).increment(1);
+}
+
+/// A recording was analysed, or an attempt to do so failed.
+pub(crate) fn analysed(took: Duration) {
+    histogram!(ANALYSIS_SECONDS).record(took.as_secs_f64());
 }

@@ -1,10 +1,11 @@
-//! `callvine up`, `gateway` and `worker`: settings in, a process that runs until it is told to stop.
+//! `callvine up`, `gateway`, `worker` and `analyzer`: settings in, a process that runs until it is told to stop.
 
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use callvine_shared::bus::BrokerUrl;
 use callvine_shared::store::DatabaseUrl;
+use callvine_shared::switch::on_or_off;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use crate::{telemetry, terminal};
 /// The longest shutdown that can be asked for.
 const SHUTDOWN_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
-/// Runs everything in one process: gateway, relay and worker
+/// Runs everything in one process: gateway, relay, worker and analyzer
 ///
 /// Stores in SQLite and delivers in process, unless `DATABASE_URL` and `AMQP_URL` say otherwise.
 #[derive(Args, Debug)]
@@ -28,6 +29,19 @@ pub(crate) struct Up {
     admin: callvine_gateway::AdminSettings,
     #[command(flatten)]
     worker: callvine_worker::Settings,
+    /// Whether recordings are analysed; `off` leaves their messages in the queue `callvine.analysis`
+    #[arg(
+        long,
+        env = "CALLVINE_ANALYSIS",
+        value_name = "on|off",
+        default_value = "on",
+        value_parser = on_or_off,
+        action = clap::ArgAction::Set,
+        help_heading = "Analysis"
+    )]
+    analysis: bool,
+    #[command(flatten)]
+    analyzer: callvine_worker::analysis::Settings,
     #[command(flatten)]
     database: Database,
     #[command(flatten)]
@@ -50,6 +64,8 @@ pub(crate) struct Gateway {
     #[command(flatten)]
     broker: Broker,
     #[command(flatten)]
+    recordings: RecordingsLocation,
+    #[command(flatten)]
     process: Process,
 }
 
@@ -58,6 +74,23 @@ pub(crate) struct Gateway {
 pub(crate) struct Worker {
     #[command(flatten)]
     worker: callvine_worker::Settings,
+    #[command(flatten)]
+    admin: callvine_gateway::AdminSettings,
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    broker: Broker,
+    #[command(flatten)]
+    recordings: RecordingsLocation,
+    #[command(flatten)]
+    process: Process,
+}
+
+/// Runs the analyzer alone, on PostgreSQL and RabbitMQ; run as many as you like
+#[derive(Args, Debug)]
+pub(crate) struct Analyzer {
+    #[command(flatten)]
+    analyzer: callvine_worker::analysis::Settings,
     #[command(flatten)]
     admin: callvine_gateway::AdminSettings,
     #[command(flatten)]
@@ -101,6 +134,7 @@ pub(crate) fn plan_of_up(up: Up) -> Result<Plan, Failure> {
         gateway: Some(Public { dev_keys: up.gateway.accepts_dev_keys(true), settings: up.gateway }),
         admin: up.admin,
         worker: Some(up.worker),
+        analyzer: up.analysis.then_some(up.analyzer),
         database: up.database.url()?,
         broker: up.broker.url()?,
         stream: up.broker.stream,
@@ -120,11 +154,16 @@ pub(crate) async fn gateway(gateway: Gateway) -> Result<(), Failure> {
         }),
         admin: gateway.admin,
         worker: None,
+        analyzer: None,
         database,
         broker: Some(broker),
         stream: gateway.broker.stream,
         publish_delay: gateway.broker.publish_delay,
-        recordings: None,
+        // Without a location it sends no recordings: the worker's own default may be on another host.
+        recordings: match gateway.recordings.is_set() {
+            true => Some(recordings(&gateway.recordings, &gateway.database.data_dir)?),
+            false => None,
+        },
         migrate: !gateway.process.no_migrate,
     };
     until_signal(plan, gateway.process.shutdown_timeout).await
@@ -137,6 +176,7 @@ pub(crate) async fn worker(worker: Worker) -> Result<(), Failure> {
         admin: worker.admin,
         gateway: None,
         worker: Some(worker.worker),
+        analyzer: None,
         database,
         broker: Some(broker),
         stream: worker.broker.stream,
@@ -145,6 +185,24 @@ pub(crate) async fn worker(worker: Worker) -> Result<(), Failure> {
         migrate: !worker.process.no_migrate,
     };
     until_signal(plan, worker.process.shutdown_timeout).await
+}
+
+/// The analyzer alone.
+pub(crate) async fn analyzer(analyzer: Analyzer) -> Result<(), Failure> {
+    let (database, broker) = require_servers("analyzer", &analyzer.database, &analyzer.broker)?;
+    let plan = Plan {
+        admin: analyzer.admin,
+        gateway: None,
+        worker: None,
+        analyzer: Some(analyzer.analyzer),
+        database,
+        broker: Some(broker),
+        stream: analyzer.broker.stream,
+        publish_delay: analyzer.broker.publish_delay,
+        recordings: Some(recordings(&analyzer.recordings, &analyzer.database.data_dir)?),
+        migrate: !analyzer.process.no_migrate,
+    };
+    until_signal(plan, analyzer.process.shutdown_timeout).await
 }
 
 /// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends it at once.

@@ -21,6 +21,7 @@ use callvine_shared::bus::{BrokerUrl, Bus, Local, RabbitMq};
 use callvine_shared::objects::{Address, Objects};
 use callvine_shared::relay::{self, Handoff};
 use callvine_shared::store::{DatabaseUrl, Store};
+use callvine_worker::analysis::Analyzer;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -39,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) gateway: Option<Public>,
     /// The worker's settings, if this process fetches recordings.
     pub(crate) worker: Option<callvine_worker::Settings>,
+    /// The analyzer's settings, if this process analyses recordings.
+    pub(crate) analyzer: Option<callvine_worker::analysis::Settings>,
     /// The admin listener.
     pub(crate) admin: callvine_gateway::AdminSettings,
     /// The database.
@@ -166,14 +169,19 @@ impl Running {
         )));
         let (store, serving) = (self.store.clone(), self.serving.clone());
         self.serving_tasks.push(tokio::spawn(gauges::run(store, objects.clone(), serving)));
-        if let (Some(settings), Some(objects)) = (plan.worker, objects) {
+        if let (Some(settings), Some(objects)) = (plan.analyzer, &objects) {
+            let analyzer = Analyzer::new(&settings, self.store.clone(), objects.clone(), program()?);
+            let analysing = analyzer.run(self.bus.clone(), self.accepting.clone());
+            self.accepting_tasks.push(tokio::spawn(analysing));
+        }
+        if let (Some(settings), Some(objects)) = (plan.worker, objects.clone()) {
             let worker = callvine_worker::Worker::new(&settings, self.store.clone(), objects, program()?)
                 .map_err(Failure::of_setting)?;
             let consuming = worker.run(self.bus.clone(), self.accepting.clone());
             self.accepting_tasks.push(tokio::spawn(consuming));
         }
         if let (Some(public), Some(listener)) = (plan.gateway, public_listener) {
-            self.serve_public(&public, listener, handoff).await?;
+            self.serve_public(&public, listener, handoff, objects).await?;
         }
         Ok(())
     }
@@ -183,6 +191,7 @@ impl Running {
         public: &Public,
         listener: TcpListener,
         handoff: Arc<Handoff>,
+        objects: Option<Objects>,
     ) -> Result<(), Failure> {
         let keys = KeyRing::load(&self.store, public.dev_keys).await.context("cannot read the API keys")?;
         let keys = Arc::new(keys);
@@ -193,7 +202,7 @@ impl Running {
         let (intake, committing) = Intake::start(self.store.clone(), handoff, public.settings.max_in_flight);
         let proxies = TrustedProxies::new(public.settings.trusted_proxies.clone());
         let gateway = Gateway::new(self.store.clone(), intake, keys, public.settings.max_body);
-        let gateway = gateway.believing(proxies.clone());
+        let gateway = gateway.believing(proxies.clone()).sending(objects);
         let terms = Terms { limits: public.settings.connection_limits(), tls: self.tls.clone(), proxies };
         let accepting = self.accepting.clone();
         let failed = self.failed.clone();

@@ -3,11 +3,14 @@
 //! An event's id is a UUIDv5 of its facts, so the same event has the same id whenever it is made, from memory or from the
 //! tables. Subscribers drop repetitions by it, and events can be published again long after they left the outbox.
 
+mod answered;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+pub use self::answered::FailedAnalysis;
 use crate::api_key::Environment;
 use crate::call::{Call, CallId, RecordingUrl};
 use crate::recording::{FailedRecording, StoredRecording};
@@ -22,6 +25,8 @@ pub const RECORDING_FAILED: &str = "recording.failed";
 pub const ANALYSIS_REQUESTED: &str = "analysis.requested";
 /// An analyzer answered.
 pub const ANALYSIS_COMPLETED: &str = "analysis.completed";
+/// An analyzer gave up.
+pub const ANALYSIS_FAILED: &str = "analysis.failed";
 
 /// The media type of an event's body (CloudEvents JSON format, structured mode).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -140,18 +145,31 @@ impl Events {
     /// An event; `write_data` appends its data, a JSON object.
     fn event(&self, about: About, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
         let About { occasion, env } = about;
-        let id = self.id(occasion);
         let Occasion(routing_key, call_id, _) = occasion;
-        let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let mut body = format!(
+        made(Envelope { id: self.id(occasion), routing_key, call_id, env }, time, write_data)
+    }
+}
+
+/// The parts of an event beside its time and its data.
+struct Envelope {
+    id: Uuid,
+    routing_key: &'static str,
+    call_id: CallId,
+    env: Environment,
+}
+
+/// An event; `write_data` appends its data, a JSON object.
+fn made(envelope: Envelope, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
+    let Envelope { id, routing_key, call_id, env } = envelope;
+    let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let mut body = format!(
             r#"{{"specversion":"1.0","id":"{id}","source":"/callvine","type":"ai.callvine.{routing_key}","subject":"calls/{call_id}","time":"{time}","env":"{env}","datacontenttype":"application/json","data":"#,
         )
         .into_bytes();
-        body.reserve(USUAL_DATA_BYTES);
-        write_data(&mut body);
-        body.push(b'}');
-        Event { id, routing_key, body: into_text(body) }
-    }
+    body.reserve(USUAL_DATA_BYTES);
+    write_data(&mut body);
+    body.push(b'}');
+    Event { id, routing_key, body: into_text(body) }
 }
 
 /// The JSON is our own, and so UTF-8. If a bug made it anything else, the event would be published all the same.

@@ -4,6 +4,7 @@
 //! - [`call`]: a call as a provider sends it and as Callvine answers it
 //! - [`recording`]: the states, reasons and facts of a recording
 //! - [`analysis`]: the states of an analysis
+//! - [`analyzer`]: the names of analyzers
 //! - [`dead_letter`]: the names of recordings and analyses that were given up
 //! - [`event`]: events as subscribers see them
 //! - [`queue`]: the queues, their bindings, and the messages that go to them
@@ -16,6 +17,7 @@
 //! - [`waveform`]: how a recording's waveform is kept
 
 pub mod analysis;
+pub mod analyzer;
 pub mod api_key;
 pub mod call;
 pub mod dead_letter;

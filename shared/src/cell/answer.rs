@@ -99,16 +99,19 @@ impl Sound {
 
 /// The answer as it goes over the socket.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct Answer<T> {
     /// Whether the child has taken so much memory or time that another one should do the next work.
     pub(super) is_worn: bool,
-    result: Found,
+    result: Found<T>,
 }
+
+/// A judged answer: whether the child is worn, and the outcome of its work.
+pub(super) type Judged<T> = (bool, Result<T, Refusal>);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Found {
-    Sound(Sound),
+enum Found<T> {
+    Done(T),
     NotAudio(String),
     Text(String),
     Truncated,
@@ -116,10 +119,10 @@ enum Found {
     Unreadable(String),
 }
 
-impl Answer {
-    pub(super) fn new(result: Result<Sound, Refusal>, is_worn: bool) -> Self {
+impl<T> Answer<T> {
+    pub(super) fn new(result: Result<T, Refusal>, is_worn: bool) -> Self {
         let result = match result {
-            Ok(sound) => Found::Sound(sound),
+            Ok(done) => Found::Done(done),
             Err(Refusal::NotAudio(text)) => Found::NotAudio(text.into_owned()),
             Err(Refusal::Text(text)) => Found::Text(text.into_owned()),
             Err(Refusal::Truncated) => Found::Truncated,
@@ -129,13 +132,14 @@ impl Answer {
         Self { is_worn, result }
     }
 
-    /// Reads an answer about a file of so many bytes; `None` where no child of ours would give it.
-    pub(super) fn judge(json: &[u8], size_bytes: u64) -> Option<(bool, Result<Sound, Refusal>)> {
+    /// Reads an answer; `None` where no child of ours would give it. The work itself is still to be judged.
+    pub(super) fn read<'a>(json: &'a [u8]) -> Option<Judged<T>>
+    where
+        T: Deserialize<'a>,
+    {
         let Self { is_worn, result } = serde_json::from_slice(json).ok()?;
         let result = match result {
-            Found::Sound(sound) if !sound.is_sane() => return None,
-            Found::Sound(sound) if !sound.is_possible(size_bytes) => Err(impossible(&sound, size_bytes)),
-            Found::Sound(sound) => Ok(sound),
+            Found::Done(done) => Ok(done),
             Found::NotAudio(text) => Err(Refusal::NotAudio(plain(text)?.into())),
             Found::Text(text) => Err(Refusal::Text(plain(text)?.into())),
             Found::Truncated => Err(Refusal::Truncated),
@@ -143,6 +147,20 @@ impl Answer {
             Found::Unreadable(text) => Err(Refusal::Unreadable(io::Error::other(plain(text)?))),
         };
         Some((is_worn, result))
+    }
+}
+
+impl Answer<Sound> {
+    /// Reads an answer about a file of so many bytes; `None` where no child of ours would give it.
+    pub(super) fn judge(json: &[u8], size_bytes: u64) -> Option<Judged<Sound>> {
+        let (is_worn, result) = Self::read(json)?;
+        match result {
+            Ok(sound) if !sound.is_sane() => None,
+            Ok(sound) if !sound.is_possible(size_bytes) => {
+                Some((is_worn, Err(impossible(&sound, size_bytes))))
+            }
+            result => Some((is_worn, result)),
+        }
     }
 }
 
@@ -222,8 +240,8 @@ mod tests {
             Refusal::Unreadable(io::Error::other("the disk failed")),
         ] {
             let text = format!("{refusal:?}").replace("Custom { kind: Other, error: ", "");
-            let json = serde_json::to_vec(&Answer::new(Err(refusal), true)).unwrap();
-            let (is_worn, result) = Answer::judge(&json, 9).unwrap();
+            let json = serde_json::to_vec(&Answer::<Sound>::new(Err(refusal), true)).unwrap();
+            let (is_worn, result) = Answer::<Sound>::judge(&json, 9).unwrap();
             let judged = format!("{:?}", result.unwrap_err()).replace("Custom { kind: Other, error: ", "");
             assert_eq!((is_worn, judged), (true, text));
         }
@@ -256,7 +274,7 @@ mod tests {
             assert!(Answer::judge(json.as_bytes(), 9).is_none(), "{json}");
         }
         let shouting = Refusal::NotAudio("a\nb".into());
-        let json = serde_json::to_vec(&Answer::new(Err(shouting), false)).unwrap();
+        let json = serde_json::to_vec(&Answer::<Sound>::new(Err(shouting), false)).unwrap();
         assert!(Answer::judge(&json, 9).is_none());
     }
 

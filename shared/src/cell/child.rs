@@ -22,11 +22,11 @@ pub fn serve() -> io::Result<()> {
     let walls = Walls::build()?;
     while let Some((request, file)) = frame::receive_request(&socket)? {
         walls.grant(&request)?;
-        let result = match request.work {
-            Work::Proof => prove(file),
+        let answer = match request.work {
+            Work::Proof => frame::encode(&Answer::new(prove(file), walls.is_worn())),
+            Work::Analysis(_order) => frame::encode(&Answer::new(prove(file), walls.is_worn())),
         };
-        let answer = Answer::new(result, walls.is_worn());
-        (&socket).write_all(&frame::encode(&answer)?)?;
+        (&socket).write_all(&answer?)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! standard input. A request goes down it with the recording's open file, and an answer comes back. The parent believes
 //! nothing in it that it can judge: see `answer.rs`.
 
+mod analysis;
 mod answer;
 mod budget;
 mod child;
@@ -19,20 +20,35 @@ use std::process::ExitStatus;
 use serde::{Deserialize, Serialize};
 
 pub use answer::Sound;
-pub use budget::PROOF_TIMEOUT_MAX;
+pub use budget::{ANALYSIS_TIMEOUT_MAX, PROOF_TIMEOUT_MAX};
 pub use child::serve;
 pub use pool::Cells;
 
 /// The kind of work that a cell is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Work {
     /// Prove that a file is audio, and draw its waveform.
     Proof,
+    /// Measure what can be heard in a proved file.
+    Analysis(AnalysisOrder),
+}
+
+/// The facts and wishes beside a recording that is to be analysed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnalysisOrder {
+    /// The recording's length, as its proof has found it.
+    pub duration_seconds: f64,
+    /// The call's own length, from its start to its end.
+    pub call_seconds: i64,
+    /// The channel in which the agent speaks, where there are two: 0 or 1.
+    pub agent_channel: u8,
+    /// Whether the results name the digits that were keyed in.
+    pub keeps_digits: bool,
 }
 
 /// A request, beside which the recording's open file goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Request {
     work: Work,
     /// Writable memory that the child may add to its own.

@@ -12,10 +12,12 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Sound};
-use super::budget::Budget;
+use serde_json::value::RawValue;
+
+use super::answer::{Answer, Judged, Sound};
+use super::budget::{ANALYSIS_TIMEOUT_MAX, Budget};
 use super::inmate::Inmate;
-use super::{CellError, Death, Work, frame};
+use super::{AnalysisOrder, CellError, Death, Request, Work, analysis, frame};
 use crate::metrics::{CELLS_KILLED, CELLS_RUNNING};
 
 /// Pieces of work of one child. A start takes some milliseconds, so it costs next to nothing to put an end to whatever a
@@ -54,29 +56,71 @@ impl Cells {
         }))
     }
 
+    /// A pool for so many analyses at once, whose children are `program prove` too. They give way to those of a worker.
+    #[must_use]
+    pub fn for_analyses(program: PathBuf, children: usize) -> Self {
+        Self(Arc::new(Shared {
+            program,
+            longest: ANALYSIS_TIMEOUT_MAX,
+            permits: Semaphore::new(children),
+            waiting: Mutex::new(Vec::with_capacity(children)),
+        }))
+    }
+
     /// Proves in a child that a file of so many bytes is audio. The file should be open for reading alone. When the future is
     /// dropped, the child is killed.
     ///
     /// # Errors
     /// [`CellError`].
     pub async fn prove(&self, file: &File, size_bytes: u64) -> Result<Sound, CellError> {
+        let request = Budget::of(size_bytes, self.0.longest).request(Work::Proof);
+        self.asked(request, file, |json| Answer::judge(json, size_bytes)).await
+    }
+
+    /// Analyses in a child a proved file of so many bytes. The file should be open for reading alone. Returns the results, a JSON
+    /// object. When the future is dropped, the child is killed.
+    ///
+    /// # Errors
+    /// [`CellError`].
+    pub async fn analyse(
+        &self,
+        file: &File,
+        size_bytes: u64,
+        order: AnalysisOrder,
+    ) -> Result<Box<RawValue>, CellError> {
+        let request = Budget::of_analysis(size_bytes, order.duration_seconds).request(Work::Analysis(order));
+        self.asked(request, file, analysis::judge).await
+    }
+
+    /// Has a child do this work, counted while it is under way.
+    async fn asked<T>(
+        &self,
+        request: Request,
+        file: &File,
+        judge: impl Fn(&[u8]) -> Option<Judged<T>>,
+    ) -> Result<T, CellError> {
         let closed = |_| CellError::Unavailable(io::Error::other("the pool is closed"));
         let _permit = self.0.permits.acquire().await.map_err(closed)?;
         let _running = Running::new();
-        let proved = self.work(Work::Proof, file, size_bytes).await;
-        if let Err(CellError::Killed(death)) = &proved {
+        let done = self.work(request, file, judge).await;
+        if let Err(CellError::Killed(death)) = &done {
             counter!(CELLS_KILLED, "reason" => death.name()).increment(1);
         }
-        proved
+        done
     }
 
-    async fn work(&self, work: Work, file: &File, size_bytes: u64) -> Result<Sound, CellError> {
-        let budget = Budget::of(size_bytes, self.0.longest);
-        let request = frame::encode(&budget.request(work)).map_err(CellError::Unavailable)?;
+    async fn work<T>(
+        &self,
+        request: Request,
+        file: &File,
+        judge: impl Fn(&[u8]) -> Option<Judged<T>>,
+    ) -> Result<T, CellError> {
+        let deadline = Duration::from_secs(request.processor_seconds.saturating_sub(1));
+        let request = frame::encode(&request).map_err(CellError::Unavailable)?;
         let mut inmate = self.inmate().map_err(CellError::Unavailable)?;
-        let asked = timeout(budget.time, inmate.ask(&request, file.as_fd())).await;
+        let asked = timeout(deadline, inmate.ask(&request, file.as_fd())).await;
         match asked {
-            Ok(Ok(json)) => match Answer::judge(&json, size_bytes) {
+            Ok(Ok(json)) => match judge(&json) {
                 Some((is_worn, result)) => {
                     if !is_worn && inmate.works < WORKS_MAX {
                         self.0.waiting.lock().push(inmate);

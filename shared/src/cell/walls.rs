@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_de
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Request;
-use super::budget::{MEMORY_MAX_BYTES, PROOF_TIMEOUT_MAX};
+use super::budget::{ANALYSIS_TIMEOUT_MAX, MEMORY_MAX_BYTES};
 
 /// Open files: three standard ones, the socket's copy, this room's own, the recording and its readers' copies.
 const OPEN_FILES_MAX: u64 = 24;
@@ -53,7 +53,7 @@ impl Walls {
         lower(Resource::Nofile, OPEN_FILES_MAX)?;
         lower(Resource::Data, data_bytes + LEFT_BEHIND_MAX_BYTES + MEMORY_MAX_BYTES)?;
         lower(Resource::As, total_bytes + RESERVED_MAX_BYTES)?;
-        lower(Resource::Cpu, WORN_SECONDS + PROOF_TIMEOUT_MAX.as_secs() + 2)?;
+        lower(Resource::Cpu, WORN_SECONDS + ANALYSIS_TIMEOUT_MAX.as_secs() + 2)?;
         forbid_paths().map_err(io::Error::other)?;
         Ok(Self { statm, data_at_start_bytes: data_bytes })
     }

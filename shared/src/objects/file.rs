@@ -1,6 +1,7 @@
 //! Objects as files: each is written to a staging directory on the same file system, synced, and moved to its name.
 
 mod inventory;
+mod read;
 
 use std::fs::File;
 use std::io;

@@ -8,6 +8,7 @@ mod client;
 mod connect;
 mod failure;
 mod inventory;
+mod read;
 mod settings;
 mod upload;
 

@@ -1,4 +1,4 @@
-//! A call with the state of its recording and analysis. [`super::insert`] is how calls come in.
+//! A call with the states of its recording and analyses. [`super::insert`] is how calls come in.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use sqlx::FromRow as _;
 use super::dialect::{columns, from_us, parsed, with_pool};
 use super::{Store, StoreError};
 use crate::analysis;
+use crate::analyzer::QUALITY;
 use crate::call::{Call, CallId, NewCall};
 use crate::recording::{self, Reason};
 
@@ -18,8 +19,16 @@ pub struct CallRecord {
     pub call: Call,
     /// The state of its recording.
     pub recording: RecordingState,
-    /// The state of its analysis.
-    pub analysis: AnalysisState,
+    /// Its analyses, by their analyzers' names.
+    pub analyses: Vec<AnalysisState>,
+}
+
+impl CallRecord {
+    /// The analysis of the shipped analyzer; `None`: none was requested.
+    #[must_use]
+    pub fn quality(&self) -> Option<&AnalysisState> {
+        self.analyses.iter().find(|analysis| analysis.analyzer == QUALITY)
+    }
 }
 
 /// The state of a call's recording. A fact that does not apply yet is `None`.
@@ -55,15 +64,27 @@ pub struct RecordingState {
     pub stored_at: Option<DateTime<Utc>>,
 }
 
-/// The state of a call's analysis.
+/// The state of one analyzer's analysis of a call.
 #[derive(Clone, Debug)]
 pub struct AnalysisState {
-    /// How far it is; `None`: none was requested.
-    pub status: Option<analysis::Status>,
-    /// The analyzer that answered.
-    pub analyzer: Option<String>,
-    /// Its answer, as JSON text.
+    /// `quality`, the shipped one, or the name of somebody's own.
+    pub analyzer: String,
+    /// How far it is.
+    pub status: analysis::Status,
+    /// How often it was attempted, or answered.
+    pub attempts: i32,
+    /// Why the last attempt failed, as the analyzer names it.
+    pub reason: Option<String>,
+    /// The error of the last attempt, for people.
+    pub last_error: Option<String>,
+    /// The version of the analyzer, where it tells one.
+    pub version: Option<String>,
+    /// Its results: a JSON object as text.
     pub results: Option<String>,
+    /// When it was requested or, for somebody's own, first answered.
+    pub requested_at: DateTime<Utc>,
+    /// When it was completed.
+    pub completed_at: Option<DateTime<Utc>>,
 }
 
 impl Store {
@@ -80,11 +101,9 @@ impl Store {
                         coalesce(r.status, 'pending') as status, coalesce(r.attempts, 0) as attempts,
                         r.next_attempt_at,
                         case when r.status = 'failed' then r.reason end as reason, r.last_error, r.location,
-                        r.size_bytes, r.sha256, r.media_type, r.codec, r.duration_seconds, r.channels, r.sample_rate, r.stored_at,
-                        a.status as analysis_status, a.analyzer, a.results
+                        r.size_bytes, r.sha256, r.media_type, r.codec, r.duration_seconds, r.channels, r.sample_rate, r.stored_at
                  from call_logs c
                  left join recordings r on r.call_id = c.id
-                 left join analyses a on a.call_id = c.id
                  where c.id = $1 and c.client = coalesce($2, c.client)",
             )
             .bind(id.0)
@@ -96,7 +115,12 @@ impl Store {
                 None => None,
             }
         });
-        found.map(|(call, state)| state.into_record(call.into_call()?)).transpose()
+        let Some((call, state)) = found else { return Ok(None) };
+        let analyses: Vec<AnalysisRow> = with_pool!(self.read, pool => {
+            sqlx::query_as(AnalysisRow::SELECT).bind(id.0).fetch_all(pool).await?
+        });
+        let analyses = analyses.into_iter().map(AnalysisRow::into_state).collect::<Result<_, _>>()?;
+        Ok(Some(CallRecord { call: call.into_call()?, recording: state.into_state()?, analyses }))
     }
 }
 
@@ -117,9 +141,54 @@ columns! {
         channels: Option<i32>,
         sample_rate: Option<i32>,
         stored_at: Option<NaiveDateTime>,
-        analysis_status: Option<String>,
-        analyzer: Option<String>,
+    }
+}
+
+columns! {
+    /// A row of `analyses`.
+    pub(super) struct AnalysisRow {
+        analyzer: String,
+        status: String,
+        attempts: i32,
+        reason: Option<String>,
+        last_error: Option<String>,
+        version: Option<String>,
         results: Option<String>,
+        requested_at: NaiveDateTime,
+        completed_at: Option<NaiveDateTime>,
+    }
+}
+
+/// The columns of an [`AnalysisRow`]. A macro, because `concat!` takes literals alone.
+macro_rules! select_analyses {
+    ($condition:literal) => {
+        concat!(
+            "select analyzer, status, attempts, reason, last_error, version, results, requested_at, completed_at
+             from analyses where ",
+            $condition
+        )
+    };
+}
+
+impl AnalysisRow {
+    /// Reads all of a call.
+    const SELECT: &str = select_analyses!("call_id = $1 order by analyzer");
+
+    /// Reads one of a call.
+    pub(super) const SELECT_ONE: &str = select_analyses!("call_id = $1 and analyzer = $2");
+
+    pub(super) fn into_state(self) -> Result<AnalysisState, StoreError> {
+        Ok(AnalysisState {
+            status: parsed(&self.status)?,
+            analyzer: self.analyzer,
+            attempts: self.attempts,
+            reason: self.reason,
+            last_error: self.last_error,
+            version: self.version,
+            results: self.results,
+            requested_at: self.requested_at.and_utc(),
+            completed_at: self.completed_at.map(|at| at.and_utc()),
+        })
     }
 }
 
@@ -164,30 +233,22 @@ impl CallRow {
 }
 
 impl StateRow {
-    fn into_record(self, call: Call) -> Result<CallRecord, StoreError> {
-        Ok(CallRecord {
-            call,
-            recording: RecordingState {
-                status: parsed(&self.status)?,
-                attempts: self.attempts,
-                next_attempt_at: self.next_attempt_at.and_then(from_us),
-                reason: self.reason.as_deref().map(parsed).transpose()?,
-                last_error: self.last_error,
-                location: self.location,
-                size_bytes: self.size_bytes,
-                sha256: self.sha256,
-                media_type: self.media_type,
-                codec: self.codec,
-                duration_seconds: self.duration_seconds,
-                channels: self.channels,
-                sample_rate: self.sample_rate,
-                stored_at: self.stored_at.map(|at| at.and_utc()),
-            },
-            analysis: AnalysisState {
-                status: self.analysis_status.as_deref().map(parsed).transpose()?,
-                analyzer: self.analyzer,
-                results: self.results,
-            },
+    fn into_state(self) -> Result<RecordingState, StoreError> {
+        Ok(RecordingState {
+            status: parsed(&self.status)?,
+            attempts: self.attempts,
+            next_attempt_at: self.next_attempt_at.and_then(from_us),
+            reason: self.reason.as_deref().map(parsed).transpose()?,
+            last_error: self.last_error,
+            location: self.location,
+            size_bytes: self.size_bytes,
+            sha256: self.sha256,
+            media_type: self.media_type,
+            codec: self.codec,
+            duration_seconds: self.duration_seconds,
+            channels: self.channels,
+            sample_rate: self.sample_rate,
+            stored_at: self.stored_at.map(|at| at.and_utc()),
         })
     }
 }

@@ -31,7 +31,9 @@ use sqlx::SqlitePool;
 use tokio::sync::{Notify, OnceCell};
 use uuid::Uuid;
 
-pub use self::analyses::AnalysisCause;
+pub use self::analyses::{
+    ANALYZERS_MAX, AnalysisCause, Answer, Answered, BegunAnalysis, RecordedAnswer, RequestedAnalysis,
+};
 pub use self::api_keys::{ApiKeyRow, NewApiKey, Successor};
 pub use self::calls::{AnalysisState, CallRecord, RecordingState};
 pub use self::deliveries::{DeliveryRow, LEASE as DELIVERY_LEASE};

@@ -112,8 +112,8 @@ async fn an_analysis_that_failed_is_requested_again(store: &Store) {
     assert_eq!((messages[0].0.as_str(), messages[0].1), ("analysis.requested", Some(Queue::Analysis.name())));
     assert_eq!(messages[0].2["data"]["location"], "file:///r/2026/1.wav");
     assert_eq!(
-        store.call(id, Some("a client")).await.unwrap().unwrap().analysis.status,
-        Some(analysis::Status::Requested)
+        store.call(id, Some("a client")).await.unwrap().unwrap().quality().unwrap().status,
+        analysis::Status::Requested
     );
     assert_eq!(store.retry_dead_letter(analysis, now).await.unwrap(), Retried::NotFailed);
 }

@@ -43,6 +43,7 @@ macro_rules! contract {
     };
 }
 
+mod analyses;
 mod audit;
 mod calls;
 mod clocks;

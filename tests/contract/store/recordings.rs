@@ -33,14 +33,14 @@ async fn a_recording_goes_from_pending_over_leased_to_stored(store: &Store) {
     assert_eq!(pending.url, "https://example.com/call.wav");
     assert!(store.recording_stored(id, &stored(), now).await.unwrap());
     let record = store.call(id, Some("a client")).await.unwrap().unwrap();
-    let recording = record.recording;
+    let recording = record.recording.clone();
     assert_eq!((recording.status, recording.attempts), (Status::Stored, 1));
     assert_eq!(recording.size_bytes, Some(242_880));
     assert_eq!(recording.duration_seconds, Some(15.18));
     assert_eq!((recording.channels, recording.sample_rate), (Some(2), Some(8000)));
     assert_eq!(recording.stored_at, Some(now));
     assert_eq!(store.waveform(id).await.unwrap(), stored().waveform);
-    assert_eq!(record.analysis.status, Some(analysis::Status::Requested));
+    assert_eq!(record.quality().unwrap().status, analysis::Status::Requested);
     let events = due(store, Utc::now()).await;
     let keys: Vec<_> = events.iter().map(|(key, ..)| key.as_str()).collect();
     assert_eq!(keys, ["recording.stored", "analysis.requested"]);
@@ -128,7 +128,7 @@ async fn a_recording_that_is_given_up_tells_everybody(store: &Store) {
     let record = store.call(id, Some("a client")).await.unwrap().unwrap();
     assert_eq!((record.recording.status, record.recording.attempts), (Status::Failed, 1));
     assert_eq!(record.recording.reason, Some(Reason::NotAudio));
-    assert_eq!(record.analysis.status, None);
+    assert!(record.analyses.is_empty());
     let events = due(store, Utc::now()).await;
     let queues: Vec<_> = events.iter().map(|(key, queue, _)| (key.as_str(), *queue)).collect();
     assert_eq!(queues, [("recording.failed", None), ("recording.failed", Some("callvine.recordings.dead"))]);

@@ -168,8 +168,9 @@ async fn an_analysis_without_a_row_gets_one_and_is_requested(store: &Store, tabl
     tables.execute("delete from analyses").await;
     assert!(store.requeue_analysis(id, Utc::now()).await.unwrap());
     assert_queued(store, "analysis.requested", Queue::Analysis, &event_id).await;
-    let analysis = store.call(id, Some("a client")).await.unwrap().unwrap().analysis;
-    assert_eq!(analysis.status, Some(analysis::Status::Requested));
+    let record = store.call(id, Some("a client")).await.unwrap().unwrap();
+    let analysis = record.quality().unwrap();
+    assert_eq!(analysis.status, analysis::Status::Requested);
 }
 
 async fn an_analysis_that_is_settled_is_not_requested_again(store: &Store, tables: &Database) {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::clocks::latest_arrival;
+use super::clocks::{latest_arrival, latest_lease_us, latest_retry_us};
 use super::idle::{Idle, IdleSpan, idle};
 use crate::call::CallId;
 use crate::event::call_id_of;
@@ -167,7 +167,7 @@ impl Store {
                         r.failed_at, a.status as analysis
                  from call_logs c
                  left join recordings r on r.call_id = c.id
-                 left join analyses a on a.call_id = c.id
+                 left join analyses a on a.call_id = c.id and a.analyzer = 'quality'
                  where c.id > $1 and c.created_at >= $2 and c.created_at < $3
                  order by c.id limit $4",
             )
@@ -196,7 +196,8 @@ impl Store {
         self.idle_recordings_in(&self.reports, span, since, now).await
     }
 
-    /// Analyses, of whatever window, that were requested before `since`, or under another clock, and are not answered;
+    /// Shipped analyses, of whatever window, that were requested before `since`, or under another clock, are not answered, and
+    /// that nobody has had and that were not postponed since then;
     /// by id, above `after`; none: that was all.
     ///
     /// # Errors
@@ -210,12 +211,18 @@ impl Store {
         let rows: Vec<(i64, NaiveDateTime)> = with_pool!(self.reports, pool => {
             sqlx::query_as(
                 "select c.id, c.created_at from analyses a join call_logs c on c.id = a.call_id
-                 where a.status = 'requested' and (a.requested_at < $1 or a.requested_at > $2) and a.call_id > $3
-                 order by a.call_id limit $4",
+                 where a.analyzer = 'quality' and a.status = 'requested'
+                   and (a.requested_at < $1 or a.requested_at > $2) and a.call_id > $3
+                   and (a.claimed_until <= $4 or a.claimed_until > $5)
+                   and (coalesce(a.next_attempt_at, 0) <= $4 or a.next_attempt_at > $6)
+                 order by a.call_id limit $7",
             )
             .bind(within_years(since))
             .bind(latest_arrival(now))
             .bind(after.0)
+            .bind(since.timestamp_micros())
+            .bind(latest_lease_us(now))
+            .bind(latest_retry_us(now))
             .bind(PAGE)
             .fetch_all(pool)
             .await?

@@ -31,7 +31,7 @@ pub(in crate::store) fn latest_arrival(now: DateTime<Utc>) -> NaiveDateTime {
 }
 
 impl Store {
-    /// Gives up every lease on outbox rows, deliveries and recordings. Only for a process that owns the database alone: a
+    /// Gives up every lease on outbox rows, deliveries, recordings and analyses. Only for a process that owns the database alone: a
     /// lease was then left by a process that died, and nothing need wait for it to end.
     ///
     /// # Errors
@@ -39,7 +39,12 @@ impl Store {
     pub async fn release_leases(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let now_us = now.timestamp_micros();
         with_transaction!(self, tx => {
-            sqlx::query("update recordings set claimed_until = 0 where claimed_until > $1").bind(now_us).execute(&mut *tx).await?;
+            for statement in [
+                "update recordings set claimed_until = 0 where claimed_until > $1",
+                "update analyses set claimed_until = 0 where claimed_until > $1",
+            ] {
+                sqlx::query(statement).bind(now_us).execute(&mut *tx).await?;
+            }
             // A leased row is due within a lease; a row that is due later is a retry that waits for its time.
             for statement in [
                 "update outbox set available_at = $1 where available_at > $1 and available_at <= $2 and queue is null",

@@ -108,7 +108,10 @@ impl Store {
             DeadLetterKind::Recording => {
                 select_letters!("recordings", "x.status = 'failed' and x.call_id > $1")
             }
-            DeadLetterKind::Analysis => select_letters!("analyses", "x.status = 'failed' and x.call_id > $1"),
+            DeadLetterKind::Analysis => select_letters!(
+                "analyses",
+                "x.analyzer = 'quality' and x.status = 'failed' and x.call_id > $1"
+            ),
         };
         let rows: Vec<Row> = with_pool!(self.reports, pool => {
             sqlx::query_as(text).bind(after.0).bind(PAGE).fetch_all(pool).await?
@@ -125,7 +128,10 @@ impl Store {
             DeadLetterKind::Recording => {
                 select_letters!("recordings", "x.status = 'failed' and x.call_id = $1")
             }
-            DeadLetterKind::Analysis => select_letters!("analyses", "x.status = 'failed' and x.call_id = $1"),
+            DeadLetterKind::Analysis => select_letters!(
+                "analyses",
+                "x.analyzer = 'quality' and x.status = 'failed' and x.call_id = $1"
+            ),
         };
         self.letter(id, text).await
     }
@@ -140,7 +146,10 @@ impl Store {
                 select_letters!("recordings", "x.status = 'pending' and x.call_id = $1")
             }
             DeadLetterKind::Analysis => {
-                select_letters!("analyses", "x.status = 'requested' and x.call_id = $1")
+                select_letters!(
+                    "analyses",
+                    "x.analyzer = 'quality' and x.status = 'requested' and x.call_id = $1"
+                )
             }
         };
         self.letter(id, text).await
@@ -211,8 +220,9 @@ impl Store {
         let events = self.events().await?;
         Ok(with_transaction!(self, tx => {
             let updated = sqlx::query(
-                "update analyses set status = 'requested', requested_at = $2, failed_at = null
-                 where call_id = $1 and status = 'failed'
+                "update analyses set status = 'requested', requested_at = $2, failed_at = null, claimed_until = 0,
+                     next_attempt_at = null, attempts_forgiven = attempts
+                 where call_id = $1 and analyzer = 'quality' and status = 'failed'
                    and exists (select 1 from recordings r where r.call_id = $1 and r.status = 'stored')",
             )
             .bind(call_id.0)
@@ -221,7 +231,7 @@ impl Store {
             .await?
             .rows_affected();
             if updated == 0 {
-                let exists: Option<i64> = sqlx::query_scalar("select call_id from analyses where call_id = $1")
+                let exists: Option<i64> = sqlx::query_scalar("select call_id from analyses where call_id = $1 and analyzer = 'quality'")
                     .bind(call_id.0)
                     .fetch_optional(&mut *tx)
                     .await?;
