@@ -39,7 +39,7 @@ pub(crate) async fn put(
     }
     let id = calls::parse_id(id).ok_or(Rejection::NoSuchCall)?;
     let analyzer: AnalyzerName = name.parse().map_err(Rejection::AnalyzerName)?;
-    let body = body::read(request.body_mut(), RESULTS_MAX_BYTES).await?;
+    let body = body::read(request.body_mut(), RESULTS_MAX_BYTES, &gateway.bodies).await?;
     let results = object(&body)?;
     let failure = failure(results)?;
     let given = failure.as_deref().map_or(Given::Completed(results), Given::Failed);

@@ -21,6 +21,6 @@ pub mod store;
 mod throttle;
 
 pub use callvine_domain::{
-    analysis, analyzer, api_key, call, dead_letter, event, idempotency, names, networks, queue, recording, retry,
-    switch, waveform,
+    analysis, analyzer, api_key, call, dead_letter, event, idempotency, names, networks, queue, recording,
+    retry, switch, waveform,
 };

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::client::{Client, Reply, request};
-use super::{CALL, KEY, Server, database, eventually};
+use super::{CALL, KEY, ROOMY, Server, database, eventually};
 use crate::KeyRing;
 
 /// A key counts everywhere within this time.
@@ -38,7 +38,7 @@ pub(super) async fn server_with(keys: &[NewApiKey]) -> Server {
     for key in keys {
         store.create_api_key(key, Utc::now()).await.unwrap();
     }
-    Server::start_with(directory, store.clone(), store, 100).await
+    Server::start_with(directory, store.clone(), store, ROOMY, 100).await
 }
 
 pub(super) async fn post_with(client: &mut Client, key: &str, body: &str) -> Reply {
