@@ -1,5 +1,5 @@
-//! Who may be connected: at most so many at once, at most a share of them from one address. When all places are taken,
-//! the connection that has been idle longest makes room.
+//! Bounds the connections of a listener, and those of one address. When all places are taken, the connection that has
+//! been idle longest makes room.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -61,7 +61,7 @@ struct Table {
     /// How many of them each address has.
     per_address: HashMap<IpAddr, usize>,
     last_number: u64,
-    /// What the last look found, the longest idle one first, and the address to which it was confined.
+    /// Those that the last look found, the longest idle one first, and the address to which it was confined.
     candidates: VecDeque<(u64, u64)>,
     candidates_of: Option<IpAddr>,
 }
@@ -87,16 +87,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Who gave it.
+    /// The admission that gave it.
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.admission
     }
 
     /// Whether the connection must be closed without more ado, once it was told to end: it was told so to make room, and
-    /// no request has come at the same moment. An HTTP/2 client could hold on to its place by taking no answers.
+    /// no request has come at the same moment. A client that takes no answers could hold on to its place otherwise.
     pub(crate) fn must_be_left_at_once(&self) -> bool {
         let is_taken_away = !self.admission.table.lock().connections.contains_key(&self.number);
-        is_taken_away && (self.requests.idle_since().is_some() || self.requests.are_http2())
+        is_taken_away && (self.requests.idle_since().is_some() || self.requests.are_written_off())
     }
 }
 

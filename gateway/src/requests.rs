@@ -20,6 +20,7 @@ struct Shared {
     ended: AtomicU32,
     is_http2: AtomicBool,
     is_last: AtomicBool,
+    is_written_off: AtomicBool,
     /// Since when nothing has been under way, half-read or half-sent; 0: something is.
     idle_since: Moment,
     /// HTTP/2 answers for which the client has not yet made room.
@@ -36,7 +37,7 @@ struct Shared {
 /// otherwise all be spread out in memory before the first is answered.
 const UNSTARTED_MAX: usize = 512;
 
-/// What all connections of a listener count together.
+/// The counts of all connections of a listener together.
 #[derive(Debug)]
 pub(crate) struct Listener {
     /// Moments are counted from here.
@@ -92,6 +93,7 @@ impl Requests {
             ended: AtomicU32::new(0),
             is_http2: AtomicBool::new(false),
             is_last: AtomicBool::new(false),
+            is_written_off: AtomicBool::new(false),
             idle_since,
             unsent: AtomicU32::new(0),
             unsent_since: Moment(AtomicU64::new(0)),
@@ -118,6 +120,7 @@ impl Requests {
 
     /// No longer counts the answers that wait for the client: the connection is about to be closed.
     pub(crate) fn write_off_unsent(&self) {
+        self.0.is_written_off.store(true, Ordering::Relaxed);
         let unsent = self.0.unsent.swap(0, Ordering::Relaxed);
         self.0.listener.unsent.fetch_sub(usize::try_from(unsent).unwrap_or(0), Ordering::Relaxed);
     }
@@ -127,6 +130,11 @@ impl Requests {
         let ended = self.0.ended.load(Ordering::Acquire);
         let begun = self.0.begun.load(Ordering::Relaxed);
         (begun == ended).then_some(begun)
+    }
+
+    /// Whether the connection is to be closed because its client takes no answers.
+    pub(crate) fn are_written_off(&self) -> bool {
+        self.0.is_written_off.load(Ordering::Relaxed)
     }
 
     /// Lets the request that is under way, or else the next one, be the last.

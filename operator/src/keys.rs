@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callvine_shared::api_key::{ApiKey, Environment, NoRandomness, Role, is_reserved};
 use callvine_shared::store::{ApiKeyRow, NewApiKey, Store, StoreError, Successor};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 /// Longest name of a client, in characters.
 const CLIENT_MAX_CHARS: usize = 255;
@@ -26,7 +26,7 @@ pub struct NewKey {
     pub expires_in: Option<Duration>,
 }
 
-/// A new key: in plain text, which is nowhere else, and as it is stored.
+/// A new key: in plain text, which is nowhere else, and as it is stored. Nothing is read back that could fail, and lose it.
 #[derive(Clone, Debug)]
 pub struct Made {
     /// The key itself.
@@ -43,7 +43,7 @@ pub struct Made {
 pub async fn create(store: &Store, new: NewKey) -> Result<Made, KeysError> {
     check_client(&new.client)?;
     let key = ApiKey::generate(new.environment).map_err(KeysError::NoRandomness)?;
-    let now = Utc::now();
+    let now = Utc::now().trunc_subsecs(0);
     let row = NewApiKey {
         client: new.client,
         environment: new.environment,
@@ -55,7 +55,21 @@ pub async fn create(store: &Store, new: NewKey) -> Result<Made, KeysError> {
         dedupe: new.dedupe,
     };
     let id = store.create_api_key(&row, now).await.map_err(KeysError::Create)?;
-    Ok(Made { key, row: find(store, id).await? })
+    let row = ApiKeyRow {
+        id,
+        client: row.client,
+        environment: row.environment,
+        prefix: row.prefix,
+        digest: row.digest,
+        role: row.role,
+        expires_at: row.expires_at,
+        rate_per_second: row.rate_per_second,
+        dedupe: row.dedupe,
+        created_at: now,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    Ok(Made { key, row })
 }
 
 /// Makes a key in the place of the one with this id: for the same client and environment, with the same rights and limits.
@@ -72,15 +86,24 @@ pub async fn rotate(
 ) -> Result<Made, KeysError> {
     let old = find(store, id).await?;
     let key = ApiKey::generate(old.environment).map_err(KeysError::NoRandomness)?;
-    let now = Utc::now();
+    let now = Utc::now().trunc_subsecs(0);
     let new = Successor {
         prefix: key.prefix().to_owned(),
         digest: key.digest(),
         expires_at: expires_in.map(|time| after(now, time)),
     };
     let made = store.replace_api_key(id, &new, after(now, overlap), now).await.map_err(KeysError::Create)?;
-    let made = made.ok_or(KeysError::Unknown(id))?;
-    Ok(Made { key, row: find(store, made).await? })
+    let row = ApiKeyRow {
+        id: made.ok_or(KeysError::Unknown(id))?,
+        prefix: new.prefix,
+        digest: new.digest,
+        expires_at: new.expires_at,
+        created_at: now,
+        last_used_at: None,
+        revoked_at: None,
+        ..old
+    };
+    Ok(Made { key, row })
 }
 
 /// All keys, revoked ones too, in the order in which they were made. Not in pages: every gateway has all of them in
@@ -92,13 +115,20 @@ pub async fn list(store: &Store) -> Result<Vec<ApiKeyRow>, KeysError> {
     store.api_keys().await.map_err(KeysError::List)
 }
 
-/// Revokes a key, and returns it as it is then. Gateways refuse it within 5 s.
+/// Revokes a key, and returns it as it is then; `None`: it is revoked, and only a newer version can read it. Gateways refuse
+/// it within 5 s.
 ///
 /// # Errors
-/// [`KeysError::Unknown`] when no unrevoked key has this id, [`KeysError::Revoke`] when the database can't be written.
-pub async fn revoke(store: &Store, id: i64) -> Result<ApiKeyRow, KeysError> {
-    let revoked = store.revoke_api_key(id, Utc::now()).await.map_err(KeysError::Revoke)?;
-    if revoked { find(store, id).await } else { Err(KeysError::Unknown(id)) }
+/// [`KeysError::Unknown`] when no unrevoked key has this id, [`KeysError::List`] and [`KeysError::Revoke`] when the
+/// database can't be read or written: then it may still be accepted.
+pub async fn revoke(store: &Store, id: i64) -> Result<Option<ApiKeyRow>, KeysError> {
+    let row = list(store).await?.into_iter().find(|row| row.id == id);
+    let now = Utc::now().trunc_subsecs(0);
+    let revoked = store.revoke_api_key(id, now).await.map_err(KeysError::Revoke)?;
+    if !revoked {
+        return Err(KeysError::Unknown(id));
+    }
+    Ok(row.map(|row| ApiKeyRow { revoked_at: Some(now), ..row }))
 }
 
 async fn find(store: &Store, id: i64) -> Result<ApiKeyRow, KeysError> {

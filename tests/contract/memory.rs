@@ -85,7 +85,6 @@ async fn send_unfinished_bodies(address: SocketAddr, done: Arc<Barrier>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfinished_bodies_take_bounded_memory() {
     let growth = growth(500, send_unfinished_bodies).await;
-    println!("500 clients with {REQUESTS} unfinished bodies each: {} MB", growth / MEGABYTE);
     assert!(growth < 200 * MEGABYTE, "{growth} bytes");
 }
 
@@ -112,7 +111,6 @@ async fn ask_and_not_read(address: SocketAddr, done: Arc<Barrier>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_nobody_takes_take_bounded_memory() {
     let growth = growth(1_000, ask_and_not_read).await;
-    println!("1,000 clients with {REQUESTS} answers not taken each: {} MB", growth / MEGABYTE);
     assert!(growth < 100 * MEGABYTE, "{growth} bytes");
 }
 
@@ -130,6 +128,5 @@ async fn send_long_head(address: SocketAddr, done: Arc<Barrier>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfinished_heads_take_bounded_memory() {
     let growth = growth(1_000, send_long_head).await;
-    println!("1,000 clients with unfinished heads: {} MB", growth / MEGABYTE);
     assert!(growth < 100 * MEGABYTE, "{growth} bytes");
 }

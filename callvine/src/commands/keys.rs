@@ -207,11 +207,10 @@ async fn revoke_key(revoke: &Revoke) -> Result<(), Failure> {
     let store = open(&revoke.output.database).await?;
     let revoked = keys::revoke(&store, revoke.id).await;
     store.close().await;
-    let row = revoked.map_err(failure)?;
-    if revoke.output.json {
-        shown::object(&row, None)?;
+    match revoked.map_err(failure)? {
+        Some(row) if revoke.output.json => Ok(shown::object(&row, None)?),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -1,4 +1,4 @@
-//! What happens when every place is taken.
+//! Newcomers to a listener of which every place is taken.
 
 use tokio::time::{Instant, pause};
 use tokio_util::sync::CancellationToken;
