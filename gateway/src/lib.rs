@@ -5,6 +5,7 @@
 //! - `public`: from path to endpoint; the headers that every answer has
 //! - `webhook`: `POST /webhook.php`, the whole order of checks from top to bottom
 //! - `calls`: `GET /calls/ID`
+//! - `openapi`: `GET /openapi.json`, on both listeners
 //! - `auth`, [`KeyRing`], [`Key`]: from headers to a client and its rights, without the database
 //! - `rate`: the things that are limited by rate, and how much is allowed
 //! - `answer`: the type of every answer, and its deadline
@@ -28,6 +29,7 @@ mod intake;
 mod key;
 mod key_ring;
 pub mod metrics;
+mod openapi;
 mod public;
 mod rate;
 mod rejection;

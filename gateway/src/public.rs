@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::answer::{self, Answer};
 use crate::rejection::{Methods, Rejection};
-use crate::{Gateway, calls, metrics, webhook};
+use crate::{Gateway, calls, metrics, openapi, webhook};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -71,6 +71,7 @@ pub(crate) async fn answer(gateway: &Gateway, mut request: Request<Incoming>) ->
 enum Endpoint<'a> {
     Webhook,
     Call { id: &'a str },
+    Openapi,
 }
 
 impl<'a> Endpoint<'a> {
@@ -79,6 +80,7 @@ impl<'a> Endpoint<'a> {
         match path.strip_suffix('/').unwrap_or(path) {
             "/webhook.php" | "/webhook" => Some(Self::Webhook),
             "/recording.php" => Some(Self::Call { id: call_id(uri.query().unwrap_or_default()) }),
+            "/openapi.json" => Some(Self::Openapi),
             path => match path.strip_prefix("/calls/") {
                 Some(id) if !id.contains('/') => Some(Self::Call { id }),
                 _ => None,
@@ -90,13 +92,14 @@ impl<'a> Endpoint<'a> {
         match self {
             Self::Webhook => metrics::WEBHOOK,
             Self::Call { .. } => "call",
+            Self::Openapi => "openapi",
         }
     }
 
     fn methods(self) -> Methods {
         match self {
             Self::Webhook => Methods::Post,
-            Self::Call { .. } => Methods::Get,
+            Self::Call { .. } | Self::Openapi => Methods::Get,
         }
     }
 }
@@ -118,6 +121,7 @@ async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Ans
     match endpoint {
         Endpoint::Webhook => webhook::receive(gateway, request).await,
         Endpoint::Call { id } => calls::show(gateway, request, id).await,
+        Endpoint::Openapi => Ok(openapi::show()),
     }
 }
 
@@ -190,6 +194,7 @@ mod tests {
         ] {
             assert_eq!(Endpoint::of(&uri(path)), None, "{path}");
         }
+        assert_eq!(Endpoint::of(&uri("/openapi.json/?x")), Some(Endpoint::Openapi));
         assert_eq!(Endpoint::of(&uri("/recording.php")), Some(Endpoint::Call { id: "" }));
     }
 

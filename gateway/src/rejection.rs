@@ -58,35 +58,38 @@ pub(crate) enum Rejection {
 pub(crate) enum Methods {
     Post,
     Get,
+    /// As `Get`, on the admin listener: no page of another origin has business there, so it answers no `OPTIONS`.
+    AdminGet,
 }
 
 impl Methods {
     fn message(self) -> &'static str {
         match self {
             Self::Post => "POST",
-            Self::Get => "GET",
+            Self::Get | Self::AdminGet => "GET",
         }
     }
 
     fn published(self) -> &'static [&'static str] {
         match self {
             Self::Post => &["POST"],
-            Self::Get => &["GET", "HEAD"],
+            Self::Get | Self::AdminGet => &["GET", "HEAD"],
         }
     }
 
     pub(crate) fn include(self, method: &Method) -> bool {
         match self {
             Self::Post => method == Method::POST,
-            Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Get | Self::AdminGet => method == Method::GET || method == Method::HEAD,
         }
     }
 
-    /// For the `Allow` header; every endpoint answers `OPTIONS` too.
+    /// For the `Allow` header; every endpoint of the public listener answers `OPTIONS` too.
     pub(crate) fn allow(self) -> HeaderValue {
         match self {
             Self::Post => HeaderValue::from_static("POST, OPTIONS"),
             Self::Get => HeaderValue::from_static("GET, HEAD, OPTIONS"),
+            Self::AdminGet => HeaderValue::from_static("GET, HEAD"),
         }
     }
 }
