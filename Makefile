@@ -1,5 +1,5 @@
 # The commands of a contributor; CONTRIBUTING.md says more.
-.PHONY: build demo test chaos soak fuzz dist bench bench-fetch instructions lint deny
+.PHONY: build demo openapi test chaos soak fuzz dist bench bench-fetch instructions lint deny
 
 # The directory to which Cargo builds.
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -12,6 +12,11 @@ build:
 # Posts calls whose recordings the program itself serves, and shows the outcome of each.
 demo: build
 	$(target)/debug/callvine demo
+
+# Makes docs/openapi.json, which the program serves, from docs/openapi.yaml. `make test` compares the two.
+openapi:
+	tests/setup.sh
+	$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/callvine-tests/schemathesis/bin/python tests/openapi/to_json.py
 
 # Every test, on a PostgreSQL and a RabbitMQ of its own; tests/setup.sh installs what is missing.
 test:

@@ -11,6 +11,7 @@
 //! - `calls`: `GET /calls/ID`
 //! - `analyses`: `PUT /calls/ID/analyses/NAME`
 //! - `recording`, `byte_range`: `GET /calls/ID/recording`
+//! - `openapi`: `GET /openapi.json`, on both listeners
 //! - `auth`, [`KeyRing`], [`Key`]: from headers to a client and its rights, without the database
 //! - `rate`: the things that are limited by rate, and how much is allowed
 //! - `answer`: the type of every answer, and its deadline
@@ -39,6 +40,7 @@ mod intake;
 mod key;
 mod key_ring;
 pub mod metrics;
+mod openapi;
 mod public;
 mod rate;
 mod recording;

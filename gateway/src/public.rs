@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::answer::{self, Answer};
 use crate::rejection::{Methods, Rejection};
-use crate::{Gateway, analyses, calls, host, metrics, recording, webhook};
+use crate::{Gateway, analyses, calls, host, metrics, openapi, recording, webhook};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -75,6 +75,7 @@ enum Endpoint<'a> {
     Call { id: &'a str },
     Recording { id: &'a str },
     Analysis { id: &'a str, analyzer: &'a str },
+    Openapi,
 }
 
 impl<'a> Endpoint<'a> {
@@ -83,6 +84,7 @@ impl<'a> Endpoint<'a> {
         match path.strip_suffix('/').unwrap_or(path) {
             "/webhook.php" | "/webhook" => Some(Self::Webhook),
             "/recording.php" => Some(Self::Call { id: call_id(uri.query().unwrap_or_default()) }),
+            "/openapi.json" => Some(Self::Openapi),
             path => {
                 let id = path.strip_prefix("/calls/")?;
                 match id.split_once('/') {
@@ -103,13 +105,14 @@ impl<'a> Endpoint<'a> {
             Self::Call { .. } => "call",
             Self::Recording { .. } => "recording",
             Self::Analysis { .. } => "analysis",
+            Self::Openapi => "openapi",
         }
     }
 
     fn methods(self) -> Methods {
         match self {
             Self::Webhook => Methods::Post,
-            Self::Call { .. } | Self::Recording { .. } => Methods::Get,
+            Self::Call { .. } | Self::Recording { .. } | Self::Openapi => Methods::Get,
             Self::Analysis { .. } => Methods::Put,
         }
     }
@@ -139,6 +142,7 @@ async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Ans
             let (id, analyzer) = (id.to_owned(), analyzer.to_owned());
             analyses::put(gateway, request, &id, &analyzer).await
         }
+        Endpoint::Openapi => Ok(openapi::show()),
     }
 }
 
@@ -211,6 +215,7 @@ mod tests {
         ] {
             assert_eq!(Endpoint::of(&uri(path)), None, "{path}");
         }
+        assert_eq!(Endpoint::of(&uri("/openapi.json/?x")), Some(Endpoint::Openapi));
         assert_eq!(Endpoint::of(&uri("/recording.php")), Some(Endpoint::Call { id: "" }));
     }
 

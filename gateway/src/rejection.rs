@@ -87,13 +87,15 @@ pub(crate) enum Methods {
     Post,
     Get,
     Put,
+    /// As `Get`, on the admin listener: no page of another origin has business there, so it answers no `OPTIONS`.
+    AdminGet,
 }
 
 impl Methods {
     fn message(self) -> &'static str {
         match self {
             Self::Post => "POST",
-            Self::Get => "GET",
+            Self::Get | Self::AdminGet => "GET",
             Self::Put => "PUT",
         }
     }
@@ -101,7 +103,7 @@ impl Methods {
     fn published(self) -> &'static [&'static str] {
         match self {
             Self::Post => &["POST"],
-            Self::Get => &["GET", "HEAD"],
+            Self::Get | Self::AdminGet => &["GET", "HEAD"],
             Self::Put => &["PUT"],
         }
     }
@@ -109,17 +111,18 @@ impl Methods {
     pub(crate) fn include(self, method: &Method) -> bool {
         match self {
             Self::Post => method == Method::POST,
-            Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Get | Self::AdminGet => method == Method::GET || method == Method::HEAD,
             Self::Put => method == Method::PUT,
         }
     }
 
-    /// For the `Allow` header; every endpoint answers `OPTIONS` too.
+    /// For the `Allow` header; every endpoint of the public listener answers `OPTIONS` too.
     pub(crate) fn allow(self) -> HeaderValue {
         match self {
             Self::Post => HeaderValue::from_static("POST, OPTIONS"),
             Self::Get => HeaderValue::from_static("GET, HEAD, OPTIONS"),
             Self::Put => HeaderValue::from_static("PUT, OPTIONS"),
+            Self::AdminGet => HeaderValue::from_static("GET, HEAD"),
         }
     }
 }

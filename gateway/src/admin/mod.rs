@@ -18,7 +18,7 @@ use tracing::debug;
 
 use crate::answer::{self, Answer};
 use crate::rejection::{Methods, Rejection};
-use crate::{auth, host};
+use crate::{auth, host, openapi};
 
 /// Everything that the admin listener needs for its answers.
 pub struct Admin {
@@ -77,6 +77,8 @@ async fn route(admin: &Admin, request: &Request<Incoming>) -> Result<Answer, Rej
             get(request)?;
             Ok(readiness::show(admin).await)
         }
+        // It tells what the published files tell.
+        "/openapi.json" => get(request).map(|()| openapi::show()),
         path => {
             admin.check_token(request.headers())?;
             match path {
@@ -88,5 +90,6 @@ async fn route(admin: &Admin, request: &Request<Incoming>) -> Result<Answer, Rej
 }
 
 fn get(request: &Request<Incoming>) -> Result<(), Rejection> {
-    if Methods::Get.include(request.method()) { Ok(()) } else { Err(Rejection::Method(Methods::Get)) }
+    let methods = Methods::AdminGet;
+    if methods.include(request.method()) { Ok(()) } else { Err(Rejection::Method(methods)) }
 }
