@@ -1,0 +1,2 @@
+//! Signals.
+mod voice;
