@@ -6,12 +6,10 @@
 
 use std::sync::LazyLock;
 
-mod dense;
-mod spectrum;
 mod weights;
 
-use dense::{rectify, sigmoid, tanh};
-use spectrum::{BINS, FRAME, HOP, Spectrum};
+use super::dense::{rectify, sigmoid, tanh};
+use super::spectrum::Spectrum;
 use weights::{STATE, Weights};
 
 /// Samples of a step: 32 ms.
@@ -23,13 +21,22 @@ pub(super) const BATCH: usize = 4;
 /// Samples before a step that it looks at, and as many mirrored ones behind it.
 const CONTEXT: usize = 32;
 
+/// Samples of a frame.
+const FRAME: usize = 128;
+
+/// Samples from one frame to the next.
+const HOP: usize = 64;
+
+/// Frequencies of a frame: 0 to 4 kHz.
+const BINS: usize = 65;
+
 /// Frames of a step.
 const FRAMES: usize = 4;
 
 /// Samples of a step with those around it.
 const SEEN: usize = CONTEXT + STEP + CONTEXT;
 
-static NETWORK: LazyLock<(Spectrum, Weights)> = LazyLock::new(|| (Spectrum::new(), Weights::load()));
+static NETWORK: LazyLock<(Spectrum<HOP, BINS>, Weights)> = LazyLock::new(|| (Spectrum::new(), Weights::load()));
 
 /// The network at one channel.
 pub(super) struct Voice {

@@ -3,7 +3,7 @@
 //! It holds little-endian IEEE half floats, row-major: four convolutions of width 3, each weights [output][input][3] and
 //! bias; the LSTM's weights of input and state, each [512][128], and bias; the last layer's 128 weights and bias.
 
-use super::dense::Matrix;
+use crate::signal::dense::Matrix;
 
 /// Silero VAD v6.2.3, under the licence beside it.
 const FILE: &[u8] = include_bytes!("silero-8k.f16");

@@ -1,7 +1,7 @@
 //! Multiplies vectors by a matrix, in loops that the compiler turns into vector instructions.
 
 /// A matrix, packed for the order in which it is read: blocks of `W` outputs, and in each the weights of all inputs.
-pub(super) struct Matrix<const W: usize> {
+pub(in crate::signal) struct Matrix<const W: usize> {
     blocks: Vec<Block<W>>,
 }
 
@@ -13,7 +13,7 @@ struct Block<const W: usize> {
 
 impl<const W: usize> Matrix<W> {
     /// Packs `weight(output, input)` and `bias(output)`. Outputs are filled up to whole blocks with zeros.
-    pub(super) fn pack(
+    pub(in crate::signal) fn pack(
         outputs: usize,
         inputs: usize,
         weight: impl Fn(usize, usize) -> f32,
@@ -33,7 +33,7 @@ impl<const W: usize> Matrix<W> {
 
     /// Multiplies `N` vectors at a time: `inputs` and `out` have a row for each input and output, with a column for each
     /// vector. The inputs before `skipped` are left out, as if they were zero, and so are those behind the given ones.
-    pub(super) fn multiply<const N: usize>(
+    pub(in crate::signal) fn multiply<const N: usize>(
         &self,
         inputs: &[[f32; N]],
         skipped: usize,
@@ -58,7 +58,7 @@ impl<const W: usize> Matrix<W> {
 }
 
 /// Replaces what is below zero by zero.
-pub(super) fn rectify<const N: usize>(rows: &mut [[f32; N]]) {
+pub(in crate::signal) fn rectify<const N: usize>(rows: &mut [[f32; N]]) {
     for row in rows {
         for value in row {
             *value = value.max(0.0);
@@ -67,12 +67,12 @@ pub(super) fn rectify<const N: usize>(rows: &mut [[f32; N]]) {
 }
 
 /// 1 / (1 + e^-x), off by less than 1e-6.
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(in crate::signal) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exponential(-x))
 }
 
 /// The hyperbolic tangent, off by less than 1e-6.
-pub(super) fn tanh(x: f32) -> f32 {
+pub(in crate::signal) fn tanh(x: f32) -> f32 {
     2.0 / (1.0 + exponential(-2.0 * x)) - 1.0
 }
 
