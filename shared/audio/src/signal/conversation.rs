@@ -225,7 +225,7 @@ mod tests {
             prop_assert_eq!(talk.span.map_or(0, Stretch::ticks) as usize, inside.len());
             prop_assert_eq!(talk.silence as usize, inside.iter().filter(|state| **state == 0).count());
             let runs = |wanted: fn(usize) -> bool| {
-                inside.chunk_by(|x, y| wanted(*x) == wanted(*y)).filter(move |run| wanted(run[0])).map(<[usize]>::len)
+                inside.chunk_by(move |x, y| wanted(*x) == wanted(*y)).filter(move |run| wanted(run[0])).map(<[usize]>::len)
             };
             prop_assert_eq!(talk.longest_silence as usize, runs(|state| state == 0).max().unwrap_or(0));
             let over: Vec<usize> = runs(|state| state == 3).filter(|length| *length >= 30).collect();

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 /// So many samples of these frequencies, each with its level in dBFS.
 pub(super) fn tones(tones: &[(f64, f32)], samples: u32) -> Vec<f32> {
     let at = |sample: u32| {
-        tones.iter().map(|(hertz, dbfs)| {
+        tones.iter().map(move |(hertz, dbfs)| {
             let amplitude = 10.0_f64.powf(f64::from(*dbfs) / 20.0) * 2.0_f64.sqrt();
             amplitude * (f64::from(sample) / 8_000.0 * hertz * TAU).sin()
         })
