@@ -207,7 +207,8 @@ fn tone(powers: &[f32; BINS]) -> u16 {
 /// left without it.
 fn peak(powers: &[f32; BINS]) -> ((f32, f32), [f32; BINS]) {
     let mut rest = *powers;
-    let place = powers.iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1)).map_or(0, |(at, _)| at);
+    let place =
+        powers.iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1)).map_or(0, |(at, _)| at);
     let (mut energy, mut moment) = (0.0, 0.0);
     let mut bin = 0.0;
     for (at, power) in rest.iter_mut().enumerate() {
@@ -246,7 +247,9 @@ mod tests {
             assert!(right * 10 >= steps.len() * 8, "{hertz}: {steps:?}");
         }
         let steps = steps(&noise(16_000, -30.0, 1));
-        assert!(steps.iter().all(|step| step.hertz == 0 && step.flatness.is_none_or(|flat| flat > share(0.3))));
+        assert!(
+            steps.iter().all(|step| step.hertz == 0 && step.flatness.is_none_or(|flat| flat > share(0.3)))
+        );
     }
 
     #[test]

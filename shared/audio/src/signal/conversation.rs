@@ -136,7 +136,9 @@ fn is_change(pair: &[Turn]) -> bool {
 /// How long it took `who` to answer, where the other was done.
 fn responses(turns: &[Turn], who: usize) -> Vec<u32> {
     let change = |pair: &[Turn]| match pair {
-        [one, other] if is_change(pair) && other.who == who => other.stretch.start.checked_sub(one.stretch.end),
+        [one, other] if is_change(pair) && other.who == who => {
+            other.stretch.start.checked_sub(one.stretch.end)
+        }
         _ => None,
     };
     turns.windows(2).filter_map(change).collect()
@@ -170,8 +172,10 @@ mod tests {
     #[test]
     fn a_conversation_is_told_as_people_would_tell_it() {
         //               0         1         2         3         4         5         6         7         8
-        let agent = stretches("###########.####..............................................########........");
-        let caller = stretches("...##............######.####......................................#######....##");
+        let agent =
+            stretches("###########.####..............................................########........");
+        let caller =
+            stretches("...##............######.####......................................#######....##");
         let talk = talk([&agent, &caller], &[]);
         assert_eq!(talk.span, Some(Stretch { start: 0, end: 790 }));
         // The caller's first words are a backchannel, and the short pauses belong to the turns.
@@ -197,13 +201,21 @@ mod tests {
         ] {
             let talk = talk([&agent, &stretches(caller)], &[]);
             let part = &talk.parts[1];
-            assert_eq!((part.interruptions.len(), part.backchannels), (interruptions, backchannels), "{caller}");
+            assert_eq!(
+                (part.interruptions.len(), part.backchannels),
+                (interruptions, backchannels),
+                "{caller}"
+            );
         }
     }
 
     #[test]
     fn silence_is_dead_air_from_five_seconds_on_unless_something_sounds() {
-        let one = [Stretch { start: 0, end: 100 }, Stretch { start: 600, end: 700 }, Stretch { start: 1199, end: 1300 }];
+        let one = [
+            Stretch { start: 0, end: 100 },
+            Stretch { start: 600, end: 700 },
+            Stretch { start: 1199, end: 1300 },
+        ];
         assert_eq!(dead_airs(&one, &[]), [Stretch { start: 100, end: 600 }]);
         assert_eq!(dead_airs(&one, &[Stretch { start: 590, end: 600 }]), []);
         assert_eq!(dead_airs(&[], &[]), []);

@@ -85,7 +85,10 @@ fn exponential(x: f32) -> f32 {
     let rest = (power - (shifted - SHIFT)) * std::f32::consts::LN_2;
     // Taylor's series: the rest is below 0.35, so that the first term left out is below 3e-7.
     let series = 1.0
-        + rest * (1.0 + rest * (0.5 + rest * (1.0 / 6.0 + rest * (1.0 / 24.0 + rest * (1.0 / 120.0 + rest / 720.0)))));
+        + rest
+            * (1.0
+                + rest
+                    * (0.5 + rest * (1.0 / 6.0 + rest * (1.0 / 24.0 + rest * (1.0 / 120.0 + rest / 720.0)))));
     let exponent = shifted.to_bits().wrapping_sub(SHIFT.to_bits()).wrapping_add(127) << 23;
     series * f32::from_bits(exponent)
 }

@@ -120,13 +120,15 @@ fn key_of(block: &[f32], coefficients: &[f32; 8]) -> Option<char> {
     for sample in block {
         let next: [f32; 8] = std::array::from_fn(|_| *sample);
         let mut next = next;
-        for (((next, coefficient), last), before) in next.iter_mut().zip(coefficients).zip(&last).zip(&before) {
+        for (((next, coefficient), last), before) in next.iter_mut().zip(coefficients).zip(&last).zip(&before)
+        {
             *next += coefficient * last - before;
         }
         (before, last) = (last, next);
     }
     let mut powers = [0.0; 8];
-    for (((power, coefficient), last), before) in powers.iter_mut().zip(coefficients).zip(&last).zip(&before) {
+    for (((power, coefficient), last), before) in powers.iter_mut().zip(coefficients).zip(&last).zip(&before)
+    {
         *power = last * last + before * before - coefficient * last * before;
     }
     let (rows, columns) = powers.split_at(4);
@@ -159,7 +161,9 @@ mod tests {
         let mut samples = vec![0.0; 1_000];
         for key in ALL.chars() {
             let place = |key: char| {
-                KEYS.iter().enumerate().find_map(|(r, row)| row.iter().position(|k| *k == key).map(|c| (r, c)))
+                KEYS.iter()
+                    .enumerate()
+                    .find_map(|(r, row)| row.iter().position(|k| *k == key).map(|c| (r, c)))
             };
             let (row, column) = place(key).unwrap();
             let pair = [(TONES[row] * detune, level), (TONES[4 + column] * detune, level + twist)];
@@ -207,7 +211,9 @@ mod tests {
         digits.hear(&samples);
         let found = digits.finish();
         assert_eq!(found.len(), 1);
-        assert!(found[0].key == '5' && found[0].start.abs_diff(4_000) < 110 && found[0].end.abs_diff(5_600) < 110);
+        assert!(
+            found[0].key == '5' && found[0].start.abs_diff(4_000) < 110 && found[0].end.abs_diff(5_600) < 110
+        );
     }
 
     #[test]

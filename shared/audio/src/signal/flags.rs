@@ -67,7 +67,10 @@ pub(super) fn flags(results: &Results, circumstances: &Circumstances) -> Vec<Fla
         (Flag::ChannelsIdentical, circumstances.are_identical),
         (Flag::LongDeadAir, longest(EventKind::DeadAir) >= DEAD_AIR_SECONDS),
         (Flag::LongHold, held > HOLD_SECONDS),
-        (Flag::MuchTalkOver, !leaks && above(results.conversation.and_then(|c| c.talk_over_share), TALK_OVER_SHARE)),
+        (
+            Flag::MuchTalkOver,
+            !leaks && above(results.conversation.and_then(|c| c.talk_over_share), TALK_OVER_SHARE),
+        ),
         (Flag::AgentDominates, !is_one_way && speech >= TALK_SECONDS_MIN && agent_dominates(channels)),
         (Flag::LeakFromOther, leaks),
         (Flag::Clipped, any(&|channel| above(channel.clipped_share, CLIPPED_SHARE))),
@@ -93,9 +96,9 @@ fn one_way(channels: &[Channel], duration_seconds: f64) -> bool {
 }
 
 fn agent_dominates(channels: &[Channel]) -> bool {
-    channels
-        .iter()
-        .any(|channel| channel.role == Role::Agent && channel.talk_share.is_some_and(|share| share > AGENT_SHARE))
+    channels.iter().any(|channel| {
+        channel.role == Role::Agent && channel.talk_share.is_some_and(|share| share > AGENT_SHARE)
+    })
 }
 
 fn sum(results: &Results, kind: EventKind) -> f64 {

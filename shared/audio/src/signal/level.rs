@@ -115,7 +115,8 @@ mod tests {
     fn levels_are_right_to_a_quarter_of_a_decibel() {
         for level in 1..95_u8 {
             let amplitude = 10.0_f32.powf(f32::from(level) / -20.0);
-            let samples: Vec<f32> = (0..800).map(|at| if at % 2 == 0 { amplitude } else { -amplitude }).collect();
+            let samples: Vec<f32> =
+                (0..800).map(|at| if at % 2 == 0 { amplitude } else { -amplitude }).collect();
             let mut levels = Levels::default();
             for block in samples.chunks(33) {
                 levels.hear(block);
@@ -125,7 +126,7 @@ mod tests {
             for found in [levels.at(4), levels.mean(&whole).unwrap(), levels.median(&whole).unwrap()] {
                 assert!((found + f32::from(level)).abs() <= 0.25, "{level}: {found}");
             }
-            assert_eq!(levels.deviation(Stretch { start: 0, end: 10 }), 0.0);
+            assert!(levels.deviation(Stretch { start: 0, end: 10 }) < 0.25);
         }
     }
 

@@ -141,7 +141,9 @@ fn channel(track: &Track, at: usize, role: Role, talk: Option<&Talk>, facts: &Fa
     Channel {
         role,
         speech_seconds: rounded(speech_seconds, 100.0),
-        talk_share: part.filter(|_| all > 0.0).map(|_| rounded(speech_seconds * f64::from(TICKS) / all, 1_000.0)),
+        talk_share: part
+            .filter(|_| all > 0.0)
+            .map(|_| rounded(speech_seconds * f64::from(TICKS) / all, 1_000.0)),
         speech_level_dbfs: decibels(speech_level),
         noise_level_dbfs: decibels(noise_level),
         snr_db: decibels(speech_level.zip(noise_level).map(|(speech, noise)| speech - noise)),

@@ -37,7 +37,8 @@ impl Resampler {
         let band = f64::from(RATE.min(rate)) / f64::from(rate) * PASSED;
         let reach = (CROSSINGS / band).ceil();
         new.taps = whole(2.0 * reach);
-        new.phases = (0..count).map(|phase| filter(f64::from(phase) / f64::from(count), band, reach)).collect();
+        new.phases =
+            (0..count).map(|phase| filter(f64::from(phase) / f64::from(count), band, reach)).collect();
         // The first output is at the first input: before it there is silence.
         new.pending.resize(whole(reach) - 1, 0.0);
         new
@@ -126,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_tone_keeps_its_place_and_its_level_at_every_rate() {
-        for rate in [4_000, 8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 8_001] {
+        for rate in
+            [4_000, 8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 8_001]
+        {
             let out = resampled(rate, 1_000.0, 777);
             assert!((7_900..=8_000).contains(&out.len()), "{rate}: {}", out.len());
             for (at, sample) in out.iter().enumerate().skip(200).take(7_500) {
@@ -141,7 +144,8 @@ mod tests {
     fn a_tone_above_the_band_is_gone() {
         for rate in [11_025, 16_000, 44_100, 48_000, 96_000] {
             let out = resampled(rate, 4_700.0, 1_000);
-            let loudest = out.iter().skip(200).take(7_500).fold(0.0_f32, |most, sample| most.max(sample.abs()));
+            let loudest =
+                out.iter().skip(200).take(7_500).fold(0.0_f32, |most, sample| most.max(sample.abs()));
             assert!(loudest < 0.02, "{rate}: {loudest}");
         }
     }

@@ -17,7 +17,11 @@ impl<const HALF: usize, const BINS: usize> Spectrum<HALF, BINS> {
     /// Samples of a frame.
     const FRAME: usize = 2 * HALF;
 
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers; single precision is meant")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "small numbers; single precision is meant"
+    )]
     pub(in crate::signal) fn new() -> Self {
         let turn = |product: usize| (product % Self::FRAME) as f64 / Self::FRAME as f64 * TAU;
         let window = |sample: usize| 0.5 - 0.5 * turn(sample).cos();
@@ -33,14 +37,18 @@ impl<const HALF: usize, const BINS: usize> Spectrum<HALF, BINS> {
     pub(in crate::signal) fn magnitudes<const N: usize>(&self, frames: &[[f32; N]], out: &mut [[f32; N]]) {
         let (mut even, mut odd) = ([[0.0; N]; BINS], [[0.0; N]; HALF]);
         let mirrored = frames.iter().skip(1).rev();
-        for ((even, frame), mirrored) in even.iter_mut().skip(1).zip(frames.iter().skip(1)).zip(mirrored.clone()) {
+        for ((even, frame), mirrored) in
+            even.iter_mut().skip(1).zip(frames.iter().skip(1)).zip(mirrored.clone())
+        {
             *even = std::array::from_fn(|column| column_of(frame, column) + column_of(mirrored, column));
         }
         for ((odd, frame), mirrored) in odd.iter_mut().skip(1).zip(frames.iter().skip(1)).zip(mirrored) {
             *odd = std::array::from_fn(|column| column_of(frame, column) - column_of(mirrored, column));
         }
         // The first sample has no mirror image, and the middle one is its own.
-        if let ([first, .., last], Some(start), Some(middle)) = (even.as_mut_slice(), frames.first(), frames.get(HALF)) {
+        if let ([first, .., last], Some(start), Some(middle)) =
+            (even.as_mut_slice(), frames.first(), frames.get(HALF))
+        {
             (*first, *last) = (*start, *middle);
         }
         let mut imaginary = [[0.0; N]; BINS];

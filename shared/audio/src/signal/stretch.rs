@@ -42,7 +42,9 @@ pub(super) fn settled(stretches: &[Stretch], gap: u32, least: u32) -> Vec<Stretc
     let mut joined: Vec<Stretch> = Vec::with_capacity(stretches.len());
     for stretch in stretches {
         match joined.last_mut() {
-            Some(last) if stretch.start < last.end.saturating_add(gap) => last.end = last.end.max(stretch.end),
+            Some(last) if stretch.start < last.end.saturating_add(gap) => {
+                last.end = last.end.max(stretch.end)
+            }
             _ => joined.push(*stretch),
         }
     }

@@ -196,10 +196,15 @@ mod tests {
     fn heard(pair: Tones<'_>, rhythm: &[u32]) -> Vec<(EventKind, u32, u32)> {
         let mut samples = vec![0.0; 8_000];
         for (at, ticks) in rhythm.iter().enumerate() {
-            samples.extend(if at % 2 == 0 { synth(pair, ticks * 80) } else { vec![0.0; *ticks as usize * 80] });
+            samples.extend(if at % 2 == 0 {
+                synth(pair, ticks * 80)
+            } else {
+                vec![0.0; *ticks as usize * 80]
+            });
         }
         samples.extend([0.0; 8_000]);
-        let samples: Vec<f32> = samples.iter().zip(noise(samples.len(), -62.0, 5)).map(|(a, b)| a + b).collect();
+        let samples: Vec<f32> =
+            samples.iter().zip(noise(samples.len(), -62.0, 5)).map(|(a, b)| a + b).collect();
         let mut activity = Activity::new(false);
         activity.hear(&samples);
         let sounds = tones(&activity.finish(), &[]);
@@ -214,7 +219,12 @@ mod tests {
             ("US ring", US, &[200, 400, 200, 400, 200][..], Ringback),
             ("US ring, once", US, &[200], Ringback),
             ("EU ring", &[(425.0, -22.0)], &[100, 400, 100, 400], Ringback),
-            ("UK ring", &[(400.0, -22.0), (450.0, -22.0)], &[40, 20, 40, 200, 40, 20, 40, 200, 40, 20, 40], Ringback),
+            (
+                "UK ring",
+                &[(400.0, -22.0), (450.0, -22.0)],
+                &[40, 20, 40, 200, 40, 20, 40, 200, 40, 20, 40],
+                Ringback,
+            ),
             ("US busy", &[(480.0, -22.0), (620.0, -22.0)], &[50, 50, 50, 50, 50, 50, 50], Busy),
             ("US reorder", &[(480.0, -22.0), (620.0, -22.0)], &[25, 25, 25, 25, 25, 25, 25], Busy),
             ("EU busy", &[(425.0, -22.0)], &[48, 48, 48, 48, 48, 48], Busy),
@@ -225,9 +235,13 @@ mod tests {
         ] {
             let found = heard(tones, rhythm);
             let [(found_kind, start, end)] = found[..] else { panic!("{name}: {found:?}") };
-            let last = 100 + rhythm.iter().sum::<u32>() - if rhythm.len() % 2 == 0 { rhythm[rhythm.len() - 1] } else { 0 };
+            let last = 100 + rhythm.iter().sum::<u32>()
+                - if rhythm.len() % 2 == 0 { rhythm[rhythm.len() - 1] } else { 0 };
             assert_eq!(found_kind, kind, "{name}");
-            assert!(start.abs_diff(100) <= 8 && end.abs_diff(last) <= 8, "{name}: {start} to {end}, not {last}");
+            assert!(
+                start.abs_diff(100) <= 8 && end.abs_diff(last) <= 8,
+                "{name}: {start} to {end}, not {last}"
+            );
         }
         assert_eq!(heard(&[(350.0, -20.0), (440.0, -20.0)], &[800]), [], "a dial tone has no name");
         assert_eq!(heard(&[(440.0, -70.0)], &[200]), [], "nobody hears it");

@@ -286,10 +286,10 @@ pub enum Flag {
     TooLoud,
 }
 
-/// Rounds to so many hundredths as are kept: 0.01 s, 0.01 dB, a hundredth of a per cent for shares.
+/// Rounds to so many steps of one: 100 keep two decimals. Never gives a negative zero.
 #[must_use]
 pub fn rounded(value: f64, steps: f64) -> f64 {
-    (value * steps).round() / steps
+    (value * steps).round() / steps + 0.0
 }
 
 impl Results {

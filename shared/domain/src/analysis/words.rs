@@ -10,14 +10,20 @@ impl Flag {
             Self::OneWayAudio => "Only one of the two can be heard.",
             Self::NoSpeech => "Nobody speaks in this recording.",
             Self::DurationMismatch => "The recording is not as long as the call.",
-            Self::Partial => "Only a part of the recording was analysed, or only a part of the findings is kept.",
+            Self::Partial => {
+                "Only a part of the recording was analysed, or only a part of the findings is kept."
+            }
             Self::Fax => "A fax machine was on the line.",
-            Self::ChannelsIdentical => "Both channels carry the same sound, so nothing tells agent and caller apart.",
+            Self::ChannelsIdentical => {
+                "Both channels carry the same sound, so nothing tells agent and caller apart."
+            }
             Self::LongDeadAir => "There is nothing to hear for ten seconds or more.",
             Self::LongHold => "There is hold music for more than two minutes.",
             Self::MuchTalkOver => "Both speak at the same time for more than a tenth of the conversation.",
             Self::AgentDominates => "The agent does more than 70 % of the talking.",
-            Self::LeakFromOther => "Each can be heard on the other's channel, so talk-over can't be told for sure.",
+            Self::LeakFromOther => {
+                "Each can be heard on the other's channel, so talk-over can't be told for sure."
+            }
             Self::Clipped => "The sound is distorted, since it is louder than the recording can hold.",
             Self::Noisy => "Noise makes the speech hard to follow.",
             Self::TooQuiet => "Speech is very quiet.",
@@ -52,7 +58,8 @@ pub fn summary(results: &Results) -> String {
 }
 
 fn plain(results: &Results) -> String {
-    let shares = results.channels.iter().filter_map(|channel| Some((channel.role.name(), channel.talk_share?)));
+    let shares =
+        results.channels.iter().filter_map(|channel| Some((channel.role.name(), channel.talk_share?)));
     match shares.collect::<Vec<_>>().as_slice() {
         [(one, share), (other, rest)] => {
             format!("The {one} has {:.0} % of the talk and the {other} {:.0} %.", share * 100.0, rest * 100.0)

@@ -8,7 +8,12 @@ use crate::signal::conversation::{Talk, dead_airs};
 use crate::signal::stretch::{Stretch, union};
 
 /// All events. Those of a conversation are of both channels, those of sounds of one.
-pub(super) fn events(tracks: &[Track], talk: Option<&Talk>, roles: [Role; 2], settings: &Settings) -> Vec<Event> {
+pub(super) fn events(
+    tracks: &[Track],
+    talk: Option<&Talk>,
+    roles: [Role; 2],
+    settings: &Settings,
+) -> Vec<Event> {
     let mut events = Vec::new();
     for (channel, track) in (0..).zip(tracks) {
         let music = track.music.iter().map(|stretch| event(EventKind::HoldMusic, Some(channel), *stretch));

@@ -36,7 +36,8 @@ const FRAMES: usize = 4;
 /// Samples of a step with those around it.
 const SEEN: usize = CONTEXT + STEP + CONTEXT;
 
-static NETWORK: LazyLock<(Spectrum<HOP, BINS>, Weights)> = LazyLock::new(|| (Spectrum::new(), Weights::load()));
+static NETWORK: LazyLock<(Spectrum<HOP, BINS>, Weights)> =
+    LazyLock::new(|| (Spectrum::new(), Weights::load()));
 
 /// The network at one channel.
 pub(super) struct Voice {

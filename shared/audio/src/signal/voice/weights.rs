@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn the_file_is_whole() {
-        let count: usize = [(65, 128), (128, 64), (64, 64), (64, 128)].iter().map(|(i, o)| i * o * 3 + o).sum();
+        let count: usize =
+            [(65, 128), (128, 64), (64, 64), (64, 128)].iter().map(|(i, o)| i * o * 3 + o).sum();
         assert_eq!(FILE.len(), 2 * (count + 2 * 512 * 128 + 512 + 129));
         assert!(FILE.as_chunks::<2>().0.iter().all(|half| half[1] >> 2 & 0x1f != 0x1f));
     }

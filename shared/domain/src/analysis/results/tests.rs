@@ -46,7 +46,10 @@ fn the_published_schema_is_that_of_the_types() {
         std::fs::write(schema_path(), &made).unwrap();
         return;
     }
-    assert!(made == kept, "docs/schemas/results-1.json differs from the types: run this test with CALLVINE_WRITE_SCHEMAS=1");
+    assert!(
+        made == kept,
+        "docs/schemas/results-1.json differs from the types: run this test with CALLVINE_WRITE_SCHEMAS=1"
+    );
 }
 
 #[test]
