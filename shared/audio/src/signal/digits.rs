@@ -157,7 +157,7 @@ mod tests {
     const ALL: &str = "123A456B789C*0#D";
 
     /// Digits of so many milliseconds each, with as many after each. `detune` is a factor of both frequencies.
-    fn keyed(on: u32, off: u32, level: f32, twist: f32, detune: f64, noise_dbfs: f32) -> Vec<f32> {
+    fn keyed((on, off): (u32, u32), level: f32, twist: f32, detune: f64, noise_dbfs: f32) -> Vec<f32> {
         let mut samples = vec![0.0; 1_000];
         for key in ALL.chars() {
             let place = |key: char| {
@@ -188,18 +188,18 @@ mod tests {
         for (on, off) in [(50, 50), (40, 40), (80, 80), (300, 100)] {
             for level in [-10.0, -25.0, -40.0] {
                 for snr in [25.0, 10.0] {
-                    let samples = keyed(on, off, level, 0.0, 1.0, level - snr);
+                    let samples = keyed((on, off), level, 0.0, 1.0, level - snr);
                     assert_eq!(heard(&samples), ALL, "{on}/{off} ms, {level} dBFS, {snr} dB");
                 }
             }
         }
         for twist in [-4.0, 7.0] {
-            assert_eq!(heard(&keyed(50, 50, -20.0, twist, 1.0, -60.0)), ALL, "{twist}");
+            assert_eq!(heard(&keyed((50, 50), -20.0, twist, 1.0, -60.0)), ALL, "{twist}");
         }
         for detune in [0.985, 1.015] {
-            assert_eq!(heard(&keyed(50, 50, -20.0, 0.0, detune, -60.0)), ALL, "{detune}");
+            assert_eq!(heard(&keyed((50, 50), -20.0, 0.0, detune, -60.0)), ALL, "{detune}");
         }
-        assert_eq!(heard(&keyed(50, 50, -20.0, 0.0, 1.035, -60.0)), "", "too far off");
+        assert_eq!(heard(&keyed((50, 50), -20.0, 0.0, 1.035, -60.0)), "", "too far off");
     }
 
     #[test]

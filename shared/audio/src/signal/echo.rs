@@ -97,10 +97,9 @@ pub(super) fn find(from: Side<'_>, into: Side<'_>) -> Option<Echo> {
     let mut losses = [0_usize; 101];
     for tick in speaking(from) {
         let (level, other) = (from.levels.at(tick), into.levels.at(tick + delay_ticks));
-        if other < level - LOSS_MIN_DB {
-            if let Some(count) = losses.get_mut(whole(level - other)) {
-                *count += 1;
-            }
+        let is_less = other < level - LOSS_MIN_DB;
+        if let Some(count) = losses.get_mut(whole(level - other)).filter(|_| is_less) {
+            *count += 1;
         }
     }
     let half = losses.iter().sum::<usize>().div_ceil(2);

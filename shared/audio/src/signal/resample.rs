@@ -114,6 +114,7 @@ const fn whole(number: f64) -> usize {
 mod tests {
     use super::*;
 
+    #[expect(clippy::cast_possible_truncation, reason = "single precision is meant")]
     fn resampled(rate: u32, hertz: f64, block: usize) -> Vec<f32> {
         let sample = |at: u32| (f64::from(at) * hertz / f64::from(rate) * 2.0 * PI).sin() as f32;
         let samples: Vec<f32> = (0..rate).map(sample).collect();

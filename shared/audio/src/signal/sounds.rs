@@ -3,6 +3,7 @@
 use std::f64::consts::TAU;
 
 /// So many samples of these frequencies, each with its level in dBFS.
+#[expect(clippy::cast_possible_truncation, reason = "single precision is meant")]
 pub(super) fn tones(tones: &[(f64, f32)], samples: u32) -> Vec<f32> {
     let at = |sample: u32| {
         tones.iter().map(move |(hertz, dbfs)| {
@@ -22,6 +23,7 @@ pub(super) fn noise(samples: usize, dbfs: f32, seed: u64) -> Vec<f32> {
 }
 
 /// As samples of 16 bits.
+#[expect(clippy::cast_possible_truncation, reason = "what is beyond the range is clipped")]
 pub(super) fn sixteen(samples: &[f32]) -> Vec<i16> {
     samples.iter().map(|sample| (sample * 32_767.0).round() as i16).collect()
 }

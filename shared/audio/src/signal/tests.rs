@@ -1,6 +1,7 @@
 //! The accuracy of all measures together, with the tolerances of docs/analysis.md: on the demo's recordings, whose turns its
 //! script prints, on Debian's prompts and hold music, and on sounds that are made here.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use callvine_domain::analysis::results::{EventKind, Flag, Results, Role};
@@ -15,6 +16,11 @@ mod recordings;
 
 const PROMPTS: &str = "/usr/share/asterisk/sounds/en_US_f_Allison";
 const MUSIC: &str = "/usr/share/asterisk/moh";
+
+/// Shows a figure of docs/analysis.md.
+fn show(figure: &str) {
+    writeln!(std::io::stderr(), "{figure}").unwrap();
+}
 
 fn analysed(path: &Path, settings: &Settings) -> Results {
     let mut signal = Signal::new(settings.clone());

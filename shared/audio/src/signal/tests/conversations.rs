@@ -46,14 +46,14 @@ fn talk_over_is_found_through_echo() {
         let own = with_echo(&agent, &caller, loss, delay_ms * 8, 1);
         let results = results_of(&[own, with_echo(&caller, &agent, 200.0, 0, 2)], Settings::default());
         let found = results.conversation.unwrap();
-        println!(
+        show(&format!(
             "echo {loss} dB, {delay_ms} ms: talk-over {} (without echo {}), {:?}, share {:?} (without {:?})",
             found.talk_over_seconds,
             plain.talk_over_seconds,
             results.channels[0].leak_from_other,
             results.channels[0].talk_share,
             quiet.channels[0].talk_share
-        );
+        ));
         let leak =
             results.channels[0].leak_from_other.unwrap_or_else(|| panic!("echo of {loss} dB is not found"));
         assert!((leak.loss_db - f64::from(loss)).abs() <= 3.0, "{leak:?}");

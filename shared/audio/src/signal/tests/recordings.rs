@@ -55,6 +55,11 @@ fn the_faults_of_the_demo_are_flagged() {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a prompt")]
+fn in_ticks(seconds: f64) -> u32 {
+    (seconds * 100.0).round() as u32
+}
+
 /// Of 10 ms each: speech that was missed, and what was taken for speech, in per cent.
 fn errors(snr: f32, is_thorough: bool) -> (f64, f64) {
     let (mut missed, mut invented, mut speech, mut rest) = (0, 0, 0, 0);
@@ -76,10 +81,7 @@ fn errors(snr: f32, is_thorough: bool) -> (f64, f64) {
         let found: Vec<Stretch> = results.channels[0]
             .speech
             .iter()
-            .map(|(start, end)| Stretch {
-                start: (start * 100.0).round() as u32,
-                end: (end * 100.0).round() as u32,
-            })
+            .map(|(start, end)| Stretch { start: in_ticks(*start), end: in_ticks(*end) })
             .collect();
         let is_in = |list: &[Stretch], tick: u32| list.iter().any(|s| (s.start..s.end).contains(&tick));
         for tick in 0..u32::try_from(levels.len()).unwrap() {
@@ -97,9 +99,9 @@ fn prompts_in_noise_are_heard() {
     for (snr, missed_max, invented_max) in [(20.0, 8.0, 3.0), (10.0, 12.0, 5.0)] {
         let (missed, invented) = errors(snr, false);
         let (missed_all, invented_all) = errors(snr, true);
-        println!(
+        show(&format!(
             "SNR {snr}: {missed:.1} % missed, {invented:.1} % invented; thorough {missed_all:.1} and {invented_all:.1}"
-        );
+        ));
         assert!(missed <= missed_max && invented <= invented_max, "SNR {snr}: {missed} {invented}");
         assert!(
             missed <= missed_all + 0.5 && invented <= invented_all + 0.5,
@@ -124,12 +126,12 @@ fn hold_music_is_neither_speech_nor_digits() {
         let length = results.audio.duration_seconds;
         let of = |kind| results.events.iter().filter(move |event| event.kind == kind);
         let held: f64 = of(EventKind::HoldMusic).map(|event| event.end_seconds - event.start_seconds).sum();
-        println!(
+        show(&format!(
             "{}: {length:.0} s, {:.2} % speech, {:.1} % music",
             path.display(),
             results.channels[0].speech_seconds / length * 100.0,
             held / length * 100.0
-        );
+        ));
         assert!(results.channels[0].speech_seconds <= length * 0.01, "{}", path.display());
         assert!(held >= length * 0.9, "{}: {held} of {length}", path.display());
         assert_eq!(of(EventKind::Dtmf).count(), 0, "{}", path.display());
