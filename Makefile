@@ -1,5 +1,5 @@
 # The commands of a contributor; CONTRIBUTING.md says more.
-.PHONY: build demo openapi test chaos soak fuzz dist bench bench-fetch instructions lint deny
+.PHONY: build demo openapi test chaos soak fuzz dist bench bench-fetch bench-analysis accuracy instructions lint deny
 
 # The directory to which Cargo builds.
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -85,6 +85,22 @@ bench:
 # memory with 64 recordings of 200 MB at once, which take 13 GB of disk.
 bench-fetch:
 	$(MAKE) bench ARGS="--scenario fetch $(ARGS)"
+
+# Measures the analysis: an hour of a call on two channels of A-law, made of prompts in turn with line noise. Counts processor
+# time, so that other work on the machine matters little. docs/analysis.md keeps the figures.
+bench-analysis:
+	tests/setup.sh
+	cargo build --release --locked --package callvine-audio --example analyse
+	shared/audio/tools/hour.sh $(target)/hour.wav
+	$(target)/release/examples/analyse --bench --decode-only $(target)/hour.wav
+	$(target)/release/examples/analyse --bench $(target)/hour.wav
+	$(target)/release/examples/analyse --bench --thorough $(target)/hour.wav
+
+# Measures how right the analysis is, on recordings, prompts, hold music and sounds that are made; prints the figures of
+# docs/analysis.md and fails beyond their tolerances.
+accuracy:
+	tests/setup.sh
+	cargo test --locked --package callvine-audio --lib signal -- --nocapture
 
 # Counts the instructions that a call costs from its body to its answer; fails above the bound.
 instructions:

@@ -17,6 +17,7 @@ rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server the broker under test (3.1
 util-linux setpriv runs PostgreSQL as another user when the tests run as root
 faketime /usr/lib/*/faketime/libfaketimeMT.so.1 sets a process' clock back
 asterisk-core-sounds-en-wav /usr/share/asterisk/sounds/en_US_f_Allison/activated.wav real telephony recordings
+asterisk-moh-opsound-wav /usr/share/asterisk/moh/macroform-cold_day.wav hold music
 sox sox makes recordings in telephony formats
 libsox-fmt-all /usr/lib/*/sox/libsox_fmt_mp3.so lets sox write MP3
 ffmpeg ffmpeg makes and measures recordings independently

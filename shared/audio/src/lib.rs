@@ -27,6 +27,7 @@ mod opus;
 mod pcm;
 mod refusal;
 mod samples;
+pub mod signal;
 mod wav;
 mod waveform;
 

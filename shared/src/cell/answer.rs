@@ -176,8 +176,12 @@ fn is_name(text: &str) -> bool {
 
 /// A text that may be shown to people.
 fn plain(text: String) -> Option<String> {
-    let is_plain = text.len() <= TEXT_BYTES_MAX && !text.contains(char::is_control);
-    is_plain.then_some(text)
+    is_plain_text(&text).then_some(text)
+}
+
+/// Whether a text is short, and without control characters.
+pub(super) fn is_plain_text(text: &str) -> bool {
+    text.len() <= TEXT_BYTES_MAX && !text.contains(char::is_control)
 }
 
 /// An ending by the name of its variant.

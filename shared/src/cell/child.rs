@@ -5,13 +5,19 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
+use callvine_audio::signal::{self, Side, Signal};
 use callvine_audio::{Refusal, Waveform};
+use rustix::process::nice;
 
 use super::answer::{Answer, Sound};
 use super::walls::Walls;
-use super::{Work, frame};
+use super::{AnalysisOrder, Work, frame};
+use crate::analysis::results::Results;
 use crate::recording::Verification;
 use crate::waveform;
+
+/// By how much an analysis lowers its priority.
+const GIVES_WAY: i32 = 10;
 
 /// Serves the parent at the other end of standard input. Limits this process for good, so nothing else may run in it.
 ///
@@ -20,11 +26,15 @@ use crate::waveform;
 pub fn serve() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let walls = Walls::build()?;
+    let mut has_given_way = false;
     while let Some((request, file)) = frame::receive_request(&socket)? {
         walls.grant(&request)?;
         let answer = match request.work {
             Work::Proof => frame::encode(&Answer::new(prove(file), walls.is_worn())),
-            Work::Analysis(_order) => frame::encode(&Answer::new(prove(file), walls.is_worn())),
+            Work::Analysis(order) => {
+                give_way(&mut has_given_way);
+                frame::encode(&Answer::new(analyse(file, order), walls.is_worn()))
+            }
         };
         (&socket).write_all(&answer?)?;
     }
@@ -37,6 +47,28 @@ fn prove(file: File) -> Result<Sound, Refusal> {
     let facts = callvine_audio::read_file(file, &mut |shape, samples| waveform.hear(shape, samples))?;
     let peaks = waveform.finish().filter(|_| facts.verification == Verification::Decoded);
     Ok(Sound::new(facts, peaks.map(|peaks| waveform::encode(&peaks)).unwrap_or_default()))
+}
+
+/// Lowers the priority of this process, once and for good: proofs of recordings, for which people wait, go first.
+fn give_way(has_given_way: &mut bool) {
+    if !*has_given_way {
+        // Where the system refuses it, the analysis is only less polite.
+        *has_given_way = nice(GIVES_WAY).is_ok();
+    }
+}
+
+/// Measures what can be heard in a proved file.
+fn analyse(file: File, order: AnalysisOrder) -> Result<Results, Refusal> {
+    let settings = signal::Settings {
+        agent: if order.agent_channel == 1 { Side::Right } else { Side::Left },
+        keeps_digits: order.keeps_digits,
+        call_seconds: Some(f64::from(order.call_seconds)),
+        analyzer: concat!("callvine/", env!("CARGO_PKG_VERSION")).to_owned(),
+        is_thorough: false,
+    };
+    let mut signal = Signal::new(settings);
+    let facts = callvine_audio::read_file(file, &mut |shape, samples| signal.hear(shape, samples))?;
+    Ok(signal.finish(&facts))
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@ pub(super) const HEAD_BYTES: usize = 4;
 /// Longest request: three short fields.
 const REQUEST_BYTES_MAX: usize = 1024;
 
-/// Longest answer: the waveform of 32 channels has 64,004 bytes, and twice as many hexadecimal digits.
-pub(super) const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Longest answer: the results of an analysis, of 256 KiB at most. The waveform of 32 channels has 64,004 bytes, and twice as
+/// many hexadecimal digits.
+pub(super) const ANSWER_BYTES_MAX: usize = 260 * 1024;
 
 /// A value as it goes over the socket.
 pub(super) fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {

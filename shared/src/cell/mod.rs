@@ -40,7 +40,7 @@ pub struct AnalysisOrder {
     /// The recording's length, as its proof has found it.
     pub duration_seconds: f64,
     /// The call's own length, from its start to its end.
-    pub call_seconds: i64,
+    pub call_seconds: u32,
     /// The channel in which the agent speaks, where there are two: 0 or 1.
     pub agent_channel: u8,
     /// Whether the results name the digits that were keyed in.

@@ -133,7 +133,8 @@ impl Analyses {
         while_unavailable(shutdown, || self.store.count_analysis_attempt(analysis.call_id)).await?;
         let order = AnalysisOrder {
             duration_seconds: recording.duration_seconds,
-            call_seconds: (analysis.end_time - analysis.start_time).num_seconds(),
+            call_seconds: u32::try_from((analysis.end_time - analysis.start_time).num_seconds())
+                .unwrap_or(u32::MAX),
             agent_channel: self.settings.agent_channel.index(),
             keeps_digits: self.settings.keep_digits,
         };

@@ -1,6 +1,11 @@
-//! An analysis of a recording: the states that it goes through.
+//! An analysis of a recording: the states that it goes through, and the results of Callvine's own.
 
 use crate::names::named;
+
+pub mod results;
+mod words;
+
+pub use words::summary;
 
 /// The state of an analysis that was requested at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
