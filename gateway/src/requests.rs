@@ -27,7 +27,7 @@ struct Shared {
     unsent: AtomicU32,
     /// When one of them was last taken or, if later, when the first of them was made.
     unsent_since: Moment,
-    /// Wakes the connection when none is left: it may be idle then.
+    /// Wakes the connection when none is left, or a request was taken back: it may be idle then.
     sent: AtomicWaker,
     listener: Arc<Listener>,
 }
@@ -240,10 +240,16 @@ impl RequestUnderWay {
 impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         self.requests.0.ended.fetch_add(1, Ordering::Release);
+        if !self.is_http2 {
+            return;
+        }
         match self.step {
-            Step::Answered if self.is_http2 => self.sent(),
-            Step::Begun => self.started(),
-            Step::Started | Step::Answered => {}
+            Step::Answered => self.sent(),
+            // The client has taken its request back. Its connection may be idle now.
+            Step::Begun | Step::Started => {
+                self.started();
+                self.requests.0.sent.wake();
+            }
         }
     }
 }
