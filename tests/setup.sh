@@ -26,7 +26,7 @@ nginx-light nginx serves the recordings of the benchmark, and what PHP answers
 php-fpm /usr/sbin/php-fpm* runs the benchmark's webhook in PHP
 php-pgsql /usr/lib/php/*/pdo_pgsql.so takes that to PostgreSQL
 php-amqp /usr/lib/php/*/amqp.so takes its events to RabbitMQ
-python3-venv /usr/lib/python3*/ensurepip/__main__.py keeps the S3 store under test to itself
+python3-venv /usr/lib/python3*/ensurepip/__main__.py keeps the S3 store under test and schemathesis to themselves
 docker-compose docker-compose checks docker-compose.yml
 NEEDS
 }
@@ -81,9 +81,23 @@ install_moto() {
     "$moto/bin/pip" --quiet install "moto[s3,server]==$moto_version" >&2
 }
 
+# Holds the program to docs/openapi.yaml. Each package has its version and its hash in the list beside the test.
+schemathesis=${XDG_CACHE_HOME:-$HOME/.cache}/callvine-tests/schemathesis
+requirements=$(dirname "$0")/openapi/requirements.txt
+install_schemathesis() {
+    cmp -s "$requirements" "$schemathesis/requirements.txt" && return
+    echo "tests/setup.sh: installing schemathesis in $schemathesis" >&2
+    rm -rf "$schemathesis"
+    /usr/bin/python3 -m venv "$schemathesis" >&2
+    "$schemathesis/bin/pip" --quiet install --require-hashes --requirement "$requirements" >&2
+    # Last, so that an installation that was interrupted is begun anew.
+    cp "$requirements" "$schemathesis/requirements.txt"
+}
+
 mapfile -t packages < <(missing)
 if [ ${#packages[@]} -eq 0 ]; then
     install_moto
+    install_schemathesis
     exit 0
 fi
 
@@ -113,3 +127,4 @@ apt=("${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock:
 mapfile -t packages < <(missing)
 [ ${#packages[@]} -eq 0 ] || fail "still missing after the installation" "${packages[@]}"
 install_moto
+install_schemathesis
