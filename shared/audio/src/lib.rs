@@ -2,7 +2,7 @@
 //! it is, and hands the samples to a listener.
 //!
 //! [`read`] is everything: one pass over the file in small blocks, which keeps no samples. It blocks its thread.
-//! [`Waveform`] is a listener.
+//! [`Waveform`] is a listener, and so is [`signal::Signal`], which analyses.
 
 use std::borrow::Cow;
 use std::fs::File;
