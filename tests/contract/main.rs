@@ -17,6 +17,7 @@ mod keys;
 mod migrations;
 mod newer_queue;
 mod objects;
+mod privacy;
 mod public;
 mod queues;
 mod server;

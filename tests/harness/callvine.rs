@@ -10,12 +10,17 @@ use std::time::Duration;
 
 use crate::eventually::obtained;
 use crate::process::{Process, Signal, Start, new_directory};
+use crate::provider::{HANDLED_BY, TEST_KEY, TO_PHONE};
 use crate::volume::Volume;
 
 /// Start with migrations on a machine that compiles at the same time.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// The program's own bound for an orderly stop is 30 s (`CALLVINE_SHUTDOWN_TIMEOUT`); the rest is for the machine.
 const END_DEADLINE: Duration = Duration::from_secs(60);
+/// How the long-running processes log, unless a test says otherwise: all that our own crates can say.
+const LOG_FILTER: &str = "info,lapin=off,callvine=trace";
+/// The parts of a [`Provider`](crate::Provider)'s calls, and its key, that no log may have.
+const PERSONAL: [&str; 3] = [TO_PHONE, HANDLED_BY, TEST_KEY];
 /// The variables that the program inherits from the tests: how to find programs, and where coverage is written.
 const PASSED_ON: [&str; 4] = ["PATH", "TMPDIR", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"];
 
@@ -128,7 +133,7 @@ impl Callvine {
     /// When it ends, or does not listen in time.
     pub async fn start(self) -> Running {
         let has_admin = self.has_admin();
-        let mut running = self.spawn();
+        let mut running = self.logging_all().spawn();
         running.public().await;
         if has_admin {
             running.admin().await;
@@ -141,9 +146,15 @@ impl Callvine {
     /// # Panics
     /// When it ends, or does not listen in time.
     pub async fn start_worker(self) -> Running {
-        let mut running = self.spawn();
+        let mut running = self.logging_all().spawn();
         running.admin().await;
         running
+    }
+
+    /// The filter goes first, so that a test's own wins.
+    fn logging_all(mut self) -> Self {
+        self.environment.insert(0, ("RUST_LOG".to_owned(), LOG_FILTER.into()));
+        self
     }
 
     /// Runs a command to its end.
@@ -279,6 +290,20 @@ impl Running {
 
     fn finished(&self, status: ExitStatus) -> Finished {
         Finished { status, stdout: self.stdout(), stderr: self.stderr() }
+    }
+}
+
+/// However a process ends, its log has nothing of the calls.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let log = String::from_utf8_lossy(&fs::read(&self.stderr).unwrap_or_default()).into_owned();
+        for personal in PERSONAL {
+            let line = log.lines().find(|line| line.contains(personal));
+            assert_eq!(line, None, "the log has {personal}");
+        }
     }
 }
 
