@@ -1,4 +1,4 @@
-//! What other users of the machine can see: files, and the arguments of a process.
+//! Files and the arguments of a process, as other users of the machine can see them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

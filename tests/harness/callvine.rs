@@ -8,9 +8,9 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::discreet::assert_discreet;
 use crate::eventually::obtained;
 use crate::process::{Process, Signal, Start, new_directory};
-use crate::provider::{HANDLED_BY, TEST_KEY, TO_PHONE};
 use crate::volume::Volume;
 
 /// Start with migrations on a machine that compiles at the same time.
@@ -19,8 +19,6 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 const END_DEADLINE: Duration = Duration::from_secs(60);
 /// How the long-running processes log, unless a test says otherwise: all that our own crates can say.
 const LOG_FILTER: &str = "info,lapin=off,callvine=trace";
-/// The parts of a [`Provider`](crate::Provider)'s calls, and its key, that no log may have.
-const PERSONAL: [&str; 3] = [TO_PHONE, HANDLED_BY, TEST_KEY];
 /// The variables that the program inherits from the tests: how to find programs, and where coverage is written.
 const PASSED_ON: [&str; 4] = ["PATH", "TMPDIR", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"];
 
@@ -296,13 +294,8 @@ impl Running {
 /// However a process ends, its log has nothing of the calls.
 impl Drop for Running {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        let log = String::from_utf8_lossy(&fs::read(&self.stderr).unwrap_or_default()).into_owned();
-        for personal in PERSONAL {
-            let line = log.lines().find(|line| line.contains(personal));
-            assert_eq!(line, None, "the log has {personal}");
+        if !std::thread::panicking() {
+            assert_discreet(&self.stderr);
         }
     }
 }
