@@ -1,6 +1,6 @@
 # Callvine in one image; the command chooses the part: `up` (everything), `gateway`, `worker`, `migrate`, `keys …`.
 
-FROM rust:1.95-bookworm AS builder
+FROM rust:1.95.0-bookworm AS builder
 WORKDIR /src
 COPY . .
 RUN make dist
@@ -9,7 +9,7 @@ RUN make dist
 FROM scratch AS tables
 COPY --from=builder /src/target/shipped/callvine.debug /
 
-FROM debian:bookworm-slim
+FROM debian:12.12-slim
 # The certificate authorities are for recordings and databases behind TLS.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
@@ -19,7 +19,7 @@ RUN apt-get update \
 RUN groupadd --gid 10001 callvine \
     && useradd --uid 10001 --gid callvine --no-create-home --home-dir /var/lib/callvine \
         --shell /usr/sbin/nologin callvine \
-    && install -d -o callvine -g callvine -m 0750 /var/lib/callvine
+    && install -d -o callvine -g callvine -m 0700 /var/lib/callvine
 COPY --from=builder /src/target/shipped/callvine /usr/local/bin/callvine
 
 USER callvine

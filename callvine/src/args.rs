@@ -15,6 +15,7 @@ use crate::commands::demo::Demo;
 use crate::commands::keys::Keys;
 use crate::commands::serve::{Analyzer, Gateway, Up, Worker};
 use crate::failure::Failure;
+use crate::secrets;
 use crate::telemetry::Logging;
 
 /// The longest time that events may be made to wait: well within the lease that the relay has on them.
@@ -63,6 +64,9 @@ pub(crate) struct Database {
     /// `postgres://…` or `sqlite://PATH` [default: SQLite in the data directory]
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// File that holds the database's address, instead of the address itself
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
+    database_url_file: Option<PathBuf>,
 }
 
 impl Database {
@@ -70,8 +74,8 @@ impl Database {
     ///
     /// Read here and not by clap, whose complaint would quote the password.
     pub(crate) fn url(&self) -> Result<DatabaseUrl, Failure> {
-        match self.database_url.as_deref() {
-            None | Some("") => Ok(DatabaseUrl::of_file(&self.data_dir.join(DATABASE_FILE))),
+        match secrets::DATABASE_URL.read(self.database_url.as_deref(), self.database_url_file.as_deref())? {
+            None => Ok(DatabaseUrl::of_file(&self.data_dir.join(DATABASE_FILE))),
             Some(url) => url.parse().map_err(Failure::of_setting),
         }
     }
@@ -80,9 +84,8 @@ impl Database {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Broker")]
 pub(crate) struct Broker {
-    /// amqp://… or amqps://… [default: in-process delivery, with `up` alone]
-    #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
-    amqp_url: Option<String>,
+    #[command(flatten)]
+    address: BrokerAddress,
     /// Whether the replayable stream of all events is declared
     #[arg(
         long,
@@ -107,7 +110,7 @@ pub(crate) struct Broker {
 impl Broker {
     /// The broker's address, if there is a broker.
     pub(crate) fn url(&self) -> Result<Option<BrokerUrl>, Failure> {
-        broker_url(self.amqp_url.as_deref())
+        self.address.url()
     }
 }
 
@@ -115,22 +118,22 @@ impl Broker {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Broker")]
 pub(crate) struct BrokerAddress {
-    /// amqp://… or amqps://… [default: in-process delivery]
+    /// amqp://… or amqps://… [default: in-process delivery, with one `up` alone]
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
     amqp_url: Option<String>,
+    /// File that holds the broker's address, instead of the address itself
+    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
+    amqp_url_file: Option<PathBuf>,
 }
 
 impl BrokerAddress {
-    /// The broker's address, if there is a broker.
+    /// The broker's address, if there is a broker. An empty variable counts as absent.
+    ///
+    /// Read here and not by clap, whose complaint would quote the password.
     pub(crate) fn url(&self) -> Result<Option<BrokerUrl>, Failure> {
-        broker_url(self.amqp_url.as_deref())
+        let url = secrets::AMQP_URL.read(self.amqp_url.as_deref(), self.amqp_url_file.as_deref())?;
+        url.as_deref().map(str::parse).transpose().map_err(Failure::of_setting)
     }
-}
-
-/// An empty variable counts as absent. Read here and not by clap, whose complaint would quote the password.
-fn broker_url(text: Option<&str>) -> Result<Option<BrokerUrl>, Failure> {
-    let text = text.filter(|text| !text.is_empty());
-    text.map(str::parse).transpose().map_err(Failure::of_setting)
 }
 
 #[derive(Args, Debug, Clone)]

@@ -5,12 +5,14 @@
 //! - `terminal`: the only place that writes to standard output
 //! - `failure`: exit codes
 //! - `process`: the long-running processes, from start to ordered stop
+//! - `secrets`: settings that nobody else may see
 //! - `telemetry`: logs and metrics
 
 mod args;
 mod commands;
 mod failure;
 mod process;
+mod secrets;
 mod telemetry;
 mod terminal;
 
@@ -41,6 +43,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     if matches!(cli.command, Command::Prove) {
         return commands::prove::run();
     }
+    secrets::leave_the_command_line()?;
+    process::keep_new_files_private();
     // lapin logs every connection that breaks as an error; the supervisor of the connections already says what matters.
     // The demo logs errors alone: its own lines are the point, and one of its recordings is given up on purpose.
     let default_filter =

@@ -20,6 +20,13 @@ const SECONDS_BUCKETS: [f64; 16] =
 /// Upper bounds of the buckets of counts.
 const COUNT_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
+/// The most that a library may log, whatever the filter says: below it they print what they send and receive, passwords,
+/// keys and headers included (lapin's `StartOk`, hyper's and h2's headers, sqlx's and rustls' messages).
+const LIBRARIES_MAX: LevelFilter = LevelFilter::INFO;
+
+/// How the names of our own crates begin, which follow the filter fully.
+const OWN_TARGETS: &str = "callvine";
+
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Logging")]
 pub(crate) struct Logging {
@@ -48,13 +55,14 @@ pub(crate) fn start_logging(settings: &Logging, default_filter: &str) -> Result<
         .join(",")
         .parse()
         .map_err(|error| Failure::Setting(format!("--log (RUST_LOG): {error}")))?;
+    let libraries = Targets::new().with_default(LIBRARIES_MAX).with_target(OWN_TARGETS, LevelFilter::TRACE);
     let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Text => {
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(is_terminal).finish().with(filter).init();
+            builder.with_ansi(is_terminal).finish().with(filter).with(libraries).init();
         }
-        LogFormat::Json => builder.json().flatten_event(true).finish().with(filter).init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(filter).with(libraries).init(),
     }
     Ok(())
 }

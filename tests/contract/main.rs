@@ -23,6 +23,7 @@ mod migrations;
 mod newer_queue;
 mod objects;
 mod openapi;
+mod privacy;
 mod public;
 mod queues;
 mod server;

@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::discreet::assert_discreet;
 use crate::eventually::obtained;
 use crate::process::{Process, Signal, Start, new_directory};
 use crate::volume::Volume;
@@ -16,6 +17,8 @@ use crate::volume::Volume;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// The program's own bound for an orderly stop is 30 s (`CALLVINE_SHUTDOWN_TIMEOUT`); the rest is for the machine.
 const END_DEADLINE: Duration = Duration::from_secs(60);
+/// How the long-running processes log, unless a test says otherwise: all that our own crates can say.
+const LOG_FILTER: &str = "info,lapin=off,callvine=trace";
 /// The variables that the program inherits from the tests: how to find programs, and where coverage is written.
 const PASSED_ON: [&str; 4] = ["PATH", "TMPDIR", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"];
 
@@ -130,7 +133,7 @@ impl Callvine {
     /// When it ends, or does not listen in time.
     pub async fn start(self) -> Running {
         let has_admin = self.has_admin();
-        let mut running = self.spawn();
+        let mut running = self.logging_all().spawn();
         running.public().await;
         if has_admin {
             running.admin().await;
@@ -143,9 +146,15 @@ impl Callvine {
     /// # Panics
     /// When it ends, or does not listen in time.
     pub async fn start_worker(self) -> Running {
-        let mut running = self.spawn();
+        let mut running = self.logging_all().spawn();
         running.admin().await;
         running
+    }
+
+    /// The filter goes first, so that a test's own wins.
+    fn logging_all(mut self) -> Self {
+        self.environment.insert(0, ("RUST_LOG".to_owned(), LOG_FILTER.into()));
+        self
     }
 
     /// Runs a command to its end.
@@ -281,6 +290,15 @@ impl Running {
 
     fn finished(&self, status: ExitStatus) -> Finished {
         Finished { status, stdout: self.stdout(), stderr: self.stderr() }
+    }
+}
+
+/// However a process ends, its log has nothing of the calls.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_discreet(&self.stderr);
+        }
     }
 }
 

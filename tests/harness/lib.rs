@@ -8,6 +8,7 @@ mod authority;
 mod callvine;
 mod clock;
 mod database;
+mod discreet;
 mod eventually;
 mod hostile;
 mod http;

@@ -14,6 +14,12 @@ use crate::http::http_client;
 /// The published key of the client `test`, which `up` takes on loopback.
 pub const TEST_KEY: &str = "test_key_123";
 
+/// The number that every call of a [`Provider`] goes to.
+pub(crate) const TO_PHONE: &str = "8006000009";
+
+/// How the name of everybody who handles a call of a [`Provider`] begins.
+pub(crate) const HANDLED_BY: &str = "Agent Sealand";
+
 /// Pause before a call is posted again: providers wait longer, but tests need not.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -100,8 +106,8 @@ impl Provider {
         let number = CALLS.fetch_add(1, Ordering::Relaxed);
         json!({
             "from_phone": format!("908727{number:06}"),
-            "to_phone": "8006000009",
-            "handled_by": format!("Agent {number}"),
+            "to_phone": TO_PHONE,
+            "handled_by": format!("{HANDLED_BY} {number}"),
             "department": "Customer Service",
             "start_time": "2024-01-15 09:00:00",
             "end_time": "2024-01-15 09:15:00",

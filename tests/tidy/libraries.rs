@@ -83,3 +83,38 @@ fn no_banned_crate_is_linked() {
         );
     }
 }
+
+#[test]
+fn each_further_version_of_a_crate_has_a_reason() {
+    let deny = read("deny.toml");
+    let excused: BTreeSet<(String, String)> = deny
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("{ crate = \"")?.split_once("\", reason = \""))
+        .filter(|(_, reason)| reason.len() > "\" },".len())
+        .filter_map(|(spec, _)| spec.split_once('@'))
+        .map(|(name, version)| (name.to_owned(), version.to_owned()))
+        .collect();
+    let lock = read("Cargo.lock");
+    let mut locked: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut name = "";
+    for line in lock.lines() {
+        if let Some(text) = line.strip_prefix("name = ") {
+            name = text.trim_matches('"');
+        } else if let (Some(text), false) = (line.strip_prefix("version = "), name.is_empty()) {
+            locked.insert((name.to_owned(), text.trim_matches('"').to_owned()));
+        }
+    }
+    assert!(locked.len() > 100, "no crates are found in Cargo.lock");
+    let mut offences: Vec<String> = excused
+        .difference(&locked)
+        .map(|(name, version)| format!("deny.toml excuses {name}@{version}, which is gone"))
+        .collect();
+    let left: Vec<&(String, String)> = locked.difference(&excused).collect();
+    for (first, second) in left.iter().zip(left.iter().skip(1)) {
+        if first.0 == second.0 {
+            offences
+                .push(format!("{} is there as {} and {}: say why in deny.toml", first.0, first.1, second.1));
+        }
+    }
+    none(&offences);
+}

@@ -6,6 +6,7 @@ mod documents;
 mod edges;
 mod features;
 mod files;
+mod images;
 mod libraries;
 mod migrations;
 mod paths;

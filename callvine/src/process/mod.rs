@@ -6,6 +6,7 @@
 mod files;
 mod gauges;
 mod lock;
+mod privacy;
 mod recordings;
 mod storage;
 
@@ -23,13 +24,16 @@ use callvine_shared::relay::{self, Handoff};
 use callvine_shared::store::{DatabaseUrl, Store};
 use callvine_worker::analysis::Analyzer;
 use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::privacy::keep_new_files_private;
 pub(crate) use self::recordings::recordings;
 pub(crate) use self::storage::{open, open_existing};
 use crate::failure::Failure;
+use crate::secrets;
 
 /// The part of a shutdown's time that is kept for its last step: publishing what was accepted.
 const FLUSH_TIME: Duration = Duration::from_secs(3);
@@ -44,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) analyzer: Option<callvine_worker::analysis::Settings>,
     /// The admin listener.
     pub(crate) admin: callvine_gateway::AdminSettings,
+    /// Where the embedded database and recordings are by default.
+    pub(crate) data_dir: PathBuf,
     /// The database.
     pub(crate) database: DatabaseUrl,
     /// The broker, if there is one.
@@ -91,10 +97,11 @@ impl Running {
     /// Starts all parts. Returns when they are ready; waits for the database as long as `stop` is not cancelled, and
     /// not for the broker.
     pub(crate) async fn start(
-        plan: Plan,
+        mut plan: Plan,
         metrics: PrometheusHandle,
         stop: &CancellationToken,
     ) -> Result<Option<Self>, Failure> {
+        plan.admin.admin_token = admin_token(&plan.admin)?;
         plan.admin.check().map_err(Failure::of_setting)?;
         let tls = plan.admin.tls.load().map_err(Failure::of_setting)?;
         files::raise_limit(plan.gateway.as_ref().map_or(0, |public| public.settings.max_connections));
@@ -119,6 +126,7 @@ impl Running {
             }
             None => None,
         };
+        privacy::warn_of_open_files(&plan);
         let mut running = Self {
             public_url: public.as_ref().map(|listener| url(listener, tls.as_ref())).transpose()?,
             admin_url: admin.as_ref().map(|listener| url(listener, tls.as_ref())).transpose()?,
@@ -287,6 +295,13 @@ fn program() -> Result<PathBuf, Failure> {
         return Ok(link);
     }
     Ok(std::env::current_exe().context("cannot find the file of this program")?)
+}
+
+/// The admin listener's token, wherever it was given.
+fn admin_token(admin: &callvine_gateway::AdminSettings) -> Result<Option<SecretString>, Failure> {
+    let given = admin.admin_token.as_ref().map(ExposeSecret::expose_secret);
+    let token = secrets::ADMIN_TOKEN.read(given, admin.admin_token_file.as_deref())?;
+    Ok(token.map(SecretString::from))
 }
 
 fn bus(plan: &Plan, store: &Store) -> Bus {

@@ -1,6 +1,7 @@
 //! The settings of the admin listener.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use callvine_shared::api_key::Digest;
@@ -27,6 +28,10 @@ pub struct AdminSettings {
     )]
     pub admin_token: Option<SecretString>,
 
+    /// File that holds the token, instead of the token itself
+    // The program reads it into `admin_token` before it checks the settings.
+    #[arg(long, env = "CALLVINE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// Both listeners speak TLS, or neither.
     #[command(flatten)]
     pub tls: TlsSettings,

@@ -20,6 +20,9 @@
 //! secret.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -31,6 +34,9 @@ use url::Url;
 
 /// Largest credentials file: thousands of hosts fit; a larger file is the wrong one.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The bits of a file's mode that let the group and others read or write it.
+const OTHERS_ACCESS: u32 = 0o066;
 
 /// Credentials by host. Empty by default.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +74,9 @@ pub enum CredentialsError {
         #[source]
         source: std::io::Error,
     },
+    /// The group or others can read or write it.
+    #[error("other users can read or write {path} (run `chmod 600 {path}`)", path = .0.display())]
+    Open(PathBuf),
     /// It is larger than any list of hosts.
     #[error("{} is larger than {FILE_BYTES_MAX} bytes", .0.display())]
     TooLarge(PathBuf),
@@ -95,10 +104,17 @@ impl Credentials {
     /// [`CredentialsError`], which never quotes a secret.
     pub fn load(path: &Path) -> Result<Self, CredentialsError> {
         let unreadable = |source| CredentialsError::Unreadable { path: path.to_owned(), source };
-        if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+        let mut file = File::open(path).map_err(unreadable)?;
+        let found = file.metadata().map_err(unreadable)?;
+        if found.permissions().mode() & OTHERS_ACCESS != 0 {
+            return Err(CredentialsError::Open(path.to_owned()));
+        }
+        if found.len() > FILE_BYTES_MAX {
             return Err(CredentialsError::TooLarge(path.to_owned()));
         }
-        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
+        Self::parse(&text)
     }
 
     /// Reads the text of a credentials file.
