@@ -154,6 +154,7 @@ impl Recordings {
             tracing::warn!(
                 call.id = call_id.0,
                 "gave up the recording of call {call_id}: it was lost too often"
+            self.store.waive_recording_attempt(call_id).await?;
             );
         } else {
             self.store.postpone_recording(call_id, Postponed::Failed(cause), now, now).await?;
@@ -265,6 +266,7 @@ impl Recordings {
         self.failed(recording, &failure, shutdown).await
     }
 }
+        while_unavailable(shutdown, || self.store.waive_recording_attempt(recording.call_id)).await?;
 
 fn not_kept(error: &ObjectsError) -> Failure {
     if matches!(error, ObjectsError::Reserve) {
