@@ -35,7 +35,7 @@ struct Format {
 #[derive(Clone, Copy, Debug)]
 enum Codec {
     Plain(Pcm),
-    /// IMA ADPCM in QuickTime's blocks.
+    /// IMA ADPCM in blocks as `QuickTime` has them.
     Ima,
 }
 

@@ -1,5 +1,7 @@
 //! Entrances for the fuzz targets, to code of the fetch that is nobody else's business. The program has none of them.
 
+use std::path::Path;
+
 use callvine_shared::objects::Space;
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use url::Url;
@@ -13,12 +15,12 @@ use super::{Credentials, Wanted};
 const HEADERS_MAX: usize = 100;
 
 /// The recording, of at most `bytes_max` bytes, that comes of a body in pieces of `piece` bytes with this
-/// `Content-Encoding`; `None` where the body is refused.
+/// `Content-Encoding`; `None` where the body is refused. It is staged in `directory`.
 #[must_use]
-pub fn unpack(coding: &str, body: &[u8], piece: usize, bytes_max: u64) -> Option<Vec<u8>> {
+pub fn unpack(directory: &Path, coding: &str, body: &[u8], piece: usize, bytes_max: u64) -> Option<Vec<u8>> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_ENCODING, HeaderValue::from_str(coding).ok()?);
-    let mut sink = Sink::create(&Space::new(&std::env::temp_dir(), 0), bytes_max).ok()?;
+    let mut sink = Sink::create(&Space::new(directory, 0), bytes_max).ok()?;
     let mut unpacker = Unpacker::new(Packing::of(&headers), &mut sink);
     body.chunks(piece.max(1)).try_for_each(|bytes| unpacker.push(bytes)).ok()?;
     unpacker.finish().ok()?;
@@ -50,9 +52,11 @@ mod tests {
     fn the_entrances_lead_to_the_unpacker_and_the_signer() {
         // A gzip member of the stored block "hi" (RFC 1951, 3.2.4; RFC 1952, 2.3), whose CRC-32 is 0xd8932aac.
         let packed = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x02\0\xfd\xffhi\xac\x2a\x93\xd8\x02\0\0\0";
-        assert_eq!(unpack("gzip", packed, 3, 100).as_deref(), Some(&b"hi"[..]));
-        assert_eq!(unpack("gzip", &packed[..20], 3, 100), None);
-        assert_eq!(unpack("identity", packed, 3, 100).as_deref(), Some(&packed[..]));
+        let directory = tempfile::tempdir().unwrap();
+        let unpack = |coding, body: &[u8]| unpack(directory.path(), coding, body, 3, 100);
+        assert_eq!(unpack("gzip", packed).as_deref(), Some(&b"hi"[..]));
+        assert_eq!(unpack("gzip", &packed[..20]), None);
+        assert_eq!(unpack("identity", packed).as_deref(), Some(&packed[..]));
         let url = "https://user:secret@example.com/call.wav";
         let answer = answer_to(&[b"Digest realm=\"r\", nonce=\"n\""], url).unwrap();
         assert!(answer.starts_with(b"Digest "));
