@@ -62,7 +62,8 @@ encode() {
 }
 
 # call NAME CODEC AGENT-VOICE CALLER-VOICE: reads turns ("agent TEXT" or "caller TEXT") and writes NAME.wav. While one
-# speaks the other channel gets silence of the same length, so the channels stay in step.
+# speaks the other channel gets silence of the same length, so the channels stay in step. In a turn "pause SECONDS" neither
+# speaks.
 call() {
     local name=$1 codec=$2 agent_voice=$3 caller_voice=$4
     local turn=0 at=$lead_in agent=() caller=() speaker text length
@@ -76,7 +77,8 @@ call() {
         case "$speaker" in
             agent) speak "$agent_voice" 175 "$text" "$said" ;;
             caller) speak "$caller_voice" 165 "$text" "$said" ;;
-            *) echo "make-recordings: $name: turn $turn is neither agent nor caller" >&2; exit 1 ;;
+            pause) silence $((text * rate)) "$said"; text="($text seconds)" ;;
+            *) echo "make-recordings: $name: turn $turn is neither agent nor caller nor pause" >&2; exit 1 ;;
         esac
         length=$(soxi -s "$said")
         silence "$length" "$still"
@@ -92,7 +94,7 @@ call() {
 }
 
 call billing-double-charge a-law en-us+f3 en-gb+m3 <<'TURNS'
-agent Thank you for calling Harbour Energy billing, this is Grace. How can I help?
+agent Thank you for calling Nowhere Energy billing, this is Grace. How can I help?
 caller Hi. I was charged twice for March.
 agent I see two payments of forty two pounds. One of them is ours to give back.
 caller How long will that take?
@@ -121,6 +123,7 @@ call router-offline u-law en-gb-scotland+m4 en-gb+f2 <<'TURNS'
 agent Technical support, this is Callum. What is happening?
 caller The internet stopped an hour ago. There is a red light on the box.
 agent Please take out the power cable, count to ten, and put it back.
+pause 12
 caller All right. It is starting. Now the light is green.
 agent Good. Your line looks healthy from here as well.
 TURNS
@@ -137,6 +140,17 @@ agent Town library, good afternoon.
 caller Hello, are you open on Monday?
 agent Yes, from ten until six.
 caller Thanks, bye.
+TURNS
+
+# The caller speaks, and nothing of it arrives.
+call clinic-one-way u-law en-gb-x-rp+f3 en-us+m5 <<'TURNS'
+agent Market Street clinic, this is Ruth. How can I help you today?
+pause 2
+agent Hello? This is the clinic. I am afraid that I can't hear you.
+pause 2
+agent Perhaps there is something wrong with the line. I still don't hear anything at all.
+pause 1
+agent Please hang up and call us once more. We are here until five o'clock. Goodbye.
 TURNS
 
 if [ "$out" != "$committed" ]; then

@@ -184,11 +184,11 @@ fn judge(calls: &[Value]) -> anyhow::Result<()> {
 fn call(number: usize, origin: &str) -> Value {
     const AGENTS: [&str; 5] = ["Grace", "Priya", "Daniel", "Callum", "Elena"];
     const DEPARTMENTS: [&str; 3] = ["Customer Service", "Technical Support", "Billing"];
-    let recordings = origin::RECORDINGS.map(|(path, ..)| path);
+    let (recording, seconds) = origin::recording(number);
     let path = match number {
         MISSING_AT => origin::MISSING,
         ERROR_PAGE_AT => origin::ERROR_PAGE.0,
-        _ => recordings.into_iter().cycle().nth(number).unwrap_or_default(),
+        _ => recording,
     };
     json!({
         "from_phone": format!("20255501{number:02}"),
@@ -196,7 +196,7 @@ fn call(number: usize, origin: &str) -> Value {
         "handled_by": AGENTS.into_iter().cycle().nth(number),
         "department": DEPARTMENTS.into_iter().cycle().nth(number),
         "start_time": format!("2024-01-15 09:{number:02}:00"),
-        "end_time": format!("2024-01-15 09:{number:02}:30"),
+        "end_time": format!("2024-01-15 09:{number:02}:{seconds:02}"),
         "recording_url": format!("{origin}{path}"),
     })
 }

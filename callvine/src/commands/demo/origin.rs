@@ -26,13 +26,14 @@ macro_rules! recording {
 }
 
 /// Real recordings of two-channel calls at 8 kHz, in the three encodings of telephony.
-pub(super) const RECORDINGS: [File; 6] = [
+const RECORDINGS: [File; 7] = [
     recording!("billing-double-charge.wav"),
     recording!("parcel-delayed.wav"),
     recording!("password-reset.wav"),
     recording!("router-offline.wav"),
     recording!("flight-change.wav"),
     recording!("opening-hours.wav"),
+    recording!("clinic-one-way.wav"),
 ];
 
 /// An error page with status 200 in the place of a recording, as some hosts answer.
@@ -44,6 +45,15 @@ pub(super) const ERROR_PAGE: File = (
 
 /// A path at which the server has nothing.
 pub(super) const MISSING: &str = "/never-recorded.wav";
+
+/// The path of the recording that call `number` has, and its length in whole seconds, rounded up.
+pub(super) fn recording(number: usize) -> (&'static str, usize) {
+    let Some((path, _, bytes)) = RECORDINGS.iter().cycle().nth(number) else { return (MISSING, 1) };
+    // The header of a WAV file has the bytes of a second there.
+    let field = bytes.get(28..32).and_then(|field| field.try_into().ok()).map_or(1, u32::from_le_bytes);
+    let per_second = usize::try_from(field).unwrap_or(usize::MAX).max(1);
+    (path, bytes.len().div_ceil(per_second))
+}
 
 /// Serves until the program ends; returns the server's address as `http://…`.
 pub(super) async fn serve() -> anyhow::Result<String> {
