@@ -1,11 +1,12 @@
 //! One client's flood of recordings, slow or quick, does not keep another client's waiting.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Origin, Provider, eventually, telephone_sound};
+use futures_util::future::join_all;
+use harness::{Answer, Hostile, Origin, Outcome, Provider, eventually, telephone_sound};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +21,8 @@ on_both_engines!(
     seventy_large_recordings_keep_no_other_client_waiting,
     a_flood_of_quick_recordings_keeps_no_other_client_waiting,
     slow_transfers_end_for_others_who_wait_and_for_nobody_else,
+    recordings_that_hold_every_cell_keep_no_other_client_waiting,
+    many_clients_with_long_transfers_keep_no_further_client_waiting,
 );
 
 /// The other client's key, which `up` takes on loopback too.
@@ -37,6 +40,15 @@ const HOSTS: usize = 70;
 /// Recordings of the quick flood: many times what a worker has in hand.
 const FLOOD: usize = 2000;
 
+/// Most delay of another client's first recording over the same run's baseline.
+const DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// Clients with a long transfer each, for four permits and a spare one of the kind that there is for every four.
+const MANY_CLIENTS: usize = 10;
+
+/// FLAC of silence, which holds its cell for a minute.
+static ENDLESS: LazyLock<Vec<u8>> = LazyLock::new(|| Hostile::endless().bytes);
+
 /// Every address of this machine is a host of its own.
 const SETTINGS: [(&str, &str); 1] = [("CALLVINE_FETCH_ALLOW", "127.0.0.0/8")];
 
@@ -53,6 +65,8 @@ struct Gated {
 enum Pace {
     /// A second of sound, at once.
     AtOnce,
+    /// [`ENDLESS`], at once.
+    Endless,
     /// [`LARGE_BYTES`], so many of them ten times a second.
     Drip(usize),
 }
@@ -108,10 +122,11 @@ async fn answer(
     let head =
         |length: u64| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     match pace {
-        Pace::AtOnce => {
-            let sound = telephone_sound(1);
-            stream.write_all(head(sound.len() as u64).as_bytes()).await?;
-            stream.write_all(&sound).await?;
+        Pace::AtOnce | Pace::Endless => {
+            let second = telephone_sound(1);
+            let file = if matches!(pace, Pace::AtOnce) { &second } else { &*ENDLESS };
+            stream.write_all(head(file.len() as u64).as_bytes()).await?;
+            stream.write_all(file).await?;
             stream.shutdown().await
         }
         Pace::Drip(bytes) => {
@@ -135,7 +150,15 @@ async fn stored_for_another(site: &Site, origin: &Origin, path: &str) -> Duratio
     let took = began.elapsed();
     let said = (&recording["status"], &recording["attempts"]);
     assert_eq!(said, (&"stored".into(), &1.into()), "{recording}");
+    println!("another client's recording was stored after {took:.1?}");
     took
+}
+
+/// How long another client's recording takes while nobody else has any. The first one may wait until the broker's queues
+/// are there.
+async fn baseline(site: &Site, origin: &Origin) -> Duration {
+    stored_for_another(site, origin, "/warm-up").await;
+    stored_for_another(site, origin, "/baseline").await
 }
 
 async fn count(site: &Site, rest: &'static str) -> usize {
@@ -208,6 +231,61 @@ async fn slow_transfers_end_for_others_who_wait_and_for_nobody_else(engine: Engi
     let of_the_others = "from recordings r join call_logs c on c.id = r.call_id
         where c.client = 'production' and r.attempts > 0";
     assert_eq!(count(&site, of_the_others).await, 0, "whoever holds less than others is left alone");
+    drop(slow);
+    site.stop().await;
+}
+
+/// Method: each of the flood's files holds a cell for as long as a proof may last, and there are more of them than cells.
+/// The spare cell is for the others.
+async fn recordings_that_hold_every_cell_keep_no_other_client_waiting(engine: Engine) {
+    let site = engine.up(&SETTINGS).await;
+    let (flood, origin) = (Gated::start(Pace::Endless).await, Origin::start().await);
+    let baseline = baseline(&site, &origin).await;
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let urls: Vec<String> = (0..processors * 2 + 2).map(|number| flood.url(number)).collect();
+    LazyLock::force(&ENDLESS);
+    flood.open();
+    site.post(&urls).await;
+    let full = format!("callvine_proofs_running {processors}");
+    eventually(PATIENCE, "the flood holds all the cells that it may", async || {
+        site.metrics_text().await.lines().any(|line| line == full)
+    })
+    .await;
+    for number in 0..3 {
+        let took = stored_for_another(&site, &origin, &format!("/{number}")).await;
+        assert!(took < baseline + DELAY_MAX, "{took:?}, and {baseline:?} before the flood");
+    }
+    let pending = count(&site, "from recordings where status = 'pending'").await;
+    assert!(pending > processors, "the flood has ended meanwhile: {pending} are left");
+    // An orderly stop would wait for the cells.
+    site.kill();
+}
+
+/// Method: there are more clients than permits and spare ones of the kind that proofs have, and each has a transfer that is
+/// fast enough to be left alone.
+async fn many_clients_with_long_transfers_keep_no_further_client_waiting(engine: Engine) {
+    let settings = [SETTINGS[0], ("CALLVINE_WORKER_CONCURRENCY", "4")];
+    let site = engine.up(&settings).await;
+    let (slow, origin) = (Gated::start(Pace::Drip(6000)).await, Origin::start().await);
+    slow.open();
+    let baseline = baseline(&site, &origin).await;
+    let clients: Vec<String> = (0..MANY_CLIENTS).map(|number| format!("client-{number}")).collect();
+    let keys = join_all(clients.iter().map(|client| site.new_key(client))).await;
+    for (number, key) in keys.iter().enumerate() {
+        let provider = Provider::new(&site.url, key);
+        let call = provider.call(&slow.url(number));
+        // The gateway looks for new keys now and then.
+        eventually(PATIENCE, "the new key counts", async || {
+            matches!(provider.post(&call).await, Outcome::Acknowledged(_))
+        })
+        .await;
+    }
+    eventually(PATIENCE, "each client has its transfer", async || slow.asked() == MANY_CLIENTS).await;
+    for number in 0..3 {
+        let took = stored_for_another(&site, &origin, &format!("/{number}")).await;
+        assert!(took < baseline + DELAY_MAX, "{took:?}, and {baseline:?} before the flood");
+    }
+    assert_eq!(count(&site, "from recordings where attempts > 0").await, 5, "no transfer was ended");
     drop(slow);
     site.stop().await;
 }

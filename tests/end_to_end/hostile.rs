@@ -12,6 +12,7 @@ on_both_engines!(
     hostile_recordings_fail_alone,
     a_stop_ends_in_time_whatever_a_recording_does,
     a_worker_that_is_killed_in_a_proof_finds_the_attempt_counted_and_leaves_no_process,
+    a_recording_that_kills_its_worker_in_its_last_attempt_is_given_up_without_another,
 );
 
 /// Good recordings beside the hostile ones.
@@ -108,9 +109,9 @@ fn assert_no_leftovers(site: &Site) {
     }
 }
 
-/// A site with a hostile recording in its cell; the call's id.
-async fn in_the_middle_of_a_proof(engine: Engine, origin: &Origin) -> (Site, i64) {
-    let site = engine.up(&[("CALLVINE_SHUTDOWN_TIMEOUT", "5s")]).await;
+/// A site with this setting, and with a hostile recording in its cell; the call's id.
+async fn in_the_middle_of_a_proof(engine: Engine, origin: &Origin, setting: (&str, &str)) -> (Site, i64) {
+    let site = engine.up(&[setting]).await;
     let url = origin.serve("/hostile", Answer::wav(Hostile::endless().bytes));
     let id = site.post(&[url]).await[0];
     eventually(PATIENCE, "the attempt is counted, and the proof under way", async || {
@@ -125,7 +126,7 @@ async fn in_the_middle_of_a_proof(engine: Engine, origin: &Origin) -> (Site, i64
 /// Goal: a stop needs no recording's consent, and the next start finds the data free and the attempt counted.
 async fn a_stop_ends_in_time_whatever_a_recording_does(engine: Engine) {
     let origin = Origin::start().await;
-    let (site, id) = in_the_middle_of_a_proof(engine, &origin).await;
+    let (site, id) = in_the_middle_of_a_proof(engine, &origin, ("CALLVINE_SHUTDOWN_TIMEOUT", "5s")).await;
     let children = harness::children(site.pid());
     let started = Instant::now();
     let engine = site.stop().await;
@@ -141,10 +142,46 @@ async fn a_stop_ends_in_time_whatever_a_recording_does(engine: Engine) {
 /// Goal: what kills its worker uses up its attempts. Method: the worker is killed by hand.
 async fn a_worker_that_is_killed_in_a_proof_finds_the_attempt_counted_and_leaves_no_process(engine: Engine) {
     let origin = Origin::start().await;
-    let (site, id) = in_the_middle_of_a_proof(engine, &origin).await;
+    let (site, id) = in_the_middle_of_a_proof(engine, &origin, ("CALLVINE_PROOF_TIMEOUT", "4m")).await;
     let children = harness::children(site.pid());
     let engine = site.kill();
     assert_gone(&children).await;
+    origin.serve("/hostile", Answer::wav(sounds(1)[0].bytes.clone()));
+    let site = engine.up(&[]).await;
+    assert_attempts(&site.stored(id).await);
+    site.stop().await;
+}
+
+/// Goal: the attempts of a recording are never more than the setting, and one that kills its worker is given up. Method: the
+/// worker is killed by hand in the only attempt; the next one would find the recording good.
+async fn a_recording_that_kills_its_worker_in_its_last_attempt_is_given_up_without_another(engine: Engine) {
+    let origin = Origin::start().await;
+    let once = ("CALLVINE_FETCH_ATTEMPTS", "1");
+    let (site, id) = in_the_middle_of_a_proof(engine, &origin, once).await;
+    let engine = site.kill();
+    origin.serve("/hostile", Answer::wav(sounds(1)[0].bytes.clone()));
+    let site = engine.up(&[once]).await;
+    let recording = site.settled(id).await;
+    let said = (&recording["status"], &recording["attempts"], &recording["reason"]);
+    assert_eq!(said, (&"failed".into(), &1.into(), &"timeout".into()), "{recording}");
+    assert!(recording["last_error"].as_str().unwrap().contains("used up"), "{recording}");
+    site.stop().await;
+}
+
+/// Goal: two processes never work on one data directory, whatever the first one still does while it stops. Method: a
+/// recording holds the shutdown for longer than the second start takes.
+#[tokio::test]
+async fn a_second_up_that_starts_during_a_stop_is_refused_until_the_first_has_ended() {
+    let origin = Origin::start().await;
+    let setting = ("CALLVINE_SHUTDOWN_TIMEOUT", "30s");
+    let (mut site, id) = in_the_middle_of_a_proof(Engine::embedded(), &origin, setting).await;
+    site.begin_stop();
+    eventually(PATIENCE, "the stop has begun", async || site.log().contains("stopping;")).await;
+    let second = site.engine.command("up").run().await;
+    site.assert_running();
+    second.assert_code(1);
+    assert!(second.stderr.contains("another callvine is using"), "{}", second.stderr);
+    let engine = site.stopped().await;
     origin.serve("/hostile", Answer::wav(sounds(1)[0].bytes.clone()));
     let site = engine.up(&[]).await;
     assert_attempts(&site.stored(id).await);

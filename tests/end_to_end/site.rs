@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures_util::{StreamExt, stream};
-use harness::{Acknowledged, Callvine, Database, Postgres, Provider, RabbitMq, Running, TEST_KEY};
+use harness::{Acknowledged, Callvine, Database, Postgres, Provider, RabbitMq, Running, Signal, TEST_KEY};
 use serde_json::Value;
 
 use crate::recordings::PATIENCE;
@@ -168,6 +168,29 @@ impl Site {
     pub(crate) async fn stop(self) -> Engine {
         self.process.stop().await.assert_code(0);
         self.engine
+    }
+
+    /// Tells it to stop, without waiting for the end.
+    pub(crate) fn begin_stop(&mut self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Fails the test unless it still runs.
+    pub(crate) fn assert_running(&mut self) {
+        self.process.assert_running();
+    }
+
+    /// Waits for the end of a stop that has begun.
+    pub(crate) async fn stopped(self) -> Engine {
+        self.process.wait().await.assert_code(0);
+        self.engine
+    }
+
+    /// A key for another client of this name.
+    pub(crate) async fn new_key(&self, client: &str) -> String {
+        let created = self.engine.command("keys").args(["create", "--client", client]).run().await;
+        created.assert_code(0);
+        created.stdout.trim().to_owned()
     }
 
     /// Runs `callvine dead-letters …` beside the site; its lines as JSON.

@@ -32,6 +32,7 @@ pub struct AdminSettings {
     // The program reads it into `admin_token` before it checks the settings.
     #[arg(long, env = "CALLVINE_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+
     /// Both listeners speak TLS, or neither.
     #[command(flatten)]
     pub tls: TlsSettings,

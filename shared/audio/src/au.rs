@@ -14,9 +14,6 @@ const SIZE_UNKNOWN: u64 = 0xffff_ffff;
 /// Fewest bytes before the samples.
 const HEADER_BYTES_MIN: u64 = 24;
 
-/// Most bytes that a file may lack of its samples and still count as whole, where its header is as long.
-const HEADER_COUNTED_MAX: u64 = 1024;
-
 pub(crate) fn read(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, Refusal> {
     input.seek(4)?;
     let mut word =
@@ -30,9 +27,7 @@ pub(crate) fn read(input: &mut Input, listener: &mut Listener<'_>) -> Result<Fac
     let left = input.length_bytes().checked_sub(start).ok_or(Refusal::Truncated)?;
     let (bytes, ending) = match u64::from(promised) {
         0 | SIZE_UNKNOWN => (left, Ending::Open),
-        promised if promised <= left => (promised, Ending::Told),
-        promised if promised - left <= start.min(HEADER_COUNTED_MAX) => (left, Ending::Short),
-        _ => return Err(Refusal::Truncated),
+        promised => samples::promised(promised, left, start)?,
     };
     input.seek(start)?;
     let pcm = match encoding {

@@ -12,9 +12,7 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
-use symphonia::default::formats::{
-    AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader,
-};
+use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader};
 
 use crate::input::{Input, Section};
 use crate::{Ending, Facts, Listener, Refusal, Shape, seconds};
@@ -32,7 +30,6 @@ const DECODE_TIME_PER_MIB: Duration = Duration::from_secs(4);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Container {
     Adts,
-    Aiff,
     Flac,
     Matroska,
     Mp3,
@@ -44,7 +41,6 @@ impl Container {
     const fn media_type(self) -> &'static str {
         match self {
             Self::Adts => "audio/aac",
-            Self::Aiff => "audio/aiff",
             Self::Flac => "audio/flac",
             Self::Matroska => "audio/x-matroska",
             Self::Mp3 => "audio/mpeg",
@@ -58,7 +54,6 @@ impl Container {
         let options = FormatOptions::default();
         Ok(match self {
             Self::Adts => Box::new(AdtsReader::try_new(stream, options)?),
-            Self::Aiff => Box::new(AiffReader::try_new(stream, options)?),
             Self::Flac => Box::new(FlacReader::try_new(stream, options)?),
             Self::Matroska => Box::new(MkvReader::try_new(stream, options)?),
             Self::Mp3 => Box::new(MpaReader::try_new(stream, options)?),

@@ -12,6 +12,7 @@ use std::path::Path;
 use callvine_domain::recording::Verification;
 
 mod adpcm;
+mod aiff;
 mod amr;
 mod au;
 mod decode;
@@ -31,7 +32,6 @@ pub mod signal;
 mod wav;
 mod waveform;
 
-use decode::Container;
 use input::Input;
 pub use refusal::Refusal;
 pub use waveform::Waveform;
@@ -145,7 +145,7 @@ fn read_format(input: &mut Input, listener: &mut Listener<'_>) -> Result<Facts, 
     let mark = |at: usize| start.get(at..at + 4).unwrap_or_default();
     match (mark(0), mark(4), mark(8)) {
         (b"RIFF" | b"RF64" | b"BW64", _, b"WAVE") => wav::read(input, listener),
-        (b"FORM", _, b"AIFF" | b"AIFC") => decode::read(input, 0, Container::Aiff, listener),
+        (b"FORM", _, b"AIFF" | b"AIFC") => aiff::read(input, listener),
         (flac::MAGIC, ..) => flac::read(input, 0, listener),
         (b"OggS", ..) => ogg::read(input, listener),
         (b".snd", ..) => au::read(input, listener),

@@ -11,6 +11,19 @@ use crate::{Ending, Facts, Listener, Refusal, Shape, seconds};
 /// Bytes decoded in one go.
 const BLOCK_BYTES: usize = 64 * 1024;
 
+/// Most bytes that a file may lack of its samples and still count as whole, where its header is as long: some recorders count
+/// their header too.
+const HEADER_COUNTED_MAX: u64 = 1024;
+
+/// The bytes of samples of which a header promises so many, where `left` bytes come after a header of `header_bytes`.
+pub(crate) fn promised(promised: u64, left: u64, header_bytes: u64) -> Result<(u64, Ending), Refusal> {
+    match promised.checked_sub(left) {
+        None | Some(0) => Ok((promised, Ending::Told)),
+        Some(lacking) if lacking <= header_bytes.min(HEADER_COUNTED_MAX) => Ok((left, Ending::Short)),
+        Some(_) => Err(Refusal::Truncated),
+    }
+}
+
 /// Hands the next `bytes` bytes to the listener as samples. A part of a frame at the end is left out. The facts are those of
 /// a WAV file with a told ending.
 pub(crate) fn read(

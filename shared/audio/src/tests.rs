@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod aiff;
 mod compressed;
 mod heard;
 mod loose;

@@ -18,9 +18,6 @@ const CHUNKS_MAX: usize = 1024;
 /// 0xFFFFFFFF, 0x7FFFFFFF, either less the header, or 0x7FFFF000 (sox).
 const OPEN_SIZE_MIN: u64 = 0x7fff_0000;
 
-/// Most bytes that a file may lack of its samples and still count as whole, where its header is as long.
-const HEADER_COUNTED_MAX: u64 = 1024;
-
 /// Bytes of `fmt ` that matter: WAVEFORMATEXTENSIBLE, or the coefficients of MS ADPCM.
 const FORMAT_BYTES_MAX: u64 = 512;
 
@@ -120,11 +117,7 @@ fn data_bytes(promised: u64, riff_bytes: u64, input: &Input) -> Result<(u64, End
     if never_filled_in || (placeholder && promised > left) {
         return Ok((left, Ending::Open));
     }
-    match promised.checked_sub(left) {
-        None | Some(0) => Ok((promised, Ending::Told)),
-        Some(lacking) if lacking <= input.position().min(HEADER_COUNTED_MAX) => Ok((left, Ending::Short)),
-        Some(_) => Err(Refusal::Truncated),
-    }
+    samples::promised(promised, left, input.position())
 }
 
 fn read_format(input: &mut Input, bytes: u64) -> Result<Format, Refusal> {

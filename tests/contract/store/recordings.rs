@@ -22,6 +22,7 @@ contract!(
     an_unknown_recording_is_unknown,
     an_attempt_that_is_counted_before_its_end_is_counted_once,
     an_attempt_whose_worker_died_stays_counted,
+    a_recording_whose_attempts_are_used_up_is_given_up_without_another,
 );
 
 async fn a_recording_goes_from_pending_over_leased_to_stored(store: &Store) {
@@ -232,6 +233,20 @@ async fn an_attempt_whose_worker_died_stays_counted(store: &Store) {
     store.postpone_recording(id, Postponed::HostIsFull, now, now).await.unwrap();
     let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!(recording.attempts, 3, "one that was not made is not counted");
+}
+
+async fn a_recording_whose_attempts_are_used_up_is_given_up_without_another(store: &Store) {
+    let id = one_call(store).await;
+    let (now, cause) = (Utc::now(), Cause { reason: Reason::Timeout, last_error: "used up" });
+    assert!(matches!(begin(store, id, now).await, Begun::Leased(_)));
+    assert!(store.count_recording_attempt(id).await.unwrap());
+    let later = now + seconds(15);
+    assert!(matches!(begin(store, id, later).await, Begun::Leased(_)));
+    store.waive_recording_attempt(id).await.unwrap();
+    assert!(store.recording_failed(id, cause, later).await.unwrap());
+    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    assert_eq!((recording.attempts, recording.last_error.as_deref()), (1, Some("used up")));
+    store.waive_recording_attempt(CallId(404)).await.unwrap();
 }
 
 async fn an_unknown_recording_is_unknown(store: &Store) {

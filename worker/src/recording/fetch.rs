@@ -22,6 +22,8 @@ mod breaker;
 mod client;
 mod connect;
 mod credentials;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hosts;
 mod kept;
 mod parts;

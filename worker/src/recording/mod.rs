@@ -31,10 +31,14 @@ use self::work::Work;
 use crate::in_hand::InHand;
 use crate::patience::while_unavailable;
 use crate::settings::Settings;
-use crate::{lease, metrics};
+use crate::{IN_HAND_PER_FETCH, lease, metrics};
 
-/// There is one spare permit for each so many that are for everybody. Spare permits go to clients that hold none.
-const PERMITS_PER_SPARE: usize = 4;
+/// Spare permits to fetch for each that is for everybody: with these there is a permit for each recording that a worker can
+/// have in hand. Spare permits go to clients that hold none, so no such client waits, however long the others fetch.
+const SPARE_FETCHES_PER_PERMIT: usize = IN_HAND_PER_FETCH;
+
+/// There is one spare permit to prove for each so many that are for everybody: there must be a cell for each.
+const PROOFS_PER_SPARE: usize = 4;
 
 /// Longest wait for a permit to fetch. Then the recording is postponed and its message settled, so that the queue moves on
 /// however slow the others are, and no delivery is held for longer than the broker allows.
@@ -71,15 +75,16 @@ impl Recordings {
     #[must_use]
     pub(crate) fn new(store: Store, objects: Objects, means: Means, settings: &Settings) -> Self {
         let Means { fetcher, cells, in_hand } = means;
-        let shares = |permits: usize| Shares::new(permits, permits.div_ceil(PERMITS_PER_SPARE));
+        let fetches = settings.worker_concurrency;
+        let proofs = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
             objects,
             fetcher,
             cells,
             in_hand,
-            fetching: shares(settings.worker_concurrency),
-            proving: shares(std::thread::available_parallelism().map_or(1, usize::from)),
+            fetching: Shares::new(fetches, fetches * SPARE_FETCHES_PER_PERMIT),
+            proving: Shares::new(proofs, proofs.div_ceil(PROOFS_PER_SPARE)),
             attempts: Attempts { most: settings.fetch_attempts, backoff: settings.fetch_backoff },
         }
     }
@@ -149,6 +154,7 @@ impl Recordings {
             last_error: "no worker has settled it, and its message was lost",
         };
         if self.attempts.are_used_up(&recording) {
+            self.store.waive_recording_attempt(call_id).await?;
             self.store.recording_failed(call_id, cause, now).await?;
             metrics::settled("failed");
             tracing::warn!(
@@ -260,6 +266,7 @@ impl Recordings {
         recording: &PendingRecording,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
+        while_unavailable(shutdown, || self.store.waive_recording_attempt(recording.call_id)).await?;
         let detail = "every attempt is used up, and none has brought the recording";
         let failure = Failure { retry: Retry::Final, ..Failure::new(Reason::Timeout, detail) };
         self.failed(recording, &failure, shutdown).await

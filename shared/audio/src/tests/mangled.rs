@@ -19,6 +19,8 @@ static OWN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         ("a.amr-nb", "sox IN OUT trim 0 0.2"),
         ("a.au", "sox IN -e mu-law OUT trim 0 0.2"),
         ("a.gsm", "sox IN OUT trim 0 0.2"),
+        ("a.aiff", "sox IN OUT trim 0 0.2"),
+        ("b.aifc", "ffmpeg -v error -i IN -t 0.2 -c:a adpcm_ima_qt -f aiff OUT"),
         ("a.webm", "ffmpeg -v error -i IN -t 0.2 -c:a libopus OUT"),
         ("a.mov", "ffmpeg -v error -i IN -t 0.2 -c:a pcm_alaw OUT"),
     ])
@@ -34,7 +36,6 @@ static FOREIGN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         ("a.oga", "ffmpeg -v error -i IN -t 0.2 -c:a flac OUT"),
         ("a.mka", "ffmpeg -v error -i IN -t 0.2 -c:a libvorbis OUT"),
         ("a.flac", "sox IN OUT trim 0 0.2"),
-        ("a.aiff", "sox IN OUT trim 0 0.2"),
         ("a.m4a", "ffmpeg -v error -i IN -t 0.4 OUT"),
         ("b.m4a", "ffmpeg -v error -i IN -t 0.4 -movflags frag_keyframe+empty_moov OUT"),
     ])

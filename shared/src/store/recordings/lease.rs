@@ -149,6 +149,20 @@ impl Store {
         Ok(counted == 1)
     }
 
+    /// Has the step that ends this lease count no attempt, since none is made: they are used up.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database can't be written.
+    pub async fn waive_recording_attempt(&self, call_id: CallId) -> Result<(), StoreError> {
+        with_writer!(self, pool => {
+            sqlx::query("update recordings set attempt_counted = true where call_id = $1 and status = 'pending'")
+                .bind(call_id.0)
+                .execute(pool)
+                .await?;
+        });
+        Ok(())
+    }
+
     /// Prolongs the lease of a recording that is still pending.
     ///
     /// # Errors
