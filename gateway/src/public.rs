@@ -136,11 +136,12 @@ async fn route(gateway: &Gateway, request: &mut Request<Incoming>) -> Result<Ans
     match endpoint {
         Endpoint::Webhook => webhook::receive(gateway, request).await,
         Endpoint::Call { id } => calls::show(gateway, request, id).await,
-        Endpoint::Recording { id } => recording::send(gateway, request, id).await,
+        // These two are boxed, since they are larger and rarer than a post.
+        Endpoint::Recording { id } => Box::pin(recording::send(gateway, request, id)).await,
         Endpoint::Analysis { id, analyzer } => {
             // The path is of the request, whose body is read meanwhile.
             let (id, analyzer) = (id.to_owned(), analyzer.to_owned());
-            analyses::put(gateway, request, &id, &analyzer).await
+            Box::pin(analyses::put(gateway, request, &id, &analyzer)).await
         }
         Endpoint::Openapi => Ok(openapi::show()),
     }

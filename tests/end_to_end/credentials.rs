@@ -101,12 +101,7 @@ async fn credentials_go_to_their_own_host_and_are_written_nowhere(engine: Engine
         }
     }
     let log = site.log();
-    // The broker's library prints its password at this level, others the headers of requests.
-    let of_library = log.lines().find(|line| {
-        [" TRACE ", " DEBUG "].iter().any(|level| line.contains(level)) && !line.contains("callvine")
-    });
-    assert_eq!(of_library, None, "a library logs what it sends");
-    assert!(log.contains(" DEBUG ") || log.contains(" TRACE "), "our own crates follow the filter: {log}");
+    assert_ours_alone_are_verbose(&log);
     written.push(log);
     assert!(written.iter().all(|text| !text.is_empty()));
     for text in &written {
@@ -116,6 +111,15 @@ async fn credentials_go_to_their_own_host_and_are_written_nowhere(engine: Engine
         }
     }
     site.stop().await;
+}
+
+/// The broker's library prints its password at these levels, others the headers of requests.
+fn assert_ours_alone_are_verbose(log: &str) {
+    let of_library = log.lines().find(|line| {
+        [" TRACE ", " DEBUG "].iter().any(|level| line.contains(level)) && !line.contains("callvine")
+    });
+    assert_eq!(of_library, None, "a library logs what it sends");
+    assert!(log.contains(" DEBUG ") || log.contains(" TRACE "), "our own crates follow the filter: {log}");
 }
 
 /// Every answer of the system about these calls, of which the last was given up.

@@ -148,6 +148,12 @@ pub(crate) fn plan_of_up(up: Up) -> Result<Plan, Failure> {
 /// The HTTP ingest process alone.
 pub(crate) async fn gateway(gateway: Gateway) -> Result<(), Failure> {
     let (database, broker) = require_servers("gateway", &gateway.database, &gateway.broker)?;
+    // Without a location it sends no recordings: the worker's own default may be on another host.
+    let recordings = if gateway.recordings.is_set() {
+        Some(recordings(&gateway.recordings, &gateway.database.data_dir)?)
+    } else {
+        None
+    };
     let plan = Plan {
         gateway: Some(Public {
             dev_keys: gateway.gateway.accepts_dev_keys(false),
@@ -161,11 +167,7 @@ pub(crate) async fn gateway(gateway: Gateway) -> Result<(), Failure> {
         broker: Some(broker),
         stream: gateway.broker.stream,
         publish_delay: gateway.broker.publish_delay,
-        // Without a location it sends no recordings: the worker's own default may be on another host.
-        recordings: match gateway.recordings.is_set() {
-            true => Some(recordings(&gateway.recordings, &gateway.database.data_dir)?),
-            false => None,
-        },
+        recordings,
         migrate: !gateway.process.no_migrate,
     };
     until_signal(plan, gateway.process.shutdown_timeout).await
@@ -199,6 +201,7 @@ pub(crate) async fn analyzer(analyzer: Analyzer) -> Result<(), Failure> {
         worker: None,
         analyzer: Some(analyzer.analyzer),
         database,
+        data_dir: analyzer.database.data_dir.clone(),
         broker: Some(broker),
         stream: analyzer.broker.stream,
         publish_delay: analyzer.broker.publish_delay,

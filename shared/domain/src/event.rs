@@ -146,7 +146,7 @@ impl Events {
     fn event(&self, about: About, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
         let About { occasion, env } = about;
         let Occasion(routing_key, call_id, _) = occasion;
-        made(Envelope { id: self.id(occasion), routing_key, call_id, env }, time, write_data)
+        made(&Envelope { id: self.id(occasion), routing_key, call_id, env }, time, write_data)
     }
 }
 
@@ -159,8 +159,8 @@ struct Envelope {
 }
 
 /// An event; `write_data` appends its data, a JSON object.
-fn made(envelope: Envelope, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
-    let Envelope { id, routing_key, call_id, env } = envelope;
+fn made(envelope: &Envelope, time: DateTime<Utc>, write_data: impl FnOnce(&mut Vec<u8>)) -> Event {
+    let Envelope { id, routing_key, call_id, env } = *envelope;
     let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let mut body = format!(
             r#"{{"specversion":"1.0","id":"{id}","source":"/callvine","type":"ai.callvine.{routing_key}","subject":"calls/{call_id}","time":"{time}","env":"{env}","datacontenttype":"application/json","data":"#,

@@ -244,7 +244,7 @@ async fn a_recording_whose_attempts_are_used_up_is_given_up_without_another(stor
     assert!(matches!(begin(store, id, later).await, Begun::Leased(_)));
     store.waive_recording_attempt(id).await.unwrap();
     assert!(store.recording_failed(id, cause, later).await.unwrap());
-    let recording = store.call(id, "a client").await.unwrap().unwrap().recording;
+    let recording = store.call(id, Some("a client")).await.unwrap().unwrap().recording;
     assert_eq!((recording.attempts, recording.last_error.as_deref()), (1, Some("used up")));
     store.waive_recording_attempt(CallId(404)).await.unwrap();
 }

@@ -41,7 +41,7 @@ impl Events {
         let data = Data { call_id: call_id.0, analyzer, results };
         let id = self.answer_id(ANALYSIS_COMPLETED, call_id, analyzer, round);
         let envelope = Envelope { id, routing_key: ANALYSIS_COMPLETED, call_id, env };
-        made(envelope, now, |body| write_json(&data, body))
+        made(&envelope, now, |body| write_json(&data, body))
     }
 
     /// `analysis.failed` of a call that was sent with a key for `env`, at `now`.
@@ -61,7 +61,7 @@ impl Events {
         let data = Data { call_id: call_id.0, failed };
         let id = self.answer_id(ANALYSIS_FAILED, call_id, failed.analyzer, failed.attempts);
         let envelope = Envelope { id, routing_key: ANALYSIS_FAILED, call_id, env };
-        made(envelope, now, |body| write_json(&data, body))
+        made(&envelope, now, |body| write_json(&data, body))
     }
 
     fn answer_id(&self, routing_key: &str, call_id: CallId, analyzer: &str, round: u32) -> Uuid {

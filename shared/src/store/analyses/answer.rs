@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
 use crate::analyzer::AnalyzerName;
+use crate::api_key::Environment;
 use crate::call::CallId;
-use crate::event::FailedAnalysis;
+use crate::event::{Event, Events, FailedAnalysis};
 use crate::store::calls::{AnalysisRow, AnalysisState};
 use crate::store::dialect::Ending::{Commit, Leave};
 use crate::store::dialect::{parsed, seconds, with_transaction};
@@ -65,10 +66,9 @@ impl Store {
             Answer::Completed(results) => ("completed", Some(results.get()), None),
             Answer::Failed(why) => ("failed", None, Some(why)),
         };
-        let (completed_at, failed_at) = match answer {
-            Answer::Completed(_) => (Some(seconds(now)), None),
-            Answer::Failed(_) => (None, Some(seconds(now))),
-        };
+        let at = seconds(now);
+        let (completed_at, failed_at) =
+            if last_error.is_none() { (Some(at), None) } else { (None, Some(at)) };
         Ok(with_transaction!(self, tx => {
             // The row is there, and this transaction's, before it is compared: two answers at once come one after the other.
             let env: Option<String> = sqlx::query_scalar(
@@ -110,17 +110,8 @@ impl Store {
                 .bind(failed_at)
                 .fetch_optional(&mut *tx)
                 .await?;
-                let round = attempts.map(|attempts| u32::try_from(attempts).unwrap_or(0));
-                let event = round.map(|round| match answer {
-                    Answer::Completed(results) => {
-                        events.analysis_completed(call, (analyzer.as_str(), round), results, now)
-                    }
-                    Answer::Failed(why) => {
-                        let analyzer = analyzer.as_str();
-                        let failed = FailedAnalysis { analyzer, reason: REPORTED, attempts: round, last_error: why };
-                        events.analysis_failed(call, &failed, now)
-                    }
-                });
+                let told = attempts.map(|attempts| Told { call, analyzer: analyzer.as_str(), attempts });
+                let event = told.map(|told| told.event(&events, answer, now));
                 if let Some(event) = event {
                     insert_event!(tx, event, None, now, now);
                 }
@@ -134,5 +125,27 @@ impl Store {
                 Leave(RecordedAnswer::Unknown)
             }
         }))
+    }
+}
+
+/// A changed answer, of which an event tells.
+struct Told<'a> {
+    call: (CallId, Environment),
+    analyzer: &'a str,
+    /// Answers of this analyzer so far.
+    attempts: i32,
+}
+
+impl Told<'_> {
+    fn event(&self, events: &Events, answer: Answer<'_>, now: DateTime<Utc>) -> Event {
+        let Self { call, analyzer, .. } = *self;
+        let attempts = u32::try_from(self.attempts).unwrap_or(0);
+        match answer {
+            Answer::Completed(results) => events.analysis_completed(call, (analyzer, attempts), results, now),
+            Answer::Failed(last_error) => {
+                let failed = FailedAnalysis { analyzer, reason: REPORTED, attempts, last_error };
+                events.analysis_failed(call, &failed, now)
+            }
+        }
     }
 }
