@@ -29,5 +29,6 @@ mod queues;
 mod server;
 mod store;
 mod terminal;
+mod tls;
 mod webhook;
 mod wire;

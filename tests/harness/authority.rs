@@ -63,6 +63,18 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// A certificate of this authority for this name or address, and its key: the contents of two PEM files.
+    ///
+    /// # Panics
+    /// When the certificate cannot be made.
+    pub fn pem_files(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        (parameters.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+}
+
 /// The TLS settings of a server whose certificate no authority has signed.
 ///
 /// # Panics
