@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use callvine_shared::error_chain::Chain;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue};
 
@@ -23,9 +24,9 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// For an error whose text names the setting.
-    pub(crate) fn of_setting(error: impl std::error::Error) -> Self {
-        Self::Setting(error.to_string())
+    /// For an error whose text names the setting; its causes are told too.
+    pub(crate) fn of_setting(error: impl std::error::Error + 'static) -> Self {
+        Self::Setting(Chain(&error).to_string())
     }
 
     /// 1: failed at run time; 2: unusable settings; [`READER_LEFT`].

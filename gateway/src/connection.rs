@@ -147,8 +147,16 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.has_nothing_to_read = false;
+        }
+        self.poll_taken(cx, written)
+    }
+
+    /// Fails when the client has taken nothing for too long. TLS takes what is written into a buffer of its own, and waits
+    /// for the client when that is flushed or the connection is closed.
+    fn poll_taken<T>(&mut self, cx: &mut Context<'_>, taken: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if taken.is_ready() {
             self.write_timer = None;
-            return written;
+            return taken;
         }
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(timer.as_mut().poll(cx));
@@ -203,7 +211,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        this.poll_taken(cx, flushed)
     }
 
     /// Closes our half, then discards bytes until the client closes its own: it may still be sending. A connection that
@@ -213,7 +223,8 @@ impl AsyncWrite for Connection {
         let linger = match &mut this.linger {
             Some(linger) => linger,
             None => {
-                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                let closed = Pin::new(&mut this.stream).poll_shutdown(cx);
+                ready!(this.poll_taken(cx, closed))?;
                 let has_nothing_to_say = this.has_nothing_to_read && this.requests.are_ending();
                 if this.client_finished || has_nothing_to_say {
                     return Poll::Ready(Ok(()));

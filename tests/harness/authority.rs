@@ -49,6 +49,20 @@ impl Authority {
     /// # Panics
     /// When the certificate cannot be made.
     pub fn certify(&self, host: &str, validity: Validity) -> ServerConfig {
+        let (certificate, key) = self.issue(host, validity);
+        server(certificate, &key)
+    }
+
+    /// The PEM files of such a server: its certificate, and its key.
+    ///
+    /// # Panics
+    /// When the certificate cannot be made.
+    pub fn files(&self, host: &str, validity: Validity) -> [String; 2] {
+        let (certificate, key) = self.issue(host, validity);
+        [certificate.pem(), key.serialize_pem()]
+    }
+
+    fn issue(&self, host: &str, validity: Validity) -> (rcgen::Certificate, KeyPair) {
         let mut parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let now = SystemTime::now();
         let (begins, ends) = match validity {
@@ -58,8 +72,7 @@ impl Authority {
         };
         (parameters.not_before, parameters.not_after) = (begins.into(), ends.into());
         let key = KeyPair::generate().unwrap();
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        server(certificate, &key)
+        (parameters.signed_by(&key, &self.issuer).unwrap(), key)
     }
 }
 

@@ -180,7 +180,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// The address of the public listener, as the start-up line says: `http://127.0.0.1:8080`.
+    /// The address of the public listener, as the start-up line says: `http://127.0.0.1:8080`, or `https://…`.
     ///
     /// # Panics
     /// When the process ends, or does not say so in time.
@@ -202,7 +202,8 @@ impl Running {
     /// When the process ends, or does not say so in time.
     pub async fn public_socket(&mut self) -> SocketAddr {
         let address = self.public().await;
-        address.strip_prefix("http://").unwrap_or(&address).parse().unwrap()
+        let (_scheme, socket) = address.split_once("://").unwrap();
+        socket.parse().unwrap()
     }
 
     /// The process id.

@@ -134,7 +134,7 @@ async fn keep_swept(objects: &Objects) {
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The file of credentials can't be used.
-    #[error("--fetch-credentials (CALLVINE_FETCH_CREDENTIALS): {0}")]
+    #[error("--fetch-credentials (CALLVINE_FETCH_CREDENTIALS)")]
     Credentials(#[from] CredentialsError),
     /// Nothing can be fetched.
     #[error(transparent)]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
 use crate::tls::{Files, Tls, TlsError};
 
 /// Whether the listeners speak TLS.
@@ -10,12 +12,17 @@ use crate::tls::{Files, Tls, TlsError};
 #[group(id = "tls-settings")]
 pub struct TlsSettings {
     /// PEM file with the certificate and those of the authorities above it; the listeners then speak TLS
-    #[arg(long, env = "CALLVINE_TLS_CERT", value_name = "FILE")]
+    #[arg(long, env = "CALLVINE_TLS_CERT", value_name = "FILE", value_parser = path())]
     pub tls_cert: Option<PathBuf>,
 
     /// PEM file with the certificate's private key; both files are read again when they change
-    #[arg(long, env = "CALLVINE_TLS_KEY", value_name = "FILE")]
+    #[arg(long, env = "CALLVINE_TLS_KEY", value_name = "FILE", value_parser = path())]
     pub tls_key: Option<PathBuf>,
+}
+
+/// A path that may be empty, which clap's own refuses.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl TlsSettings {

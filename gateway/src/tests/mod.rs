@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod rates;
 mod strictness;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

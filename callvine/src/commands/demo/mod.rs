@@ -77,6 +77,9 @@ fn settings(directory: &Path) -> Result<serve::Up, Failure> {
         ["--listen", "127.0.0.1:0"],
         ["--admin-listen", "127.0.0.1:0"],
         ["--dev-keys", "on"],
+        // Its client speaks no TLS.
+        ["--tls-cert", ""],
+        ["--tls-key", ""],
         ["--data-dir", &directory],
         ["--database-url", &database],
         ["--amqp-url", ""],
