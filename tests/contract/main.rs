@@ -29,5 +29,7 @@ mod queues;
 mod server;
 mod store;
 mod terminal;
+mod tls;
+mod tls_files;
 mod webhook;
 mod wire;
