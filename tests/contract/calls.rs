@@ -43,7 +43,7 @@ async fn a_call_is_shown_with_all_its_fields_before_anything_has_become_of_it() 
         "recording": {"status": "pending", "attempts": 0, "next_attempt_at": null, "reason": null,
             "last_error": null, "location": null, "size": null, "sha256": null, "media_type": null, "codec": null,
             "duration_seconds": null, "channels": null, "sample_rate": null, "stored_at": null},
-        "analysis": {"status": "none", "analyzer": null, "results": null}}});
+        "analysis": {"status": "none", "analyzer": null, "results": null}, "analyses": []}});
     for path in [format!("/calls/{id}"), format!("/calls/{id}/"), format!("/recording.php?call_id={id}")] {
         let shown = up.get(&path).await;
         assert_eq!((shown.status.as_u16(), shown.json()), (200, expected.clone()), "{path}");
@@ -69,6 +69,8 @@ async fn a_recording_is_fetched_proved_kept_and_queued_for_analysis() {
             && recording["next_attempt_at"].is_null()
     );
     assert_eq!(data["analysis"], json!({"status": "requested", "analyzer": null, "results": null}));
+    let requested = &data["analyses"][0];
+    assert_eq!((&requested["analyzer"], &requested["attempts"]), (&json!("quality"), &json!(0)));
     let kept = url::Url::parse(recording["location"].as_str().unwrap()).unwrap().to_file_path().unwrap();
     assert_eq!(std::fs::read(kept).unwrap(), bytes);
     assert_eq!(origin.count("/call.wav"), 1);

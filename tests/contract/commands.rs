@@ -126,9 +126,20 @@ async fn the_demo_does_what_it_says() {
     let demo = Callvine::new("demo").env("CALLVINE_TLS_CERT", "cert.pem").env("CALLVINE_TLS_KEY", "key.pem");
     let finished = demo.run().await;
     finished.assert_code(0);
-    for expected in
-        ["20", "stored", "pcm_alaw", "pcm_mulaw", "pcm_s16le", "requested", "not_found", "not_audio"]
-    {
+    for expected in [
+        "20",
+        "stored",
+        "pcm_alaw",
+        "pcm_mulaw",
+        "pcm_s16le",
+        "one_way_audio",
+        "long_dead_air",
+        "not_found",
+        "not_audio",
+    ] {
         assert!(finished.stdout.contains(expected), "{expected} is not in\n{}", finished.stdout);
     }
+    let words = finished.stdout.lines().skip_while(|line| !line.contains("In words:")).skip(1);
+    let told = words.take_while(|line| line.starts_with("call ")).filter(|line| !line.contains("(")).count();
+    assert!(told >= 18, "a line of words for each analysed call:\n{}", finished.stdout);
 }

@@ -245,21 +245,3 @@ async fn a_key_counts_and_ends_at_every_gateway() {
         .await;
     }
 }
-
-#[tokio::test]
-async fn another_clients_call_takes_as_many_statements_as_none() {
-    let log = [("RUST_LOG", "off,sqlx=debug"), ("CALLVINE_LOG_FORMAT", "json")];
-    let up = Up::start_with(&log).await;
-    let id = post(&up, TEST_KEY).await.json()["data"]["id"].as_i64().unwrap();
-    let statements = || up.process.stderr().lines().filter(|line| line.contains("from call_logs c")).count();
-    let mut before = 0;
-    for (key, id, status) in
-        [(TEST_KEY, id, 200), ("prod_key_456", id, 404), ("prod_key_456", id + 1, 404), ("unknown", id, 401)]
-    {
-        assert_eq!(get(&up, key, &format!("/calls/{id}")).await.status, status);
-        let expected = before + usize::from(status != 401);
-        eventually(PATIENCE, "its statement is logged", async || statements() >= expected).await;
-        assert_eq!(statements(), expected, "{key} {id}");
-        before = expected;
-    }
-}

@@ -1,7 +1,8 @@
 //! The listeners through TLS: who gets through, and who does not.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use harness::{
@@ -123,28 +124,44 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     received
 }
 
+/// Status and HTTP version of the answer to curl, which has a TLS of its own.
+async fn curl(authority: &Path, url: &str, arguments: &[&str]) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "60", "--output", "/dev/null"]);
+    curl.args(["--write-out", "%{http_code} %{http_version}"]).arg("--cacert").arg(authority);
+    curl.args(arguments).arg(url);
+    run(curl).await
+}
+
 #[tokio::test]
 async fn both_listeners_speak_http_of_both_versions_through_tls() {
     let mut secure = Secure::start().await;
     let admin = secure.process.admin().await;
-    assert!(
-        secure.url.starts_with("https://") && admin.starts_with("https://"),
-        "{}",
-        secure.process.stdout()
-    );
-    let clients = [
+    assert!(secure.url.starts_with("https://") && admin.starts_with("https://"), "{}", secure.process.stdout());
+    for (client, version) in [
         (secure.client(|client| client), Version::HTTP_2),
         (secure.client(reqwest::ClientBuilder::http1_only), Version::HTTP_11),
-        (secure.client(|client| client.tls_version_max(reqwest::tls::Version::TLS_1_2)), Version::HTTP_2),
-        (secure.client(|client| client.tls_version_min(reqwest::tls::Version::TLS_1_3)), Version::HTTP_2),
-    ];
-    for (client, version) in clients {
+    ] {
         let answer = secure.post(&client).await;
         assert_eq!((answer.status().as_u16(), answer.version()), (201, version));
         let answer = client.get(format!("{admin}/healthz")).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
     }
-    // The certificate is for this address, and from an authority that others don't trust.
+    let authority = secure.files[0].with_file_name("authority.pem");
+    std::fs::write(&authority, secure.authority.pem()).unwrap();
+    let (url, key, body) = (format!("{}/webhook", secure.url), format!("X-API-Key: {TEST_KEY}"), call(&json!({})));
+    for (arguments, version) in [
+        (&["--http1.1"][..], "1.1"),
+        (&["--http2"], "2"),
+        (&["--http2", "--tls-max", "1.2"], "2"),
+        (&["--http2", "--tlsv1.3"], "2"),
+    ] {
+        let post = [arguments, &["-H", &key, "-d", &body.to_string()]].concat();
+        assert_eq!(curl(&authority, &url, &post).await, format!("201 {version}"), "{arguments:?}");
+        let health = curl(&authority, &format!("{admin}/healthz"), arguments).await;
+        assert_eq!(health, format!("200 {version}"), "{arguments:?}");
+    }
+    // The authority is one that others don't trust.
     let stranger = builder().tls_certs_only([]).build().unwrap();
     assert!(stranger.get(format!("{}/", secure.url)).send().await.is_err());
 }

@@ -100,9 +100,8 @@ async fn credentials_go_to_their_own_host_and_are_written_nowhere(engine: Engine
             );
         }
     }
-    let log = site.log();
-    assert_ours_alone_are_verbose(&log);
-    written.push(log);
+    assert_ours_alone_are_verbose(&site.log());
+    written.push(site.log());
     assert!(written.iter().all(|text| !text.is_empty()));
     for text in &written {
         for secret in SECRETS {

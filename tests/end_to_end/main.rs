@@ -8,6 +8,7 @@
     reason = "a failed step fails the test, and a delay has to be seen"
 )]
 
+mod analysis;
 mod answers;
 mod credentials;
 mod dead_letters;

@@ -85,6 +85,8 @@ fn settings(directory: &Path) -> Result<serve::Up, Failure> {
         ["--amqp-url", ""],
         ["--recordings-url", ""],
         ["--fetch-allow", "127.0.0.0/8"],
+        ["--analysis", "on"],
+        ["--agent-channel", "left"],
         ["--fetch-attempts", "3"],
         ["--fetch-backoff", "300ms"],
     ];
@@ -110,7 +112,7 @@ async fn show(running: &Running, origin: &str, directory: &Path) -> Result<(), F
         posted.push(post(&client, url, &call(number, origin)).await?);
         bar.inc(1);
     }
-    progress(&bar, &format!("posted {CALLS} calls; fetching their recordings"));
+    progress(&bar, &format!("posted {CALLS} calls; fetching and analysing their recordings"));
     let settled = tokio::time::timeout(PATIENCE, async {
         let mut interval = tokio::time::interval(LOOK_INTERVAL);
         loop {
@@ -164,7 +166,7 @@ async fn look(client: &Client, url: &str, posted: &[Posted]) -> anyhow::Result<V
 fn is_settled(call: &Value) -> bool {
     let status = |part: &str| call.pointer(part).and_then(Value::as_str).unwrap_or_default().to_owned();
     match status("/recording/status").as_str() {
-        "stored" => status("/analysis/status") != "none",
+        "stored" => ["completed", "failed"].contains(&status("/analysis/status").as_str()),
         "failed" => true,
         _ => false,
     }
