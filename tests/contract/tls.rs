@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use harness::{
-    Authority, Callvine, PATIENCE, Running, Signal, TEST_KEY, Validity, eventually, new_directory,
+    Authority, Callvine, PATIENCE, Running, Signal, TEST_KEY, Validity, eventually, new_directory, run,
 };
 use reqwest::{Certificate, Client, Version};
 use rustls::crypto::ring;
@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::http::{builder, call};
 
-/// Who the listeners are.
+/// The address that the listeners have, and that their certificates are for.
 const HOST: &str = "127.0.0.1";
 
 /// `callvine up` whose listeners speak TLS, with files of an authority that only these tests trust.
@@ -137,7 +137,11 @@ async fn curl(authority: &Path, url: &str, arguments: &[&str]) -> String {
 async fn both_listeners_speak_http_of_both_versions_through_tls() {
     let mut secure = Secure::start().await;
     let admin = secure.process.admin().await;
-    assert!(secure.url.starts_with("https://") && admin.starts_with("https://"), "{}", secure.process.stdout());
+    assert!(
+        secure.url.starts_with("https://") && admin.starts_with("https://"),
+        "{}",
+        secure.process.stdout()
+    );
     for (client, version) in [
         (secure.client(|client| client), Version::HTTP_2),
         (secure.client(reqwest::ClientBuilder::http1_only), Version::HTTP_11),
@@ -149,14 +153,15 @@ async fn both_listeners_speak_http_of_both_versions_through_tls() {
     }
     let authority = secure.files[0].with_file_name("authority.pem");
     std::fs::write(&authority, secure.authority.pem()).unwrap();
-    let (url, key, body) = (format!("{}/webhook", secure.url), format!("X-API-Key: {TEST_KEY}"), call(&json!({})));
+    let (url, key, body) =
+        (format!("{}/webhook", secure.url), format!("X-API-Key: {TEST_KEY}"), call(&json!({})).to_string());
     for (arguments, version) in [
         (&["--http1.1"][..], "1.1"),
         (&["--http2"], "2"),
         (&["--http2", "--tls-max", "1.2"], "2"),
         (&["--http2", "--tlsv1.3"], "2"),
     ] {
-        let post = [arguments, &["-H", &key, "-d", &body.to_string()]].concat();
+        let post = [arguments, &["-H", &key, "-d", &body]].concat();
         assert_eq!(curl(&authority, &url, &post).await, format!("201 {version}"), "{arguments:?}");
         let health = curl(&authority, &format!("{admin}/healthz"), arguments).await;
         assert_eq!(health, format!("200 {version}"), "{arguments:?}");

@@ -88,7 +88,7 @@ pub(crate) struct Running {
     serving_tasks: Vec<JoinHandle<()>>,
     bus: Bus,
     store: Store,
-    /// What the listeners speak TLS with, if they do.
+    /// The certificate and key of the listeners, if they speak TLS.
     tls: Option<Tls>,
     lock: Option<lock::DataLock>,
 }
