@@ -188,7 +188,8 @@ impl Site {
 
     /// A key for another client of this name.
     pub(crate) async fn new_key(&self, client: &str) -> String {
-        let created = self.engine.command("keys").args(["create", "--client", client]).run().await;
+        let created =
+            self.engine.command("keys").args(["create", "--client", client, "--env", "test"]).run().await;
         created.assert_code(0);
         created.stdout.trim().to_owned()
     }

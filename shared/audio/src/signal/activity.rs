@@ -195,7 +195,7 @@ fn tone(powers: &[f32; BINS]) -> u16 {
     if first.0 + second.0 < TONE_SHARE * total {
         return 0;
     }
-    // What leaks beside a peak is no second tone.
+    // A leak beside a peak is no second tone.
     let is_pair = second.0 > 0.1 * first.0;
     let middle = if is_pair { (first.1 + second.1) / (first.0 + second.0) } else { first.1 / first.0 };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 4,000")]

@@ -1,4 +1,4 @@
-//! What two people's stretches of speech say about their conversation.
+//! A conversation, as the stretches of speech of its two people tell it.
 
 use super::stretch::{Stretch, gaps, intersection, settled, total, union};
 
@@ -17,7 +17,7 @@ const INTERRUPTION: u32 = 50;
 /// Shortest dead air, in ticks.
 pub(super) const DEAD_AIR_MIN: u32 = 500;
 
-/// What one of the two did.
+/// The part of one of the two.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Part {
     pub(super) turns: u32,
@@ -28,7 +28,7 @@ pub(super) struct Part {
     pub(super) response_median: Option<u32>,
 }
 
-/// What the two did together. All times in ticks.
+/// The conversation of both. All times in ticks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Talk {
     pub(super) parts: [Part; 2],

@@ -7,7 +7,7 @@ pub(in crate::signal) struct Matrix<const W: usize> {
 
 struct Block<const W: usize> {
     bias: [f32; W],
-    /// Of each input, those of the block's outputs.
+    /// The weights of the block's outputs, input by input.
     weights: Vec<[f32; W]>,
 }
 

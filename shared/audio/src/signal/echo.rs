@@ -6,7 +6,7 @@ use super::stretch::TICKS;
 /// Longest delay of an echo, in ticks.
 const DELAY_MAX: usize = 50;
 
-/// How much less loud an echo must be, in dB. What is nearer is somebody who speaks.
+/// How much less loud an echo must be, in dB. Anything nearer is somebody who speaks.
 const LOSS_MIN_DB: f32 = 6.0;
 
 /// Least correlation of the levels.

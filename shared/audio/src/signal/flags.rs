@@ -34,7 +34,7 @@ const TALK_SECONDS_MIN: f64 = 30.0;
 /// Decoded less than this share of the recording is a part.
 const WHOLE_SHARE: f64 = 0.99;
 
-/// What neither results nor events tell.
+/// The circumstances that neither results nor events tell.
 pub(super) struct Circumstances {
     pub(super) are_identical: bool,
     pub(super) call_seconds: Option<f64>,

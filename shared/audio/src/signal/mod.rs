@@ -1,6 +1,6 @@
 //! Analyses a recording while it is decoded: who speaks when and how loud, tones, digits, echo, and the conversation.
 //!
-//! [`Signal`] is a listener. Of the sound it keeps some 300 bytes a second and channel; [`Signal::finish`] computes the
+//! [`Signal`] is a listener. It keeps some 300 bytes a second and channel; [`Signal::finish`] computes the
 //! results from these. Everything but clipping and loudness is measured at 8 kHz.
 
 use callvine_domain::analysis::results::Results;
@@ -33,7 +33,7 @@ use channel::Channel;
 /// Lowest sample rate that is analysed: below it there is no speech to understand.
 const RATE_MIN: u32 = 4_000;
 
-/// Most that is analysed of a recording, in seconds: a day. What comes later is not heard, and the results say so.
+/// Most that is analysed of a recording, in seconds: a day. Anything later is not heard, and the results say so.
 const SECONDS_MAX: u64 = 24 * 60 * 60;
 
 /// Which channel of two is the agent's.
@@ -46,7 +46,7 @@ pub enum Side {
     Right,
 }
 
-/// What the results depend on beside the recording.
+/// The wishes and facts on which results depend beside the recording.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Which channel of two is the agent's.

@@ -194,7 +194,7 @@ pub struct Conversation {
     pub turn_changes_per_minute: f64,
 }
 
-/// What an event is.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -223,7 +223,7 @@ pub enum EventKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
-    /// What it is.
+    /// Its kind.
     #[serde(rename = "type")]
     pub kind: EventKind,
     /// From 0; null where it is about all.
@@ -244,7 +244,7 @@ pub struct Event {
     /// The frequency of a tone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub frequency_hz: Option<u16>,
-    /// Who did it.
+    /// The one who did it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub by: Option<Role>,
 }

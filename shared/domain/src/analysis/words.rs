@@ -3,7 +3,7 @@
 use super::results::{EventKind, Flag, Results};
 
 impl Flag {
-    /// What it means, as a sentence.
+    /// Its meaning, as a sentence.
     #[must_use]
     pub const fn sentence(self) -> &'static str {
         match self {

@@ -60,7 +60,7 @@ fn in_ticks(seconds: f64) -> u32 {
     (seconds * 100.0).round() as u32
 }
 
-/// Of 10 ms each: speech that was missed, and what was taken for speech, in per cent.
+/// Steps of 10 ms, in per cent: speech that was missed, and other sound that was taken for speech.
 fn errors(snr: f32, is_thorough: bool) -> (f64, f64) {
     let (mut missed, mut invented, mut speech, mut rest) = (0, 0, 0, 0);
     for (seed, prompt) in (0..).zip(prompts(30)) {

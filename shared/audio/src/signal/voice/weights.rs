@@ -1,7 +1,7 @@
 //! The weights of the network: the 8 kHz half of Silero VAD v6, from the file beside this one.
 //!
-//! It holds little-endian IEEE half floats, row-major: four convolutions of width 3, each weights [output][input][3] and
-//! bias; the LSTM's weights of input and state, each [512][128], and bias; the last layer's 128 weights and bias.
+//! It holds little-endian IEEE half floats, row-major: four convolutions of width 3, each weights `[output][input][3]` and
+//! bias; the LSTM's weights of input and state, each `[512][128]`, and bias; the last layer's 128 weights and bias.
 
 use crate::signal::dense::Matrix;
 
