@@ -147,7 +147,14 @@ async fn agreed(stream: TcpStream, tls: Option<Tls>, place: &Place) -> Option<St
         debug!("a connection can't be told to send without delay: {error}");
     }
     let Some(tls) = tls else { return Some(Stream::Plain(stream)) };
-    match place.end.run_until_cancelled(tls.accept(stream)).await? {
+    let mut accepting = pin!(tls.accept(stream));
+    let accepted = match place.end.run_until_cancelled(accepting.as_mut()).await {
+        Some(accepted) => accepted,
+        None if place.must_be_left_at_once() => return None,
+        // A request may follow at once, as on an idle connection.
+        None => timeout(LAST_REQUEST_TIMEOUT, accepting).await.ok()?,
+    };
+    match accepted {
         Ok(stream) => Some(Stream::Tls(Box::new(stream))),
         Err(error) => {
             debug!("a TLS handshake failed: {error}");

@@ -23,6 +23,7 @@ async fn a_wrong_setting_ends_the_start_with_code_2_and_its_name() {
         ("up", "CALLVINE_FETCH_ALLOW", "10.0.0.0/33"),
         ("up", "CALLVINE_FETCH_CREDENTIALS", "/does/not/exist"),
         ("up", "CALLVINE_FETCH_PER_HOST", "0"),
+        ("up", "CALLVINE_TRUSTED_PROXIES", "10.0.0.0/33"),
         ("up", "CALLVINE_LOG_FORMAT", "xml"),
         ("up", "RUST_LOG", "callvine=loud"),
         ("gateway", "DATABASE_URL", "sqlite://x.db"),
@@ -121,7 +122,9 @@ async fn a_signal_while_waiting_for_the_database_ends_the_start() {
 
 #[tokio::test]
 async fn the_demo_does_what_it_says() {
-    let finished = Callvine::new("demo").run().await;
+    // Its own client speaks no TLS, whatever the environment says.
+    let demo = Callvine::new("demo").env("CALLVINE_TLS_CERT", "cert.pem").env("CALLVINE_TLS_KEY", "key.pem");
+    let finished = demo.run().await;
     finished.assert_code(0);
     for expected in [
         "20",

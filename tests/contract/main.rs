@@ -30,5 +30,6 @@ mod server;
 mod store;
 mod terminal;
 mod tls;
+mod tls_files;
 mod webhook;
 mod wire;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -71,20 +71,10 @@ impl Authority {
             Validity::Future => (now + DAY, now + 9 * DAY),
         };
         (parameters.not_before, parameters.not_after) = (begins.into(), ends.into());
+        // With its authority's name OpenSSL would take it for self-signed.
+        parameters.distinguished_name.push(DnType::CommonName, host);
         let key = KeyPair::generate().unwrap();
         (parameters.signed_by(&key, &self.issuer).unwrap(), key)
-    }
-}
-
-impl Authority {
-    /// A certificate of this authority for this name or address, and its key: the contents of two PEM files.
-    ///
-    /// # Panics
-    /// When the certificate cannot be made.
-    pub fn pem_files(&self, host: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        (parameters.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 }
 
