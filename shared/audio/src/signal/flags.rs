@@ -48,7 +48,9 @@ pub(super) fn flags(results: &Results, circumstances: &Circumstances) -> Vec<Fla
         let of_kind = results.events.iter().filter(|event| event.kind == kind);
         of_kind.map(|event| event.end_seconds - event.start_seconds).fold(0.0, f64::max)
     };
-    let is_one_way = one_way(channels, audio.duration_seconds);
+    // Nobody knows who speaks in what was not decoded.
+    let is_whole = audio.decoded_seconds >= audio.duration_seconds * WHOLE_SHARE - 0.1;
+    let is_one_way = is_whole && one_way(channels, audio.duration_seconds);
     let held: f64 = sum(results, EventKind::HoldMusic);
     let any = |test: &dyn Fn(&Channel) -> bool| channels.iter().any(test);
     let below = |value: Option<f64>, limit: f64| value.is_some_and(|value| value < limit);
@@ -60,9 +62,9 @@ pub(super) fn flags(results: &Results, circumstances: &Circumstances) -> Vec<Fla
     let leaks = any(&|channel| below(channel.leak_from_other.map(|leak| leak.loss_db), LEAK_DB));
     let mut flags: Vec<Flag> = [
         (Flag::OneWayAudio, is_one_way),
-        (Flag::NoSpeech, speech < SPEECH_SECONDS_MIN),
+        (Flag::NoSpeech, is_whole && speech < SPEECH_SECONDS_MIN),
         (Flag::DurationMismatch, mismatch),
-        (Flag::Partial, audio.decoded_seconds < audio.duration_seconds * WHOLE_SHARE - 0.1),
+        (Flag::Partial, !is_whole),
         (Flag::Fax, results.events.iter().any(|event| event.kind == EventKind::Fax)),
         (Flag::ChannelsIdentical, circumstances.are_identical),
         (Flag::LongDeadAir, longest(EventKind::DeadAir) >= DEAD_AIR_SECONDS),

@@ -36,6 +36,9 @@ impl Flag {
 /// else who spoke how much.
 #[must_use]
 pub fn summary(results: &Results) -> String {
+    if results.channels.is_empty() {
+        return "The sound of this recording can't be analysed, so nothing is known about it.".to_owned();
+    }
     let Some(flag) = results.flags.first() else { return plain(results) };
     let unheard = || results.channels.iter().min_by(|a, b| a.speech_seconds.total_cmp(&b.speech_seconds));
     let longest = |kind: EventKind| {

@@ -59,3 +59,22 @@ fn keyed_digits_are_counted_and_told_only_when_asked_for() {
         assert_eq!(event.keys.as_deref(), keeps_digits.then_some("5555"));
     }
 }
+
+#[test]
+fn nothing_is_said_of_sound_that_was_not_decoded() {
+    let shape = Shape { channels: 2, sample_rate: 8_000 };
+    let whole = Facts {
+        media_type: "audio/ogg",
+        codec: "opus".into(),
+        duration_seconds: 60.0,
+        shape,
+        verification: callvine_domain::recording::Verification::HeaderOnly,
+        ending: crate::Ending::Told,
+    };
+    let nothing = Signal::new(Settings::default()).finish(&whole);
+    assert_eq!(nothing.flags, [Flag::Partial]);
+    assert!(nothing.summary.contains("can't be analysed"), "{}", nothing.summary);
+    let mut signal = Signal::new(Settings::default());
+    signal.hear(shape, &[0; 160_000]);
+    assert_eq!(signal.finish(&whole).flags, [Flag::Partial], "ten seconds of silence out of sixty");
+}
